@@ -1,0 +1,76 @@
+# make demo    index the documentation of this Python and search it
+# make test    all tests            make quick   the fast ones, within 90 seconds
+# make lint    ruff and mypy        make format  rewrite the code in the house style
+# make notebooks / reproduce / benchmarks   execute the notebooks, regenerate the tables of results
+#
+# PYTHON=python3.12   another interpreter (3.11 or newer)
+# CPU=1               take torch's CPU build from PyTorch's own index; without it, pip's index decides, and on Linux
+#                     PyPI's build brings several gigabytes of CUDA
+# PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CACHE_DIR, …   are pip's own and are passed on
+# DATA=…              folder with test collections (default: ../shared/data)
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= ../shared/data
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ifdef CPU
+TORCH_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
+endif
+SOURCES := retrieval indexes eval tests
+
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo install test quick lint format notebooks reproduce benchmarks clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/retrieval demo
+
+install: $(VENV)/.installed
+
+test: $(VENV)/.installed-test
+	RETRIEVAL_TEST_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+
+quick: $(VENV)/.installed-test
+	RETRIEVAL_TEST_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+reproduce: $(VENV)/.installed-test
+	$(BIN)/python -m eval.reproduce --data $(DATA)
+
+benchmarks: $(VENV)/.installed-test
+	$(BIN)/python -m eval.benchmarks --data $(DATA)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, so that nothing else can pull another build of it.
+$(VENV)/.torch: $(VENV)/bin/python constraints.txt
+	@echo "Installing the pinned dependencies into $(VENV): about two minutes"
+	$(PIP) $(TORCH_INDEX) torch
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable '.[test,lint]'
+	@touch $@ $(VENV)/.installed

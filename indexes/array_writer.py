@@ -1,0 +1,65 @@
+"""Writing a `.npy` file block by block, for arrays whose length is known only at the end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ArrayWriter:
+    """Writes a one-dimensional array to `<name>.npy` without holding it in memory; a context manager.
+
+    The bytes are those that `numpy.save` writes for the whole array. The header is written first for no elements and
+    again at the end: numpy pads it so that the final length fits. After an exception in its block the file stays
+    unfinished, and is one without elements to whoever opens it.
+
+    Args:
+        directory: where the file goes; an existing file is replaced.
+        name: its name without the ending.
+        dtype: of the elements.
+    """
+
+    def __init__(self, directory: Path, name: str, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._length = 0
+        self._file = (directory / f"{name}.npy").open("wb")
+        self._header_size = self._file.write(self._header())
+
+    def append(self, block: np.ndarray) -> None:
+        """Add the elements of `block`, converted to the file's type, which must hold them."""
+        self._file.write(memoryview(np.ascontiguousarray(block, dtype=self._dtype)).cast("B"))
+        self._length += len(block)
+
+    def _header(self) -> bytes:
+        buffer = io.BytesIO()
+        description = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._length,),
+        }
+        np.lib.format.write_array_header_1_0(buffer, description)
+        return buffer.getvalue()
+
+    def __enter__(self) -> ArrayWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                header = self._header()
+                if len(header) != self._header_size:
+                    raise RuntimeError(f"the header of {self._file.name} grew from {self._header_size} to {len(header)}")
+                self._file.seek(0)
+                self._file.write(header)
+
+
+def write_whole(directory: Path, name: str, array: np.ndarray) -> None:
+    """Write an array that is in memory, as `ArrayWriter` does."""
+    with ArrayWriter(directory, name, array.dtype) as writer:
+        writer.append(array)

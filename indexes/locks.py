@@ -1,0 +1,97 @@
+"""One writer at a time: a lock that the kernel holds for a process and releases when it dies.
+
+POSIX record locks belong to a process: a forked child does not inherit them, and a killed holder cannot leave one behind.
+The file's content (process id, start) is for the message to the one who has to wait; it has no meaning as a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from indexes.errors import LockedError, StorageError
+
+# Record locks do not exclude threads of one process from each other, and closing *any* descriptor of the file drops the
+# process's lock. So a process notes here what it holds and opens the file only when it does not hold it.
+_held_here: dict[Path, int] = {}
+_guard = threading.Lock()
+
+
+class WriterLock:
+    """Exclusive right to write to a directory, as a context manager; fails at once when somebody else has it.
+
+    Args:
+        path: the lock file; created when missing, never removed (removing it would let two processes lock two files).
+
+    Raises:
+        LockedError: another process, or another writer of this process, holds the lock; the message says which.
+        StorageError: the file system does not support locks, or does not allow writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._descriptor: int | None = None
+        self._owner_process: int | None = None
+
+    def __enter__(self) -> WriterLock:
+        with _guard:
+            if _held_here.get(self._path) == os.getpid():
+                raise LockedError(f"{self._path.parent} is being written by this process already; finish that first")
+            self._descriptor = _open_and_lock(self._path)
+            self._owner_process = os.getpid()
+            _held_here[self._path] = os.getpid()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _guard:
+            if self._descriptor is None or self._owner_process != os.getpid():
+                return  # a forked child leaves its parent's lock alone
+            _held_here.pop(self._path, None)
+            os.close(self._descriptor)  # closing releases the lock
+            self._descriptor = None
+
+
+def _open_and_lock(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to {path.parent}: {error.strerror}") from error
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        os.close(descriptor)
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise LockedError(f"{path.parent} is being written by {holder}; try again when it has finished") from None
+        raise StorageError(f"{path.parent} is on a file system without locks ({error.strerror}); use another") from None
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return descriptor
+
+
+if os.name == "nt":  # pragma: no cover
+    import msvcrt
+
+    # Windows locks are mandatory: lock a byte far behind the text, so that the holder's name stays readable.
+    _LOCKED_BYTE = 1 << 30
+
+    def _lock(descriptor: int) -> None:
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

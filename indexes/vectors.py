@@ -1,0 +1,221 @@
+"""Vectors on disk: every passage's vector once, in full precision, and the document row that it belongs to.
+
+A store is a directory of plain arrays, written as a stream and opened by memory map, so that it may be larger than the
+memory. Exact search reads it as it is; the searchers in `indexes.searchers` are derived from it and disposable.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+
+from indexes.arrays import load_array, save_array
+from indexes.errors import CorruptIndexError, VectorError
+
+# Far below the largest float32 (3.4e38), so that no sum inside an inner product with a unit vector can overflow.
+LARGEST_NORM = 1e37
+# A vector this close to length 1 is left as it is: dividing it again would only move its last bits.
+_UNIT_TOLERANCE = 2.0**-22
+_ROWS_PER_CHECK = 1 << 22
+
+
+def check_vectors(vectors: np.ndarray, dimension: int | None = None) -> np.ndarray:
+    """Return vectors as the indexes hold them: float32, C order, finite.
+
+    Args:
+        vectors: (n, d), any real type.
+        dimension: what d must be; None when any will do.
+
+    Raises:
+        VectorError: another shape, dimension or type, or a value that is NaN, infinite or too large; names the row.
+    """
+    given = np.asarray(vectors)
+    if given.ndim != 2 or given.dtype.kind not in "fiub":
+        raise VectorError(f"vectors must be real numbers of shape (n, dimension), got {given.dtype} {given.shape}")
+    if dimension is not None and given.shape[1] != dimension:
+        raise VectorError(f"vectors have {given.shape[1]} dimensions, this index has {dimension}; use one encoder")
+    with np.errstate(over="ignore"):
+        checked = np.ascontiguousarray(given, dtype=np.float32)  # (n, d)
+    finite = np.isfinite(checked).all(axis=1)
+    if not finite.all():
+        raise VectorError(f"vector {int(np.argmin(finite))} holds NaN or an infinite value; leave it out or repair it")
+    too_long = np.flatnonzero(norms(checked) > LARGEST_NORM)
+    if len(too_long):
+        raise VectorError(f"vector {too_long[0]} is longer than {LARGEST_NORM:g}; scale the vectors down")
+    return checked
+
+
+def norms(vectors: np.ndarray) -> np.ndarray:
+    """Return the Euclidean length of each row, (n,) float64."""
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors scaled to length 1, after which their inner product is the cosine; (n, d) float32.
+
+    Use it on passages and queries alike where the similarity is "cosine", before they reach an index: there everything
+    is an inner product. Zero vectors stay zero and score 0 with everything. Doing it twice is doing it once, bit by bit.
+
+    Raises:
+        VectorError: as `check_vectors`.
+    """
+    checked = check_vectors(vectors)
+    lengths = norms(checked)
+    # Lengths come from float64 sums, so neither tiny nor long vectors under- or overflow on the way.
+    leave = (np.abs(lengths - 1.0) <= _UNIT_TOLERANCE) | (lengths == 0.0)
+    scale = np.where(leave, 1.0, lengths)[:, None]  # (n, 1)
+    return (checked / scale).astype(np.float32)
+
+
+class VectorStoreWriter:
+    """Write a store as a stream, in blocks of any size; use it as a context manager.
+
+    Memory does not grow with the number of vectors. Nothing opens as a store before `finish`.
+
+    Args:
+        directory: an existing directory for the store's files.
+        dimension: d, at least 1.
+    """
+
+    def __init__(self, directory: Path, dimension: int) -> None:
+        if dimension < 1:
+            raise VectorError(f"the dimension must be at least 1, got {dimension}")
+        self._directory = directory
+        self._dimension = dimension
+        self._n_passages = 0
+        self._last_row = 0
+        self._largest_norm = 0.0
+        self._vectors = _start_array(directory, "vectors", np.dtype("<f4"), (dimension,))
+        self._rows = _start_array(directory, "passage-rows", np.dtype("<i4"), ())
+
+    def append(self, vectors: np.ndarray, rows: np.ndarray) -> None:
+        """Add passages.
+
+        Args:
+            vectors: (m, d) stored as they are, in float32; `normalise` them before if the similarity is "cosine".
+            rows: (m,) the document row of each, never smaller than one before.
+
+        Raises:
+            VectorError: what `check_vectors` refuses, or rows that do not fit.
+        """
+        checked = check_vectors(vectors, self._dimension)
+        rows = np.asarray(rows)
+        if rows.shape != (len(checked),) or rows.dtype.kind not in "iu":
+            raise VectorError(f"{len(checked)} vectors need as many whole row numbers, got {rows.dtype} {rows.shape}")
+        if not len(rows):
+            return
+        if int(rows[0]) < self._last_row or (rows[1:] < rows[:-1]).any() or int(rows[-1]) > np.iinfo(np.int32).max:
+            raise VectorError("document rows must not decrease from passage to passage, nor pass 2**31 - 1")
+        self._vectors.write(checked.tobytes())
+        self._rows.write(rows.astype("<i4").tobytes())
+        self._n_passages += len(rows)
+        self._last_row = int(rows[-1])
+        self._largest_norm = max(self._largest_norm, float(norms(checked).max()))
+
+    def finish(self) -> None:
+        """Complete the files; durability is the business of `indexes.storage.seal`."""
+        _finish_array(self._vectors, np.dtype("<f4"), (self._n_passages, self._dimension))
+        _finish_array(self._rows, np.dtype("<i4"), (self._n_passages,))
+        save_array(self._directory, "largest-norm", np.array([self._largest_norm]))
+
+    def __enter__(self) -> VectorStoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._vectors.close()
+        self._rows.close()
+
+
+class VectorStore:
+    """The vectors of one segment, immutable, memory-mapped.
+
+    Attributes:
+        vectors: (n_passages, dimension) float32, C order, read-only.
+        rows: (n_passages,) int32, document row of each passage, non-decreasing; a document may have several or none.
+        largest_norm: no vector is longer than this.
+        n_documents: how many documents have a passage.
+    """
+
+    def __init__(self, vectors: np.ndarray, rows: np.ndarray, largest_norm: float) -> None:
+        self.vectors = vectors
+        self.rows = rows
+        self.largest_norm = largest_norm
+        self.n_passages, self.dimension = vectors.shape
+        self.n_documents = 0
+        for start in range(0, len(rows), _ROWS_PER_CHECK):
+            part = rows[max(0, start - 1) : start + _ROWS_PER_CHECK]  # one before, to compare across the boundary
+            self.n_documents += int(np.count_nonzero(part[1:] != part[:-1])) + (start == 0)
+
+    @classmethod
+    def open(cls, directory: Path) -> VectorStore:
+        """Map a finished store.
+
+        Raises:
+            CorruptIndexError: a file is missing, has another size or type than its parts say, or rows run backwards.
+        """
+        vectors = load_array(directory, "vectors", "<f4", (None, None))
+        _check_file(directory / "vectors.npy", vectors)
+        rows = load_array(directory, "passage-rows", "<i4", (len(vectors),))
+        _check_file(directory / "passage-rows.npy", rows)
+        for start in range(0, len(rows), _ROWS_PER_CHECK):
+            part = rows[max(0, start - 1) : start + _ROWS_PER_CHECK]
+            if part[0] < 0 or (part[1:] < part[:-1]).any():
+                raise CorruptIndexError(f"file damaged: {directory / 'passage-rows.npy'} has rows that run backwards")
+        largest_norm = float(load_array(directory, "largest-norm", "<f8", (1,))[0])
+        if not 0.0 <= largest_norm <= LARGEST_NORM:
+            raise CorruptIndexError(f"file damaged: {directory / 'largest-norm.npy'} holds {largest_norm}")
+        return cls(np.asarray(vectors), np.asarray(rows), largest_norm)
+
+    def passages_of(self, row: int) -> tuple[int, int]:
+        """Return the positions [start, stop) of a document's passages; start == stop when it has none."""
+        start, stop = np.searchsorted(self.rows, [row, row + 1])
+        return int(start), int(stop)
+
+    def gather(self, positions: np.ndarray) -> np.ndarray:
+        """Return a copy of the vectors at `positions` (m,), as (m, d) float32."""
+        return self.vectors[positions]
+
+    def problems(self) -> list[str]:
+        """Return one line for each thing wrong with the values (NaN, infinite, longer than recorded); reads all."""
+        for start in range(0, self.n_passages, 1 << 14):
+            lengths = norms(self.vectors[start : start + (1 << 14)])
+            bad = np.flatnonzero(~(lengths <= self.largest_norm))
+            if len(bad):
+                return [f"vector {start + int(bad[0])} is not finite or longer than recorded ({self.largest_norm:g})"]
+        return []
+
+
+def _start_array(directory: Path, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> IO[bytes]:
+    file = (directory / f"{name}.npy").open("wb")
+    _write_header(file, dtype, (0, *shape))
+    return file
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    # numpy leaves room in the header for a longer first axis, so that it can be written again once that is known.
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _finish_array(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    file.seek(0)
+    _write_header(file, dtype, shape)
+    file.close()
+
+
+def _check_file(path: Path, array: np.ndarray) -> None:
+    """Refuse a file with bytes behind its array: its writer was interrupted or something was appended."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        wanted = file.tell() + array.nbytes
+    size = path.stat().st_size
+    if size != wanted or not array.flags.c_contiguous:
+        raise CorruptIndexError(
+            f"file damaged: {path} has {size:,} bytes, its header says {wanted:,} in C order; restore it or index again"
+        )

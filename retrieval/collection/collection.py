@@ -1,0 +1,445 @@
+"""The collection: documents that can be added, changed, searched and trusted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from indexes.bm25 import BM25Settings
+from indexes.locks import WriterLock
+from retrieval.analysis import Analyser, AnalyserSettings
+from retrieval.chunking import ChunkSettings
+from retrieval.collection.encoder_slot import EncoderSlot, entry_of
+from retrieval.collection.inputs import (
+    DocumentsInput,
+    as_chunk_settings,
+    as_documents,
+    as_ids,
+    as_query_vectors,
+    as_vectors,
+)
+from retrieval.collection.manifest import FORMAT, MANIFEST_NAME, Manifest, write_manifest
+from retrieval.collection.open_state import OpenState
+from retrieval.collection.reports import ChangeReport
+from retrieval.collection.segment import PARTS
+from retrieval.collection.settings import Fields, Fusion
+from retrieval.collection.snapshot import Snapshot, open_snapshot
+from retrieval.collection.stored_settings import CollectionSettings
+from retrieval.collection.transaction import DuplicatePolicy
+from retrieval.collection.writing import LOCK_NAME, Writer
+from retrieval.documents import Document
+from retrieval.errors import CollectionError, QueryError
+from retrieval.search import QueryRunner, SearchOptions
+
+if TYPE_CHECKING:
+    from indexes.searchers import SearcherSettings
+    from retrieval.collection.verification import VerificationReport
+    from retrieval.encoders import EncoderSpec
+    from retrieval.filters import FilterSpec
+    from retrieval.results import Mode, SearchResults
+    from retrieval.search import Syntax
+
+EMBEDDED = "embedded"
+"""The encoder that comes with the package: all-MiniLM-L6-v2, no model hub needed."""
+
+
+class Collection:
+    """Documents on disk that can be searched by words, by vectors, or by both.
+
+    Open one with `Collection.create`, `Collection.open` or `Collection.open_or_create`. Every change is one commit,
+    which is there completely or not at all; `batch()` makes one commit of several changes. Searches see the last commit
+    that this object made or `refresh`ed to. One process writes at a time, any number read; one object may be searched
+    from many threads, and a forked process opens it anew by itself.
+
+    Attributes:
+        path: the directory.
+        settings: what the collection was set up with.
+    """
+
+    def __init__(self, path: Path, slot: EncoderSlot, snapshot: Snapshot, *, progress: bool = False) -> None:
+        self.path = path
+        self.settings = CollectionSettings.from_json(snapshot.manifest.settings)
+        self._analyser = Analyser(self.settings.analyser)
+        self._state = OpenState(path, snapshot, slot)
+        self._writer = Writer(self._state, self.settings, self._analyser, progress=progress)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        encoder: EncoderSpec = EMBEDDED,
+        analyser: AnalyserSettings | None = None,
+        fields: Fields | None = None,
+        long: str | ChunkSettings = "chunk",
+        bm25: BM25Settings | None = None,
+        fusion: Fusion | None = None,
+        progress: bool = False,
+    ) -> Collection:
+        """Create an empty collection.
+
+        Args:
+            path: a directory that does not exist or is empty.
+            encoder: "embedded"; the name or path of a sentence-transformers model; an encoder object; or None for a
+                lexical collection (or one whose vectors you will give to `add`).
+            analyser: how text becomes terms; English by default.
+            fields: how title and text count for BM25.
+            long: texts longer than the encoder reads: "chunk" into passages, "truncate" or "error".
+            bm25: default parameters of BM25.
+            fusion: default fusion of hybrid search.
+            progress: show progress bars on a terminal.
+
+        Raises:
+            CollectionError: something is there already, or the directory cannot be written.
+            EncoderError: the encoder cannot be loaded.
+        """
+        directory = Path(path)
+        settings = CollectionSettings(
+            analyser=analyser or AnalyserSettings(),
+            fields=fields or Fields(),
+            long=as_chunk_settings(long),
+            bm25=bm25 or BM25Settings(),
+            fusion=fusion or Fusion(),
+        )
+        _check_free(directory)
+        slot = EncoderSlot(None)
+        if encoder is not None:
+            from retrieval.encoders import load_encoder
+
+            loaded = load_encoder(encoder)
+            slot = EncoderSlot(entry_of(loaded), loaded)
+        manifest = Manifest(format=FORMAT, generation=0, settings=settings.to_json(), encoder=slot.recorded)
+        try:
+            (directory / PARTS).mkdir(parents=True, exist_ok=True)
+            with WriterLock(directory / LOCK_NAME):
+                write_manifest(directory, manifest)
+        except OSError as error:
+            raise CollectionError(f"cannot create a collection at {directory}: {error.strerror or error}") from error
+        return cls(directory, slot, open_snapshot(directory), progress=progress)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: EncoderSpec = None,
+        analyser: AnalyserSettings | None = None,
+        progress: bool = False,
+    ) -> Collection:
+        """Open a collection at its last commit.
+
+        Args:
+            path: its directory.
+            encoder: the encoder it was built with; by default the recorded one is loaded when it is first needed.
+            analyser: if given, must be the one it was built with.
+            progress: show progress bars on a terminal.
+
+        Raises:
+            CollectionError: there is no collection, or a newer version wrote it.
+            CorruptIndexError: a file is damaged; the message names it.
+            EncoderMismatchError, AnalyserMismatchError: it was built with another one; the message shows how they differ.
+        """
+        directory = Path(path)
+        snapshot = open_snapshot(directory)
+        if analyser is not None:
+            CollectionSettings.from_json(snapshot.manifest.settings).check_analyser(analyser)
+        loaded = None
+        if encoder is not None:
+            from retrieval.encoders import load_encoder
+
+            loaded = load_encoder(encoder)
+        return cls(directory, EncoderSlot(snapshot.manifest.encoder, loaded), snapshot, progress=progress)
+
+    @classmethod
+    def open_or_create(cls, path: str | Path, **settings: Any) -> Collection:
+        """Open the collection at `path`, or create it there with the given settings (those of `create`).
+
+        On an existing collection a given encoder or analyser must be the one it was built with; what only matters at
+        creation is not looked at.
+        """
+        if not (Path(path) / MANIFEST_NAME).exists():
+            return cls.create(path, **settings)
+        return cls.open(path, **{name: settings[name] for name in _OPENING & settings.keys()})
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The commit that searches see."""
+        return self._state.current()
+
+    def refresh(self) -> bool:
+        """Move on to the last commit, which another process may have made; returns whether there was a newer one."""
+        return self._state.refresh()
+
+    def close(self) -> None:
+        """Let go of files and encoder; using the collection again opens them anew."""
+        self._state.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.path)!r}, {len(self):,} documents)"
+
+    # ----------------------------------------------------------------------------------------------------- changing
+
+    def add(
+        self,
+        documents: DocumentsInput,
+        *,
+        on_duplicate: DuplicatePolicy = "error",
+        vectors: np.ndarray | Iterable[np.ndarray] | None = None,
+    ) -> ChangeReport:
+        """Add documents.
+
+        Args:
+            documents: a `Document`, a mapping with the keys id, text and optionally title and metadata, or an iterable
+                of either (`read_documents` gives one); it is read once, as a stream.
+            on_duplicate: when an id is there already or comes twice: "error" (nothing is added), "skip" (the first
+                stays, counted), or "replace" (an update; unchanged documents cost nothing).
+            vectors: (n, d), one for each document, in a collection created with `encoder=None`.
+
+        Returns:
+            What was done; inside a `batch`, the batch's running report.
+
+        Raises:
+            DuplicateDocumentError: with the default policy.
+            DocumentError: a document is unusable.
+        """
+        with self._writer.change() as transaction:
+            given = None if vectors is None else as_vectors(vectors)
+            transaction.add(as_documents(documents), on_duplicate, given)
+        return transaction.report
+
+    def upsert(
+        self, documents: DocumentsInput, *, vectors: np.ndarray | Iterable[np.ndarray] | None = None
+    ) -> ChangeReport:
+        """Add documents, replacing those whose id is there already; the same as `add(…, on_duplicate="replace")`."""
+        return self.add(documents, on_duplicate="replace", vectors=vectors)
+
+    def delete(self, ids: str | Iterable[str] | None = None, *, where: FilterSpec | None = None) -> int:
+        """Delete documents by id, or all that pass a metadata filter; returns how many were there to delete."""
+        if (ids is None) == (where is None):
+            raise CollectionError("delete() takes either ids or where=")
+        with self._writer.change() as transaction:
+            if ids is not None:
+                return transaction.delete(as_ids(ids))
+            from retrieval.filters import parse_filter
+
+            return transaction.delete_where(parse_filter(where))
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[ChangeReport]:
+        """Group changes into one commit: `with collection.batch(): …`; an exception discards them all.
+
+        Searches see the changes when the block has been left. Other threads that want to change the collection wait.
+        """
+        with self._writer.batch() as report:
+            yield report
+
+    def compact(self) -> None:
+        """Merge all segments into one without the deleted documents, and build the approximate searcher again, if any."""
+        with self._writer.change() as transaction:
+            transaction.compact()
+
+    def optimize(self, searcher: str | SearcherSettings = "hnsw") -> None:
+        """Build an approximate searcher over the stored vectors, or drop it with "exact".
+
+        Args:
+            searcher: "exact", "hnsw", "ivf_pq", "int8" or "binary", or its settings (`indexes.searchers`).
+
+        Vectors added later are searched exactly beside it until `optimize` is called again; `stats` shows what it covers.
+        """
+        from indexes.searchers import settings_of
+
+        with self._writer.change() as transaction:
+            transaction.optimize(None if searcher == "exact" else settings_of(searcher))
+
+    def reencode(self, encoder: EncoderSpec = EMBEDDED) -> ChangeReport:
+        """Build the vectors of another encoder from the stored texts and swap them in with one commit.
+
+        The old vectors answer searches until then. Interrupted work goes on where it stopped. On a lexical collection
+        this adds vectors; an approximate searcher must be built anew with `optimize`.
+        """
+        from retrieval.encoders import load_encoder
+
+        loaded = load_encoder(encoder)
+        with self._writer.change(encoder=EncoderSlot(entry_of(loaded), loaded)) as transaction:
+            transaction.replace_vectors()
+        return transaction.report
+
+    # ---------------------------------------------------------------------------------------------------- searching
+
+    def search(
+        self,
+        query: str = "",
+        k: int = 10,
+        *,
+        mode: Mode | None = None,
+        where: FilterSpec | None = None,
+        vector: np.ndarray | None = None,
+        syntax: Syntax = "plain",
+        exact: bool = False,
+        bm25: BM25Settings | None = None,
+        fusion: Fusion | None = None,
+    ) -> SearchResults:
+        """Return the best k documents for a query.
+
+        Args:
+            query: plain text; may be left out when only vectors are searched and `vector` is given.
+            k: how many at most.
+            mode: "hybrid" (BM25 and vectors, fused), "bm25" or "dense"; by default hybrid where there are vectors. The
+                result's `mode` says what ran.
+            where: metadata filter, applied before the best k are taken: "year >= 2020 and lang in [en, de]", its JSON
+                form, or `field("year") >= 2020`.
+            vector: (d,) the query's vector, instead of encoding the text.
+            syntax: "query" understands +required, -excluded and "quoted phrases"; plain text is never parsed.
+            exact: score every vector even where there is an approximate searcher.
+            bm25: other parameters than the collection's.
+            fusion: another fusion than the collection's.
+
+        Raises:
+            QueryError: the query is empty, k is less than 1, or the mode needs vectors that are not there.
+            FilterError: the filter cannot be understood.
+        """
+        vectors = None if vector is None else np.asarray(vector, np.float32).reshape(1, -1)
+        if vectors is not None and not query.strip() and mode is None:
+            mode = "dense"
+        settings = {"mode": mode, "where": where, "syntax": syntax, "exact": exact, "bm25": bm25, "fusion": fusion}
+        return self.search_many([query], k, vectors=vectors, **settings)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        mode: Mode | None = None,
+        where: FilterSpec | None = None,
+        vectors: np.ndarray | None = None,
+        syntax: Syntax = "plain",
+        exact: bool = False,
+        bm25: BM25Settings | None = None,
+        fusion: Fusion | None = None,
+    ) -> list[SearchResults]:
+        """Return the best k documents for each of many queries; faster than one after the other, with the same results.
+
+        Arguments are those of `search`; `vectors` is (n, d), one for each query.
+        """
+        options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        snapshot = self.snapshot
+        if vectors is not None:
+            vectors = as_query_vectors(vectors, len(queries), snapshot.manifest.encoder)
+        runner = QueryRunner(snapshot, self._analyser, self._encode_queries, options)
+        return runner.run(queries, k, vectors)
+
+    def similar(self, document_id: str, k: int = 10, *, where: FilterSpec | None = None) -> SearchResults:
+        """Return the documents most similar to a stored one, which is left out.
+
+        With vectors: by the best match between any two passages. Without: by BM25 with the document's own terms.
+
+        Raises:
+            CollectionError: the id is not there.
+        """
+        from retrieval.similar import similar
+
+        snapshot = self.snapshot
+        place = snapshot.locate(document_id)
+        if place is None:
+            raise CollectionError(f"no document {document_id!r} in {self.path}")
+        return similar(snapshot, self._options(where=where), place, k)
+
+    def _options(
+        self,
+        *,
+        mode: Mode | None = None,
+        where: FilterSpec | None = None,
+        syntax: Syntax = "plain",
+        exact: bool = False,
+        bm25: BM25Settings | None = None,
+        fusion: Fusion | None = None,
+    ) -> SearchOptions:
+        if syntax not in ("plain", "query"):
+            raise QueryError(f"unknown syntax {syntax!r}: 'plain' or 'query'")
+        if where is not None:
+            from retrieval.filters import parse_filter
+
+            where = parse_filter(where)
+        return SearchOptions(
+            bm25=bm25 or self.settings.bm25,
+            unit=self.settings.fields.weights()[2],
+            fusion=fusion or self.settings.fusion,
+            mode=mode,
+            where=where,
+            syntax=syntax,
+            exact=exact,
+        )
+
+    def _encode_queries(self, texts: list[str]) -> np.ndarray:
+        return self._state.slot.encode_queries(texts, self.snapshot)
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def get(self, document_id: str) -> Document | None:
+        """Return a document by id; None where it is not there."""
+        snapshot = self.snapshot
+        place = snapshot.locate(document_id)
+        return None if place is None else snapshot.segments[place[0]].documents.document(place[1])
+
+    def __contains__(self, document_id: object) -> bool:
+        return isinstance(document_id, str) and self.snapshot.locate(document_id) is not None
+
+    def __len__(self) -> int:
+        return self.snapshot.n_documents
+
+    def __iter__(self) -> Iterator[Document]:
+        """Iterate over all documents, in the order in which their texts came."""
+        return (segment.documents.document(row) for segment, row in self.snapshot.rows())
+
+    def ids(self) -> Iterator[str]:
+        """Iterate over all ids, in the same order as the documents."""
+        return (segment.documents.id(row) for segment, row in self.snapshot.rows())
+
+    def export(self, path: str | Path, *, vectors: bool = False) -> int:
+        """Write all documents to a file that `read_documents` reads; returns how many.
+
+        Args:
+            path: ending in .jsonl, .jsonl.gz or .parquet.
+            vectors: also write the vectors; Parquet only, one row for each document, its passages' vectors in a list.
+        """
+        from retrieval.collection.exporting import export
+
+        return export(self.snapshot, Path(path), vectors=vectors)
+
+    def verify(self) -> VerificationReport:
+        """Read every file and compare it with its checksum; says what is damaged, repairs nothing."""
+        from retrieval.collection.verification import verify
+
+        return verify(self.path)
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts, sizes, settings and what the approximate searcher covers, ready for JSON."""
+        from retrieval.collection.statistics import statistics
+
+        return statistics(self.snapshot, self.settings)
+
+
+_OPENING = {"encoder", "analyser", "progress"}
+
+
+def _check_free(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise CollectionError(f"{directory} is a file; a collection is a directory")
+    if (directory / MANIFEST_NAME).exists():
+        raise CollectionError(f"there is a collection at {directory} already; open it, or remove the directory")
+    # What an interrupted `create` leaves behind is no obstacle.
+    if directory.is_dir() and any(entry.name not in (LOCK_NAME, PARTS) for entry in directory.iterdir()):
+        raise CollectionError(f"{directory} is not empty and not a collection; choose another directory")

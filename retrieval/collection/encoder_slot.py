@@ -1,0 +1,159 @@
+"""The collection's encoder: loaded when a text must become a vector, and refused when it is not the one recorded."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from retrieval.collection.manifest import EncoderEntry
+from retrieval.collection.stored_settings import differences
+from retrieval.errors import EncoderError, EncoderMismatchError
+
+if TYPE_CHECKING:
+    from retrieval.collection.snapshot import Snapshot
+    from retrieval.encoders import Encoder
+
+logger = logging.getLogger(__name__)
+
+GIVEN = "given"
+"""Identity kind of vectors that the user computes."""
+
+_CANARIES = 3
+COSINE_FLOOR = 0.999
+"""Least cosine between a stored vector and the same text encoded here (another device, precision or version)."""
+
+
+def entry_of(encoder: Encoder) -> EncoderEntry:
+    """Return what the manifest records of an encoder."""
+    return EncoderEntry(
+        identity=msgspec.to_builtins(encoder.identity()),
+        dimension=encoder.dimension,
+        similarity=encoder.similarity,
+        source=encoder.source,
+    )
+
+
+def entry_for_given_vectors(dimension: int, similarity: str) -> EncoderEntry:
+    """Return what the manifest records when the user gives the vectors."""
+    return EncoderEntry({"kind": GIVEN, "dimension": dimension, "similarity": similarity}, dimension, similarity)
+
+
+def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
+    """Refuse an encoder that is not the recorded one.
+
+    Raises:
+        EncoderMismatchError: showing every difference, and what to do.
+    """
+    found = msgspec.to_builtins(encoder.identity())
+    if found != recorded.identity:
+        raise EncoderMismatchError(
+            f"the collection was built with another encoder: {differences(recorded.identity, found)}; "
+            "open it with that one, or call reencode() to build this one's vectors"
+        )
+
+
+class EncoderSlot:
+    """Holds the encoder of an open collection.
+
+    Args:
+        recorded: what the manifest says; None for a lexical collection.
+        encoder: the encoder if the caller gave one; it is checked at once.
+    """
+
+    def __init__(self, recorded: EncoderEntry | None, encoder: Encoder | None = None) -> None:
+        self.recorded = recorded
+        self._encoder = encoder
+        self._execution_checked = False
+        self._lock = threading.RLock()
+        if encoder is not None:
+            if recorded is None:
+                raise EncoderMismatchError(
+                    "the collection has no vectors and cannot use an encoder; call reencode() to build them"
+                )
+            check_identity(recorded, encoder)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the encoder is in memory."""
+        return self._encoder is not None
+
+    @property
+    def gives_own_vectors(self) -> bool:
+        """Whether the vectors come from the user, so that there is nothing to load."""
+        return self.recorded is not None and self.recorded.identity.get("kind") == GIVEN
+
+    def get(self) -> Encoder:
+        """Return the encoder, loading and checking it first if need be.
+
+        Raises:
+            EncoderError: it cannot be loaded.
+            EncoderMismatchError: what was found under its name is another one.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._load()
+            return self._encoder
+
+    def _load(self) -> Encoder:
+        from retrieval.encoders import load_encoder
+
+        if self.recorded is None:
+            raise EncoderError("the collection has no vectors; call reencode() with an encoder to build them")
+        if self.gives_own_vectors:
+            raise EncoderError("the collection's vectors are given by its user; pass vector= (search) or vectors= (add)")
+        if self.recorded.source is None:
+            raise EncoderError(
+                f"the collection's encoder ({_name(self.recorded.identity)}) cannot be loaded by name; "
+                "open the collection with encoder="
+            )
+        encoder = load_encoder(self.recorded.source)
+        check_identity(self.recorded, encoder)
+        return encoder
+
+    def encode_queries(self, texts: list[str], snapshot: Snapshot) -> np.ndarray:
+        """Return the queries' vectors, (n, d) float32, after making sure that they are comparable with the stored ones."""
+        encoder = self.get()
+        with self._lock:
+            if not self._execution_checked:
+                check_execution(encoder, snapshot)
+                self._execution_checked = True
+        return encoder.encode_queries(texts)
+
+
+def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
+    """Where vectors were computed in another way than here (device, precision, versions), encode a few texts again.
+
+    Raises:
+        EncoderMismatchError: a vector differs from the stored one by more than `COSINE_FLOOR` allows.
+    """
+    here = msgspec.to_builtins(encoder.execution())
+    for segment in snapshot.segments:
+        passages = segment.passages
+        if passages is None or not passages.vectors.n_passages or passages.execution == here:
+            continue
+        rows = [row for row in segment.alive_rows()[:_CANARIES].tolist() if len(passages.of_document(row))]
+        positions = [passages.of_document(row)[0] for row in rows]
+        # A document's first passage is encoded as it stands in the text.
+        spans = passages.spans[positions].tolist()
+        texts = [segment.documents.full_text(row)[0][start:end] for row, (start, end) in zip(rows, spans, strict=True)]
+        again = encoder.encode_passages(texts).astype(np.float64)
+        stored = passages.vectors.gather(np.array(positions, np.int64)).astype(np.float64)
+        norms = np.linalg.norm(again, axis=1) * np.linalg.norm(stored, axis=1)
+        cosines = np.where(norms > 0, (again * stored).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
+        lowest = float(cosines.min(initial=1.0))
+        shown = differences(dict(passages.execution), here)
+        if lowest < COSINE_FLOOR:
+            raise EncoderMismatchError(
+                f"texts encoded here differ from the stored vectors (cosine {lowest:.5f}, at least {COSINE_FLOOR} is "
+                f"needed); execution differs: {shown}; use the same setting, or reencode()"
+            )
+        logger.info("vectors of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
+        return
+
+
+def _name(identity: dict[str, Any]) -> str:
+    return str(identity.get("name") or identity.get("kind") or "unnamed")

@@ -1,0 +1,71 @@
+"""What users may pass to a collection, brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from retrieval.chunking import ChunkSettings
+from retrieval.collection.manifest import EncoderEntry
+from retrieval.documents import Document
+from retrieval.errors import CollectionError, DocumentError, QueryError
+
+DocumentsInput = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
+
+
+def as_documents(documents: DocumentsInput) -> Iterator[Document]:
+    """Yield documents from a document, a mapping, or an iterable of either."""
+    if isinstance(documents, (Document, Mapping)):
+        documents = [documents]
+    if isinstance(documents, (str, bytes)) or not isinstance(documents, Iterable):
+        raise DocumentError(f"expected documents, not {documents!r:.80}; read files with read_documents(path)")
+    for document in documents:
+        if isinstance(document, Document):
+            yield document
+        elif isinstance(document, Mapping):
+            yield Document.from_mapping(document)
+        else:
+            raise DocumentError(f"expected a Document or a mapping with id and text, not {document!r:.80}")
+
+
+def as_ids(ids: str | Iterable[str]) -> Iterable[str]:
+    """Return ids as an iterable; a single string is one id, not its characters."""
+    if isinstance(ids, str):
+        return [ids]
+    if not isinstance(ids, Iterable):
+        raise DocumentError(f"document ids are strings, not {ids!r}")
+    return ids
+
+
+def as_vectors(vectors: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield (d,) float32 vectors from an (n, d) array or an iterable of vectors, all of one dimension."""
+    dimension: int | None = None
+    for number, vector in enumerate(vectors):
+        array = np.asarray(vector, np.float32)
+        if array.ndim != 1 or not len(array):
+            raise CollectionError(f"vector {number} has shape {array.shape}, expected (dimension,)")
+        if dimension is not None and len(array) != dimension:
+            raise CollectionError(f"vector {number} has {len(array)} dimensions, the first one {dimension}")
+        if not np.isfinite(array).all():
+            raise CollectionError(f"vector {number} holds NaN or infinity")
+        dimension = len(array)
+        yield array
+
+
+def as_query_vectors(vectors: np.ndarray, n_queries: int, encoder: EncoderEntry | None) -> np.ndarray:
+    """Return query vectors as (n_queries, d) float32 after checking their shape and values."""
+    if encoder is None:
+        raise QueryError("this collection has no vectors; search it with mode='bm25' and no vector")
+    array = np.asarray(vectors, np.float32)
+    if array.shape != (n_queries, encoder.dimension):
+        raise QueryError(f"query vectors have shape {array.shape}, expected ({n_queries}, {encoder.dimension})")
+    if not np.isfinite(array).all():
+        raise QueryError("a query vector holds NaN or infinity")
+    return array
+
+
+def as_chunk_settings(long: str | ChunkSettings) -> ChunkSettings:
+    """Return the settings for long texts from a policy's name."""
+    return long if isinstance(long, ChunkSettings) else ChunkSettings(policy=long)  # type: ignore[arg-type]

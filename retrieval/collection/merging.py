@@ -1,0 +1,147 @@
+"""Merging segments: the same documents, in sequence order, in one segment without deleted rows.
+
+Nothing is analysed or encoded again: postings and vectors are carried over, so merging costs only reading and writing.
+The result is what a segment built from the surviving documents would be, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.collection.document_store import StoredDocument, write_documents
+from retrieval.collection.manifest import DensePart, SegmentEntry
+from retrieval.collection.parts import PartWriter
+from retrieval.collection.segment import Segment
+
+if TYPE_CHECKING:
+    from retrieval.collection.passage_store import PassageStore
+    from retrieval.collection.transaction import WorkingSegment
+
+TIER_FACTOR = 8
+"""Segments of about the same size that are merged into one: a document is copied log_8(n) times in its life."""
+
+_SMALLEST_TIER = 1000
+_VECTOR_BLOCK = 8192
+
+
+def segments_to_merge(segments: Sequence[WorkingSegment], covered: set[str]) -> list[WorkingSegment]:
+    """Return a group of segments of similar size that should become one, or nothing.
+
+    The log-structured policy: segments fall into tiers by powers of `TIER_FACTOR`; a tier that is full is merged.
+    Segments whose vectors an approximate searcher holds are left alone, for merging them would make it useless.
+    """
+    tiers: dict[int, list[WorkingSegment]] = defaultdict(list)
+    for working in segments:
+        if working.segment.name not in covered:
+            tiers[_tier(working.n_alive)].append(working)
+    for tier in sorted(tiers):
+        if len(tiers[tier]) >= TIER_FACTOR:
+            return tiers[tier]
+    return []
+
+
+def _tier(n_documents: int) -> int:
+    tier, size = 0, _SMALLEST_TIER
+    while n_documents > size:
+        tier, size = tier + 1, size * TIER_FACTOR
+    return tier
+
+
+def merge_segments(
+    parts: PartWriter, directory: Path, sources: Sequence[tuple[Segment, np.ndarray]]
+) -> SegmentEntry | None:
+    """Write one segment from the given rows of several; None when there are no rows.
+
+    Args:
+        parts: where the new parts go.
+        directory: the collection.
+        sources: segments and the rows (ascending, int64) to keep of each.
+    """
+    from indexes.inverted import merge_inverted
+
+    sources = [(segment, rows) for segment, rows in sources if len(rows)]
+    if not sources:
+        return None
+    sequences = np.concatenate([segment.documents.sequences[rows] for segment, rows in sources])
+    order = np.argsort(sequences, kind="stable")
+    with parts.new("documents") as documents:
+        write_documents(documents.directory, _documents(sources, order))
+    with parts.new("lexical") as lexical:
+        merge_inverted([(segment.lexical, rows) for segment, rows in sources], order, lexical.directory)
+    return SegmentEntry(
+        documents=documents.sealed(),
+        lexical=lexical.sealed(),
+        n_documents=len(order),
+        dense=_merge_vectors(parts, sources, order),
+    )
+
+
+def _documents(sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray) -> Iterator[StoredDocument]:
+    places = _places(sources)[order]
+    for number, row in places.tolist():
+        store = sources[number][0].documents
+        yield StoredDocument(store.document(row), int(store.sequences[row]), store.content(row))
+
+
+def _places(sources: Sequence[tuple[Segment, np.ndarray]]) -> np.ndarray:
+    """Return (n, 2): the number of the source and the row in it, of all kept rows one source after the other."""
+    numbers = np.repeat(np.arange(len(sources)), [len(rows) for _, rows in sources])
+    return np.stack([numbers, np.concatenate([rows for _, rows in sources])], axis=1)
+
+
+def _merge_vectors(
+    parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray
+) -> DensePart | None:
+    kept = [segment.passages for segment, _ in sources if segment.passages is not None]
+    if len(kept) < len(sources):
+        return None
+    from indexes.vectors import VectorStoreWriter
+    from retrieval.collection.passage_store import write_passage_sides
+
+    numbers, positions, rows = _passage_places(sources, kept, order)
+    spans = np.empty((len(positions), 2), np.int32)
+    hashes = np.empty((len(positions), 16), np.uint8)
+    with parts.new("dense") as dense:
+        writer = VectorStoreWriter(dense.directory, kept[0].vectors.dimension)
+        for start in range(0, len(positions), _VECTOR_BLOCK):
+            block = slice(start, start + _VECTOR_BLOCK)
+            vectors = np.empty((len(positions[block]), kept[0].vectors.dimension), np.float32)
+            for number, store in enumerate(kept):
+                mine = np.flatnonzero(numbers[block] == number)
+                chosen = positions[block][mine]
+                vectors[mine] = store.vectors.gather(chosen)
+                spans[start + mine] = store.spans[chosen]
+                hashes[start + mine] = store.hashes[chosen]
+            writer.append(vectors, rows[block])
+        writer.finish()
+        write_passage_sides(dense.directory, spans, hashes)
+    execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
+    return DensePart(part=dense.sealed(), n_passages=len(positions), execution=execution)
+
+
+def _passage_places(
+    sources: Sequence[tuple[Segment, np.ndarray]], stores: Sequence[PassageStore], order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, for every kept passage in the new order: its source, its position there, and its new document row."""
+    new_row = np.empty(len(order), np.int64)
+    new_row[order] = np.arange(len(order))
+    numbers, positions, rows = [], [], []
+    first = 0
+    for number, ((segment, kept_rows), store) in enumerate(zip(sources, stores, strict=True)):
+        target = np.full(segment.entry.n_documents, -1, np.int64)
+        target[kept_rows] = new_row[first : first + len(kept_rows)]
+        first += len(kept_rows)
+        passage_rows = target[np.asarray(store.vectors.rows)]
+        chosen = np.flatnonzero(passage_rows >= 0)
+        numbers.append(np.full(len(chosen), number))
+        positions.append(chosen)
+        rows.append(passage_rows[chosen])
+    all_numbers, all_positions, all_rows = map(np.concatenate, (numbers, positions, rows))
+    # Stable: the passages of a document stay in their order.
+    by_row = np.argsort(all_rows, kind="stable")
+    return all_numbers[by_row], all_positions[by_row], all_rows[by_row].astype(np.int32)

@@ -1,0 +1,77 @@
+"""Writing parts: numbered folders that are sealed once and never change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from indexes.storage import seal
+from retrieval.collection.manifest import Manifest, Part
+from retrieval.collection.segment import PARTS
+
+PartKind = Literal["documents", "lexical", "dense", "tombstones", "searcher"]
+
+
+class NewPart:
+    """A part being written, as a context manager: on leaving it is made durable; on an error its folder goes.
+
+    Attributes:
+        directory: where to write its files.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._part: Part | None = None
+
+    def __enter__(self) -> NewPart:
+        self.directory.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            return
+        self._part = Part(self.directory.name, seal(self.directory))
+
+    def sealed(self) -> Part:
+        """Return what the manifest should remember; only after the context was left without an error."""
+        if self._part is None:
+            raise RuntimeError(f"part {self.directory.name} is not sealed yet")
+        return self._part
+
+
+class PartWriter:
+    """Gives out numbers and folders for the parts of one transaction.
+
+    Attributes:
+        next_number: what the next part will be called; goes into the manifest.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self._parts = directory / PARTS
+        self.next_number = manifest.next_part
+
+    def new(self, kind: PartKind) -> NewPart:
+        """Start a part of the given kind."""
+        path = self._parts / f"{self.next_number:08d}-{kind}"
+        self.next_number += 1
+        return NewPart(path)
+
+
+def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
+    """Remove the parts that the manifest does not name: leftovers of interrupted writers, or of what was merged.
+
+    The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
+    many were removed.
+    """
+    named = {part.name for part in manifest.parts}
+    removed = 0
+    for path in (directory / PARTS).iterdir() if (directory / PARTS).is_dir() else ():
+        if path.name not in named:
+            shutil.rmtree(path, ignore_errors=True)
+            removed += 1
+    return removed

@@ -1,0 +1,74 @@
+"""The passages of one segment: their vectors, where they stand in their document, and the hash of what was encoded.
+
+Beside the vector store's own files the part holds `passage-spans.npy`, (n, 2) int32, character positions in the
+document's full text, and `passage-hashes.npy`, (n, 16) uint8, by which an unchanged passage finds its vector again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from indexes.arrays import load_array, save_array
+from indexes.vectors import VectorStore
+
+
+class PassageStore:
+    """Read access to the passages of one segment, by memory map.
+
+    Attributes:
+        vectors: the vector store.
+        spans: (n_passages, 2) int32, start and end in the document's full text.
+        hashes: (n_passages, 16) uint8.
+        execution: how the vectors were computed.
+    """
+
+    def __init__(self, directory: Path, execution: dict[str, object]) -> None:
+        self.vectors = VectorStore.open(directory)
+        n_passages = self.vectors.n_passages
+        self.spans = load_array(directory, "passage-spans", np.int32, (n_passages, 2))
+        self.hashes = load_array(directory, "passage-hashes", np.uint8, (n_passages, 16))
+        self.execution = execution
+
+    def of_document(self, row: int) -> range:
+        """Return the positions of a document's passages."""
+        return range(*self.vectors.passages_of(row))
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        keys = hash_keys(self.hashes)
+        order = np.argsort(keys, kind="stable")
+        return keys[order], order
+
+    def find(self, hashes: np.ndarray) -> np.ndarray:
+        """Return the position of a passage for each hash, -1 where there is none.
+
+        Args:
+            hashes: (m, 16) uint8.
+        """
+        keys, order = self._sorted
+        if not len(keys) or not len(hashes):
+            return np.full(len(hashes), -1, np.int64)
+        at = np.minimum(np.searchsorted(keys, hash_keys(hashes)), len(keys) - 1)
+        positions = order[at]
+        same = (self.hashes[positions] == hashes).all(axis=1)
+        return np.where(same, positions, -1)
+
+
+def hash_keys(hashes: np.ndarray) -> np.ndarray:
+    """Return the first 8 bytes of each hash as a number, the key to sort and search by."""
+    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+
+
+def write_passage_sides(directory: Path, spans: np.ndarray, hashes: np.ndarray) -> None:
+    """Write what accompanies the vectors: (n, 2) spans and (n, 16) hashes."""
+    save_array(directory, "passage-spans", np.ascontiguousarray(spans, dtype=np.int32))
+    save_array(directory, "passage-hashes", np.ascontiguousarray(hashes, dtype=np.uint8))
+
+
+def join_hashes(hashes: Sequence[bytes]) -> np.ndarray:
+    """Return 16-byte hashes as an (n, 16) array."""
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)

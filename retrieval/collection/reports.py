@@ -1,0 +1,71 @@
+"""What a change did: every document that came in is counted once, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_EXAMPLES = 5
+
+
+@dataclass
+class ChangeReport:
+    """Counts of one `add`, `upsert`, `delete`, or of a whole `batch`.
+
+    Attributes:
+        added: new documents.
+        updated: documents whose text, title or metadata changed.
+        unchanged: documents that were there already with the same content.
+        deleted: documents removed.
+        skipped: documents that were not taken, by reason.
+        examples: a few of the skipped, "id: reason".
+        long_documents: documents longer than the encoder reads.
+        tokens_cut: tokens that the policy "truncate" left unread.
+        passages: passages of the added and updated documents.
+        encoded: passages that were encoded; the others had a vector already.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    long_documents: int = 0
+    tokens_cut: int = 0
+    passages: int = 0
+    encoded: int = 0
+
+    def skip(self, document_id: str, reason: str) -> None:
+        """Count a document that is not taken."""
+        self.skipped[reason] += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(f"{document_id}: {reason}")
+
+    @property
+    def changed(self) -> int:
+        """Documents added, updated or deleted."""
+        return self.added + self.updated + self.deleted
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts for JSON."""
+        return {**asdict(self), "skipped": dict(self.skipped)}
+
+    def summary(self) -> str:
+        """Return one line for people, naming what is not zero."""
+        parts = [
+            f"{count:,} {name}"
+            for name, count in (
+                ("added", self.added),
+                ("updated", self.updated),
+                ("unchanged", self.unchanged),
+                ("deleted", self.deleted),
+            )
+            if count
+        ]
+        parts += [f"{count:,} skipped ({reason})" for reason, count in sorted(self.skipped.items())]
+        if self.long_documents:
+            cut = f", {self.tokens_cut:,} tokens not read" if self.tokens_cut else f" ({self.passages:,} passages in all)"
+            parts.append(f"{self.long_documents:,} longer than the encoder reads{cut}")
+        return ", ".join(parts) or "nothing changed"

@@ -1,0 +1,122 @@
+"""One immutable segment of a collection, opened: documents, inverted index, vectors, and which rows are alive."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.arrays import load_array, save_array
+from indexes.errors import CorruptIndexError
+from indexes.storage import check_sizes
+from retrieval.collection.document_store import DocumentStore
+from retrieval.collection.manifest import Part, SegmentEntry
+
+if TYPE_CHECKING:
+    from indexes.inverted import InvertedIndex
+    from retrieval.collection.passage_store import PassageStore
+    from retrieval.filters import Filter
+    from retrieval.metadata_columns import MetadataColumns
+
+PARTS = "parts"
+
+
+class Segment:
+    """Everything of one segment, mapped at once; `alive` may differ between two openings of the same parts.
+
+    Attributes:
+        entry: what the manifest says of it.
+        documents: the stored documents.
+        lexical: the inverted index over them.
+        passages: their vectors; None in a lexical collection.
+        alive: (n_documents,) bool, None when no row is deleted.
+    """
+
+    def __init__(self, directory: Path, entry: SegmentEntry) -> None:
+        from indexes.inverted import InvertedIndex
+
+        parts = directory / PARTS
+        for part in entry.parts:
+            check_sizes(parts / part.name, part.files)
+        self.entry = entry
+        self.documents = DocumentStore(parts / entry.documents.name, entry.n_documents)
+        self.lexical: InvertedIndex = InvertedIndex.open(parts / entry.lexical.name)
+        if self.lexical.n_documents != entry.n_documents:
+            raise CorruptIndexError(f"{entry.lexical.name} has {self.lexical.n_documents:,} documents, not the segment's")
+        self.passages: PassageStore | None = None
+        if entry.dense:
+            from retrieval.collection.passage_store import PassageStore
+
+            self.passages = PassageStore(parts / entry.dense.part.name, entry.dense.execution)
+        self.alive = read_tombstones(parts, entry)
+
+    def with_entry(self, directory: Path, entry: SegmentEntry) -> Segment:
+        """Return the segment as another manifest sees it: the same mapped files, other tombstones or vectors."""
+        if entry == self.entry:
+            return self
+        if entry.dense != self.entry.dense:
+            return Segment(directory, entry)
+        other = object.__new__(Segment)
+        other.__dict__.update(self.__dict__)
+        other.entry = entry
+        if entry.tombstones:
+            check_sizes(directory / PARTS / entry.tombstones.name, entry.tombstones.files)
+        other.alive = read_tombstones(directory / PARTS, entry)
+        return other
+
+    @property
+    def name(self) -> str:
+        """The segment's identity within its collection."""
+        return self.entry.documents.name
+
+    @property
+    def n_alive(self) -> int:
+        """Documents that are not deleted."""
+        return self.entry.n_documents - self.entry.n_deleted
+
+    @cached_property
+    def columns(self) -> MetadataColumns:
+        """Metadata by field, for filters."""
+        from retrieval.metadata_columns import MetadataColumns
+
+        return MetadataColumns(self.entry.n_documents, self.documents.metadata)
+
+    def matching(self, where: Filter | None) -> np.ndarray | None:
+        """Return the rows that are alive and pass the filter, (n_documents,) bool; None when all do."""
+        if where is None:
+            return self.alive
+        passing = self.columns.mask(where)
+        return passing if self.alive is None else passing & self.alive
+
+    def is_alive(self, row: int) -> bool:
+        """Tell whether a row is not deleted."""
+        return self.alive is None or bool(self.alive[row])
+
+    def alive_rows(self) -> np.ndarray:
+        """Return the rows that are not deleted, ascending."""
+        return np.arange(self.entry.n_documents) if self.alive is None else np.flatnonzero(self.alive)
+
+
+def read_tombstones(parts: Path, entry: SegmentEntry) -> np.ndarray | None:
+    """Return which rows are alive, (n_documents,) bool; None when all are."""
+    if entry.tombstones is None:
+        return None
+    directory = parts / entry.tombstones.name
+    deleted = load_array(directory, "deleted-rows", np.int32, (entry.n_deleted,))
+    if entry.n_deleted and not (0 <= deleted.min() and deleted.max() < entry.n_documents):
+        raise CorruptIndexError(f"file damaged: {directory / 'deleted-rows.npy'} names rows that do not exist")
+    alive = np.ones(entry.n_documents, bool)
+    alive[deleted] = False
+    return alive
+
+
+def write_tombstones(directory: Path, alive: np.ndarray) -> None:
+    """Write the deleted rows of a segment, ascending."""
+    save_array(directory, "deleted-rows", np.flatnonzero(~alive).astype(np.int32))
+
+
+def part_of(directory: Path, part: Part) -> Path:
+    """Return the folder of a part."""
+    return directory / PARTS / part.name

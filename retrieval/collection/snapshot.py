@@ -1,0 +1,173 @@
+"""A committed state of a collection, opened: what every search works on, unchanged while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.errors import CorruptIndexError
+from retrieval.collection.document_store import id_hash
+from retrieval.collection.manifest import Manifest, read_manifest
+from retrieval.collection.segment import PARTS, Segment
+
+if TYPE_CHECKING:
+    from indexes.bm25 import BM25Searcher, BM25Settings
+    from indexes.dense import DenseSegment
+    from indexes.searchers import Searcher
+    from retrieval.filters import Filter
+
+_KEPT_SEARCHERS = 4
+
+
+class Snapshot:
+    """The segments of one generation. Immutable; safe to use from several threads.
+
+    Attributes:
+        directory: the collection.
+        manifest: the committed state.
+        segments: opened, in the manifest's order.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, reuse: Snapshot | None = None) -> None:
+        known = {segment.name: segment for segment in reuse.segments} if reuse else {}
+        self.directory = directory
+        self.manifest = manifest
+        self.segments = [
+            known[entry.documents.name].with_entry(directory, entry)
+            if entry.documents.name in known
+            else Segment(directory, entry)
+            for entry in manifest.segments
+        ]
+        self._bm25: dict[tuple[BM25Settings, int], BM25Searcher] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def n_documents(self) -> int:
+        """Documents that are not deleted."""
+        return sum(segment.n_alive for segment in self.segments)
+
+    @cached_property
+    def has_vectors(self) -> bool:
+        """Whether the collection has vectors (an empty one that was created with an encoder has)."""
+        return self.manifest.encoder is not None
+
+    def bm25(self, settings: BM25Settings, unit: int) -> BM25Searcher:
+        """Return the BM25 searcher over all segments; built once per setting."""
+        from indexes.bm25 import BM25Searcher, LexicalSegment
+
+        with self._lock:
+            searcher = self._bm25.get((settings, unit))
+            if searcher is None:
+                segments = [
+                    LexicalSegment(segment.lexical, segment.alive, segment.documents.sequences)
+                    for segment in self.segments
+                ]
+                searcher = BM25Searcher(segments, settings, unit)
+                while len(self._bm25) >= _KEPT_SEARCHERS:
+                    self._bm25.pop(next(iter(self._bm25)))
+                self._bm25[settings, unit] = searcher
+            return searcher
+
+    @cached_property
+    def dense(self) -> list[DenseSegment]:
+        """The vectors of all segments, for `indexes.dense`."""
+        from indexes.dense import DenseSegment
+
+        return [
+            DenseSegment(segment.passages.vectors, segment.alive, segment.documents.sequences)
+            for segment in self.segments
+            if segment.passages is not None
+        ]
+
+    @cached_property
+    def searcher(self) -> Searcher | None:
+        """The approximate searcher, if there is one."""
+        entry = self.manifest.searcher
+        if entry is None:
+            return None
+        from indexes.searchers import open_searcher
+        from indexes.storage import check_contents
+
+        directory = self.directory / PARTS / entry.part.name
+        # FAISS parses these files in native code: only what was written may reach it.
+        if problems := check_contents(directory, entry.part.files):
+            raise CorruptIndexError(f"file damaged: {problems[0]}; run optimize() to build the searcher again")
+        return open_searcher(directory, entry.settings)
+
+    @cached_property
+    def covered(self) -> list[int]:
+        """Numbers of the segments that the approximate searcher covers, in its order."""
+        entry = self.manifest.searcher
+        numbers = {segment.name: number for number, segment in enumerate(self.segments)}
+        return [numbers[name] for name in entry.covers] if entry else []
+
+    def masks(self, where: Filter | None) -> list[np.ndarray | None]:
+        """Return, for each segment, which rows are alive and pass the filter; None where all are."""
+        return [segment.matching(where) for segment in self.segments]
+
+    def locate(self, document_id: str) -> tuple[int, int] | None:
+        """Return the segment number and row of an id; None where it is not there or deleted."""
+        if not isinstance(document_id, str):
+            return None
+        hashes = np.array([id_hash(document_id)], np.uint64)
+        for number, segment in enumerate(self.segments):
+            row = segment.documents.find_many([document_id], hashes).get(document_id)
+            if row is not None and segment.is_alive(row):
+                return number, row
+        return None
+
+    def rows(self) -> Iterator[tuple[Segment, int]]:
+        """Iterate over all documents that are not deleted, by sequence number."""
+        places = [
+            np.stack([segment.documents.sequences[rows], np.full(len(rows), number), rows], axis=1)
+            for number, segment in enumerate(self.segments)
+            if len(rows := segment.alive_rows())
+        ]
+        if not places:
+            return
+        every = np.concatenate(places)
+        for _, number, row in every[np.argsort(every[:, 0])].tolist():
+            yield self.segments[number], row
+
+
+def open_snapshot(directory: Path, reuse: Snapshot | None = None) -> Snapshot:
+    """Open the committed state of a collection.
+
+    A writer may remove the parts of the generation that was just read before they are open here; then there is a newer
+    generation, and that one is opened.
+
+    Args:
+        directory: the collection.
+        reuse: an older snapshot whose open segments still serve.
+    """
+    manifest = read_manifest(directory)
+    while True:
+        if reuse is not None and reuse.manifest == manifest:
+            return reuse
+        try:
+            return Snapshot(directory, manifest, reuse)
+        except (CorruptIndexError, FileNotFoundError):
+            newer = read_manifest(directory)
+            if newer.generation == manifest.generation:
+                raise
+            manifest = newer
+
+
+def describe_segments(segments: Sequence[Segment]) -> list[dict[str, object]]:
+    """Return a line of facts for each segment, for `info`."""
+    return [
+        {
+            "name": segment.name,
+            "documents": segment.n_alive,
+            "deleted": segment.entry.n_deleted,
+            "passages": segment.entry.dense.n_passages if segment.entry.dense else 0,
+            "bytes": sum(part.size for part in segment.entry.parts),
+            "execution": dict(segment.entry.dense.execution) if segment.entry.dense else {},
+        }
+        for segment in segments
+    ]

@@ -1,0 +1,89 @@
+"""The collection's settings between the manifest (JSON) and the frozen structures that the code uses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from indexes.bm25 import BM25Settings
+from indexes.errors import CorruptIndexError
+from retrieval.analysis import Analyser, AnalyserSettings
+from retrieval.chunking import ChunkSettings
+from retrieval.collection.settings import Fields, Fusion
+from retrieval.errors import AnalyserMismatchError
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """Everything that a collection remembers about how it was set up.
+
+    Attributes:
+        analyser: how text becomes terms; fixed.
+        fields: how title and text count for BM25; fixed.
+        long: what happens to texts longer than the encoder reads; fixed.
+        bm25: default parameters of BM25.
+        fusion: default fusion of hybrid search.
+    """
+
+    analyser: AnalyserSettings = field(default_factory=AnalyserSettings)
+    fields: Fields = field(default_factory=Fields)
+    long: ChunkSettings = field(default_factory=ChunkSettings)
+    bm25: BM25Settings = field(default_factory=BM25Settings)
+    fusion: Fusion = field(default_factory=Fusion)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the manifest stores; the analyser's fingerprint is stored beside its settings."""
+        stored = msgspec.to_builtins({name: asdict(getattr(self, name)) for name in _TYPES})
+        return {**stored, "analyser_fingerprint": msgspec.to_builtins(Analyser(self.analyser).fingerprint())}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> CollectionSettings:
+        """Read what the manifest stores.
+
+        Raises:
+            CorruptIndexError: something in it is not a setting.
+            AnalyserMismatchError: this version analyses text by other rules than the collection was built with.
+        """
+        try:
+            settings = cls(**{name: msgspec.convert(stored[name], kind) for name, kind in _TYPES.items()})
+        except (msgspec.ValidationError, KeyError) as error:
+            raise CorruptIndexError(f"the manifest's settings cannot be read: {error}") from None
+        expected, found = stored.get("analyser_fingerprint"), msgspec.to_builtins(Analyser(settings.analyser).fingerprint())
+        if expected != found:
+            raise AnalyserMismatchError(
+                "this version analyses text by other rules than the collection was built with "
+                f"({differences(expected or {}, found)}); index the documents again"
+            )
+        return settings
+
+    def check_analyser(self, offered: AnalyserSettings) -> None:
+        """Refuse an analyser that differs from the stored one.
+
+        Raises:
+            AnalyserMismatchError: showing the difference.
+        """
+        if offered != self.analyser:
+            shown = differences(asdict(self.analyser), asdict(offered))
+            raise AnalyserMismatchError(f"the collection was built with another analyser: {shown}; open it without one")
+
+    def overridden(self, bm25: BM25Settings | None, fusion: Fusion | None) -> CollectionSettings:
+        """Return the settings with other ranking parameters."""
+        return replace(self, bm25=bm25 or self.bm25, fusion=fusion or self.fusion)
+
+
+_TYPES: dict[str, type] = {
+    "analyser": AnalyserSettings,
+    "fields": Fields,
+    "long": ChunkSettings,
+    "bm25": BM25Settings,
+    "fusion": Fusion,
+}
+
+
+def differences(stored: dict[str, Any], offered: dict[str, Any]) -> str:
+    """Say in one line how two flat mappings differ: "name: stored -> offered"."""
+    absent = "(absent)"
+    names = [name for name in {**stored, **offered} if stored.get(name, absent) != offered.get(name, absent)]
+    return ", ".join(f"{name}: {stored.get(name, absent)!r} -> {offered.get(name, absent)!r}" for name in names)

@@ -1,0 +1,379 @@
+"""A group of changes that becomes one commit, or nothing.
+
+New documents wait in memory and are flushed into segments when they grow large; those segments are parts on disk that no
+manifest names yet. Deletions are bits in a copy of the tombstones. `commit` writes the tombstones, merges small segments
+and replaces the manifest; `discard` removes what was written. The caller holds the writer lock throughout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from indexes.errors import StorageError
+from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
+from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
+from retrieval.collection.merging import merge_segments, segments_to_merge
+from retrieval.collection.parts import PartWriter, remove_unnamed_parts
+from retrieval.collection.reports import ChangeReport
+from retrieval.collection.segment import Segment, write_tombstones
+from retrieval.collection.segment_writer import SegmentWriter
+from retrieval.documents import Document
+from retrieval.errors import CollectionError, DocumentError, DuplicateDocumentError, RetrievalError
+
+if TYPE_CHECKING:
+    from indexes.searchers import SearcherSettings
+    from retrieval.filters import Filter
+
+DuplicatePolicy = Literal["error", "skip", "replace"]
+
+FLUSH_BYTES = 256 << 20
+"""A segment is written when the waiting documents take about this much memory."""
+
+_DOCUMENT_OVERHEAD = 600
+"""Bytes that a waiting document takes beside its characters (objects, hash-table entries)."""
+
+_CHUNK = 1024
+"""Documents looked up together."""
+
+
+@dataclass(slots=True, eq=False)
+class PendingDocument:
+    """A document that waits to be written.
+
+    Attributes:
+        stored: document, sequence number and content hash.
+        vector: given by the caller, (d,) float32; None when the encoder makes it.
+    """
+
+    stored: StoredDocument
+    vector: np.ndarray | None
+
+
+@dataclass(slots=True, eq=False)
+class WorkingSegment:
+    """A segment as this transaction sees it; `alive` is None until something in it is deleted."""
+
+    segment: Segment
+    alive: np.ndarray | None
+
+    @property
+    def n_alive(self) -> int:
+        """Documents that are not deleted."""
+        return self.segment.entry.n_documents if self.alive is None else int(self.alive.sum())
+
+    def is_alive(self, row: int) -> bool:
+        """Tell whether a row is not deleted."""
+        return self.alive is None or bool(self.alive[row])
+
+    def delete(self, row: int) -> None:
+        """Mark a row as deleted, in a copy of the committed tombstones."""
+        if self.alive is None:
+            self.alive = np.ones(self.segment.entry.n_documents, bool)
+        elif self.alive is self.segment.alive:
+            self.alive = self.alive.copy()
+        self.alive[row] = False
+
+    def alive_rows(self) -> np.ndarray:
+        """Return the rows that are not deleted, ascending."""
+        return np.arange(self.segment.entry.n_documents) if self.alive is None else np.flatnonzero(self.alive)
+
+
+class Transaction:
+    """Changes to one collection under the writer lock.
+
+    Args:
+        directory: the collection.
+        manifest: the committed state to start from.
+        segments: its segments, opened.
+        writer: turns documents into the parts of a segment.
+    """
+
+    def __init__(self, directory: Path, manifest: Manifest, segments: Sequence[Segment], writer: SegmentWriter) -> None:
+        self._directory = directory
+        self._manifest = manifest
+        self._segments = [WorkingSegment(segment, segment.alive) for segment in segments]
+        self._writer = writer
+        self._parts = PartWriter(directory, manifest)
+        self._pending: dict[str, PendingDocument] = {}
+        self._pending_bytes = 0
+        self._next_sequence = manifest.next_sequence
+        self._searcher: SearcherEntry | None = manifest.searcher
+        self.report = writer.report
+
+    # ---------------------------------------------------------------------------------------------- documents in
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        on_duplicate: DuplicatePolicy,
+        vectors: Iterable[np.ndarray] | None = None,
+    ) -> None:
+        """Take documents in, as a stream.
+
+        Args:
+            documents: read once.
+            on_duplicate: see `Collection.add`.
+            vectors: one for each document, (d,) float32.
+
+        Raises:
+            DuplicateDocumentError: an id is there already, or came twice, and the policy is "error".
+            CollectionError: vectors are given and must not be, or the other way round.
+        """
+        if on_duplicate not in ("error", "skip", "replace"):
+            raise CollectionError(f"unknown policy {on_duplicate!r} for duplicate ids: 'error', 'skip' or 'replace'")
+        pairs = ((document, None) for document in documents) if vectors is None else _paired(documents, vectors)
+        while group := list(islice(pairs, _CHUNK)):
+            self._writer.check_vectors([vector for _, vector in group])
+            self._add_group(group, on_duplicate)
+
+    def _add_group(
+        self, group: Sequence[tuple[Document, np.ndarray | None]], on_duplicate: DuplicatePolicy
+    ) -> None:
+        located = self._locate([document.id for document, _ in group])
+        for document, vector in group:
+            if vector is None and not (document.text.strip() or document.title.strip()):
+                self.report.skip(document.id, "empty text")
+                continue
+            place = located.get(document.id)
+            if document.id in self._pending:
+                self._again(document, vector, on_duplicate)
+            elif place is None:
+                self._enqueue(document, vector, content_hash(document, vector))
+                self.report.added += 1
+            else:
+                self._update(document, vector, place, on_duplicate)
+        if self._pending_bytes >= FLUSH_BYTES:
+            self.flush()
+
+    def _again(self, document: Document, vector: np.ndarray | None, on_duplicate: DuplicatePolicy) -> None:
+        """An id that waits to be written comes once more."""
+        waiting = self._pending[document.id].stored
+        content = content_hash(document, vector)
+        if self._keeps_existing(document, on_duplicate, unchanged=waiting.content == content):
+            return
+        same_text = vector is None and _text(waiting.document) == _text(document)
+        del self._pending[document.id]
+        self._enqueue(document, vector, content, waiting.sequence if same_text else None)
+        self.report.updated += 1
+
+    def _update(
+        self,
+        document: Document,
+        vector: np.ndarray | None,
+        place: tuple[WorkingSegment, int],
+        on_duplicate: DuplicatePolicy,
+    ) -> None:
+        """An id that is stored comes once more."""
+        working, row = place
+        store = working.segment.documents
+        content = content_hash(document, vector)
+        if self._keeps_existing(document, on_duplicate, unchanged=store.content(row) == content):
+            return
+        same_text = vector is None and _text(store.document(row)) == _text(document)
+        working.delete(row)
+        self._enqueue(document, vector, content, int(store.sequences[row]) if same_text else None)
+        self.report.updated += 1
+
+    def _keeps_existing(self, document: Document, on_duplicate: DuplicatePolicy, *, unchanged: bool) -> bool:
+        if on_duplicate == "error":
+            raise DuplicateDocumentError(
+                f"document id {document.id!r} is in the collection already or came twice; "
+                "use upsert(), or on_duplicate='skip' or 'replace'"
+            )
+        if on_duplicate == "skip":
+            self.report.skip(document.id, "duplicate id")
+            return True
+        if unchanged:
+            self.report.unchanged += 1
+        return unchanged
+
+    def _enqueue(
+        self, document: Document, vector: np.ndarray | None, content: bytes, sequence: int | None = None
+    ) -> None:
+        if sequence is None:
+            sequence = self._next_sequence
+            self._next_sequence += 1
+        self._pending[document.id] = PendingDocument(StoredDocument(document, sequence, content), vector)
+        self._pending_bytes += len(document.text) + len(document.title) + _DOCUMENT_OVERHEAD
+        if vector is not None:
+            self._pending_bytes += vector.nbytes
+
+    # --------------------------------------------------------------------------------------------- documents out
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents by id; ids that are not there are ignored. Returns how many were deleted."""
+        deleted = 0
+        remaining = iter(ids)
+        while group := list(islice(remaining, _CHUNK)):
+            for document_id in group:
+                if not isinstance(document_id, str):
+                    raise DocumentError(f"document ids are strings, not {document_id!r}")
+            located = self._locate(group)
+            for document_id in dict.fromkeys(group):
+                if self._pending.pop(document_id, None) is not None:
+                    deleted += 1
+                elif place := located.get(document_id):
+                    place[0].delete(place[1])
+                    deleted += 1
+        self.report.deleted += deleted
+        return deleted
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete the documents whose metadata pass a filter. Returns how many were deleted."""
+        waiting = [name for name, pending in self._pending.items() if where.matches(pending.stored.document.metadata)]
+        for document_id in waiting:
+            del self._pending[document_id]
+        deleted = len(waiting)
+        for working in self._segments:
+            passing = working.segment.columns.mask(where)
+            for row in working.alive_rows()[passing[working.alive_rows()]].tolist():
+                working.delete(row)
+                deleted += 1
+        self.report.deleted += deleted
+        return deleted
+
+    def contains(self, document_id: str) -> bool:
+        """Tell whether an id is there, as this transaction sees it."""
+        return document_id in self._pending or bool(self._locate([document_id]))
+
+    def ids(self) -> Iterator[str]:
+        """Iterate over all ids, as this transaction sees them."""
+        for working in self._segments:
+            yield from (working.segment.documents.id(row) for row in working.alive_rows().tolist())
+        yield from list(self._pending)
+
+    def _locate(self, ids: Sequence[str]) -> dict[str, tuple[WorkingSegment, int]]:
+        if not self._segments:
+            return {}
+        hashes = np.fromiter((id_hash(document_id) for document_id in ids), np.uint64, len(ids))
+        return {
+            document_id: (working, row)
+            for working in self._segments
+            for document_id, row in working.segment.documents.find_many(ids, hashes).items()
+            if working.is_alive(row)
+        }
+
+    # ------------------------------------------------------------------------------------------------ to the disk
+
+    def flush(self) -> None:
+        """Write the waiting documents as a segment that no manifest names yet."""
+        if not self._pending:
+            return
+        waiting = sorted(self._pending.values(), key=lambda pending: pending.stored.sequence)
+        known = [working.segment for working in self._segments]
+        entry = self._writer.write(self._parts, waiting, known)
+        self._segments.append(WorkingSegment(Segment(self._directory, entry), None))
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def compact(self) -> None:
+        """Merge all segments into one without deleted documents, and derive the approximate searcher from that again."""
+        self.flush()
+        searcher = self._searcher
+        if len(self._segments) > 1 or any(working.alive is not None for working in self._segments):
+            self._merge(list(self._segments))
+            if searcher is not None:
+                self._derive_searcher(searcher.settings)
+
+    def optimize(self, settings: SearcherSettings | None) -> None:
+        """Derive an approximate searcher from the vectors of all segments; None drops the one there is."""
+        self.flush()
+        self._searcher = None
+        if settings is None:
+            return
+        if self._writer.slot.recorded is None:
+            raise CollectionError("there are no vectors to search; call reencode() with an encoder first")
+        self._derive_searcher(settings_to_json(settings))
+
+    def _derive_searcher(self, settings: dict[str, Any]) -> None:
+        from indexes.searchers import build_searcher, settings_from_json
+
+        passages = [working.segment.passages for working in self._segments]
+        stores = [store.vectors for store in passages if store is not None]
+        if not any(store.n_passages for store in stores):
+            return
+        with self._parts.new("searcher") as part:
+            build_searcher(settings_from_json(settings), stores, part.directory)
+        covers = [working.segment.name for working in self._segments]
+        self._searcher = SearcherEntry(part.sealed(), settings, covers)
+
+    def replace_vectors(self) -> None:
+        """Encode every segment anew with the writer's encoder; the old searcher goes with the old vectors."""
+        self._searcher = None
+        for working in self._segments:
+            dense = self._writer.encode_segment(self._parts, working.segment)
+            working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, dense=dense))
+
+    def _merge(self, sources: Sequence[WorkingSegment]) -> None:
+        rows = [(working.segment, working.alive_rows()) for working in sources]
+        entry = merge_segments(self._parts, self._directory, rows)
+        at = self._segments.index(sources[0])
+        self._segments = [working for working in self._segments if working not in sources]
+        if entry is not None:
+            self._segments.insert(at, WorkingSegment(Segment(self._directory, entry), None))
+
+    def _covered(self) -> set[str]:
+        return set(self._searcher.covers) if self._searcher else set()
+
+    def commit(self) -> Manifest:
+        """Make the changes the collection's committed state, and return it.
+
+        Returns the manifest that was there when nothing changed.
+        """
+        self.flush()
+        self._segments = [working for working in self._segments if working.n_alive]
+        while group := segments_to_merge(self._segments, self._covered()):
+            self._merge(group)
+        segments = [self._entry(working) for working in self._segments]
+        if not self._covered() <= {entry.documents.name for entry in segments}:
+            self._searcher = None
+        manifest = msgspec.structs.replace(
+            self._manifest,
+            segments=segments,
+            searcher=self._searcher,
+            encoder=self._writer.slot.recorded,
+            next_sequence=self._next_sequence,
+        )
+        if manifest == self._manifest:
+            return manifest
+        manifest = msgspec.structs.replace(
+            manifest, generation=manifest.generation + 1, next_part=self._parts.next_number
+        )
+        write_manifest(self._directory, manifest)
+        return manifest
+
+    def _entry(self, working: WorkingSegment) -> SegmentEntry:
+        entry = working.segment.entry
+        if working.alive is None or working.alive is working.segment.alive:
+            return entry
+        with self._parts.new("tombstones") as part:
+            write_tombstones(part.directory, working.alive)
+        n_deleted = entry.n_documents - working.n_alive
+        return msgspec.structs.replace(entry, tombstones=part.sealed(), n_deleted=n_deleted)
+
+    def discard(self) -> None:
+        """Forget the changes and remove what they wrote."""
+        # By the manifest on disk, not by what this transaction wrote: when replacing it failed late, it may be the new one.
+        with contextlib.suppress(StorageError, RetrievalError):
+            remove_unnamed_parts(self._directory, read_manifest(self._directory))
+
+
+def _text(document: Document) -> tuple[str, str]:
+    return document.title, document.text
+
+
+def _paired(
+    documents: Iterable[Document], vectors: Iterable[np.ndarray]
+) -> Iterator[tuple[Document, np.ndarray | None]]:
+    try:
+        yield from zip(documents, vectors, strict=True)
+    except ValueError:
+        raise CollectionError("documents and vectors must be equally many, one vector for each document") from None

@@ -1,0 +1,116 @@
+"""When a change begins and how it ends: lock, transaction, commit or discard."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+
+from indexes.locks import WriterLock
+from retrieval.analysis import Analyser
+from retrieval.collection.encoder_slot import EncoderSlot
+from retrieval.collection.open_state import OpenState
+from retrieval.collection.parts import remove_unnamed_parts
+from retrieval.collection.reports import ChangeReport
+from retrieval.collection.segment_writer import SegmentWriter
+from retrieval.collection.stored_settings import CollectionSettings
+from retrieval.collection.transaction import Transaction
+from retrieval.errors import CollectionError
+
+LOCK_NAME = "writer.lock"
+
+
+class Writer:
+    """Runs the changes of one collection object, one at a time.
+
+    Args:
+        state: what the collection holds.
+        settings: the collection's.
+        analyser: made from them.
+        progress: show progress bars on a terminal.
+    """
+
+    def __init__(
+        self, state: OpenState, settings: CollectionSettings, analyser: Analyser, *, progress: bool = False
+    ) -> None:
+        self._state = state
+        self._settings = settings
+        self._analyser = analyser
+        self._progress = progress
+        self._turn = threading.RLock()
+        self._process = os.getpid()
+        self._open: Transaction | None = None
+        self._failed = False
+
+    @contextlib.contextmanager
+    def change(self, encoder: EncoderSlot | None = None) -> Iterator[Transaction]:
+        """Run one change: a commit of its own, or a part of the open batch.
+
+        Args:
+            encoder: another encoder than the collection's, which it then has from this commit on.
+        """
+        self._after_fork()
+        with self._turn:
+            if self._open is None:
+                with self._transaction(encoder) as transaction:
+                    yield transaction
+                return
+            if encoder is not None:
+                raise CollectionError("reencode() makes a commit of its own; call it outside the batch")
+            try:
+                yield self._open
+            except BaseException:
+                self._failed = True
+                raise
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[ChangeReport]:
+        """Make one commit of all changes inside the block."""
+        self._after_fork()
+        with self._turn:
+            if self._open is not None:
+                raise CollectionError("a batch is open already; batches cannot be nested")
+            with self._transaction(None) as transaction:
+                self._open, self._failed = transaction, False
+                try:
+                    yield transaction.report
+                finally:
+                    self._open = None
+                if self._failed:
+                    raise CollectionError(
+                        "the batch was discarded: a change in it failed, and its error was caught inside the block"
+                    )
+
+    @contextlib.contextmanager
+    def _transaction(self, encoder: EncoderSlot | None) -> Iterator[Transaction]:
+        directory = self._state.directory
+        with WriterLock(directory / LOCK_NAME):
+            self._state.refresh()
+            snapshot = self._state.current()
+            slot = encoder or self._state.slot
+            writer = SegmentWriter(directory, self._settings, self._analyser, slot, progress=self._progress)
+            transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
+            try:
+                remove_unnamed_parts(directory, snapshot.manifest)
+                yield transaction
+                manifest = transaction.commit()
+            except OSError as error:
+                transaction.discard()
+                raise CollectionError(
+                    f"nothing was changed in {directory}: {error.strerror or error}"
+                    + (f" ({error.filename})" if error.filename else "")
+                ) from error
+            except BaseException:
+                transaction.discard()
+                raise
+            self._state.replace_slot(writer.slot)
+            self._state.refresh()
+            # From here on the commit stands; what is no longer named can go.
+            remove_unnamed_parts(directory, manifest)
+            writer.finish()
+
+    def _after_fork(self) -> None:
+        if self._process != os.getpid():
+            # Neither the parent's lock nor its open batch belong to this process.
+            self._process, self._turn, self._open = os.getpid(), threading.RLock(), None

@@ -1,0 +1,77 @@
+"""What a finished search can still say about its hits: document, best passage, and why it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.hits import Hits
+from retrieval.results import Explanation, MatchedPassage, Mode
+
+if TYPE_CHECKING:
+    from retrieval.collection.snapshot import Snapshot
+    from retrieval.documents import Document
+    from retrieval.search import SearchOptions
+
+
+class SearchEvidence:
+    """The state that one query's hits share: the snapshot it ran on, its terms, its vector, its lists.
+
+    Args:
+        snapshot: what was searched.
+        options: how.
+        weights: BM25 terms of the query.
+        lists: the ranked lists before fusion, by retriever.
+        vectors: (m, d) float32, the query's (several where a document with several passages is the query); None where no
+            vectors were searched.
+        mode: what ran.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        options: SearchOptions,
+        weights: Mapping[str, float],
+        lists: Mapping[str, Hits],
+        vectors: np.ndarray | None,
+        mode: Mode,
+    ) -> None:
+        self._snapshot = snapshot
+        self._options = options
+        self._weights = weights
+        self._lists = lists
+        self._vectors = vectors
+        self._mode = mode
+
+    def document(self, segment: int, row: int) -> Document:
+        """Return the stored document."""
+        return self._snapshot.segments[segment].documents.document(row)
+
+    def passage(self, segment: int, row: int) -> MatchedPassage | None:
+        """Return the passage nearest to the query; None where no vectors were searched."""
+        passages = self._snapshot.segments[segment].passages
+        if self._vectors is None or passages is None or not len(passages.of_document(row)):
+            return None
+        from indexes.dense import best_passage
+
+        found = (best_passage(self._snapshot.dense[segment], row, vector) for vector in self._vectors)
+        position, score = max(found, key=lambda best: (best[1], -best[0]))
+        start, end = passages.spans[position].tolist()
+        text, _ = self._snapshot.segments[segment].documents.full_text(row)
+        return MatchedPassage(start, end, text[start:end], score)
+
+    def explain(self, segment: int, row: int, score: float) -> Explanation:
+        """Say why the document is in the results."""
+        ranks, scores = {}, {}
+        for name, hits in self._lists.items():
+            at = np.flatnonzero((hits.segments == segment) & (hits.rows == row))
+            if len(at):
+                ranks[name] = int(at[0]) + 1
+                scores[name] = float(hits.scores[at[0]])
+        terms = []
+        if "bm25" in self._lists:
+            searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
+            terms = searcher.explain(self._weights, segment, row)
+        return Explanation(score, self._mode, ranks, scores, terms, self.passage(segment, row))

@@ -1,0 +1,176 @@
+"""What a search returns: hits with their documents, and why they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+if TYPE_CHECKING:
+    from indexes.bm25 import TermContribution
+    from retrieval.documents import Document
+
+Mode = Literal["hybrid", "bm25", "dense"]
+
+
+@dataclass(frozen=True)
+class MatchedPassage:
+    """The passage of a document that is nearest to the query.
+
+    Attributes:
+        start: first character in the document's full text (title, space, text).
+        end: one past the last character.
+        text: what stands there.
+        score: its similarity to the query.
+    """
+
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a document is where it is in the results.
+
+    Attributes:
+        score: the hit's score.
+        mode: what ran.
+        ranks: rank (from 1) in the list of each retriever that returned the document.
+        scores: its score in each of these lists.
+        terms: what each query term added to BM25's score; their scores add up to it.
+        passage: the best passage and its similarity, where vectors were searched.
+    """
+
+    score: float
+    mode: Mode
+    ranks: Mapping[str, int]
+    scores: Mapping[str, float]
+    terms: Sequence[TermContribution]
+    passage: MatchedPassage | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            "score": self.score,
+            "mode": self.mode,
+            "ranks": dict(self.ranks),
+            "scores": dict(self.scores),
+            "terms": [asdict(term) for term in self.terms],
+            "passage": asdict(self.passage) if self.passage else None,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"score {self.score:.6g} ({self.mode})"]
+        lines += [f"  {name}: rank {rank}, score {self.scores[name]:.6g}" for name, rank in self.ranks.items()]
+        lines += [
+            f"  term {term.term!r}: {term.score:.4f} = {term.weight:g} x idf {term.idf:.4f} x {term.frequency:g} in the "
+            f"document, saturated; in {term.document_frequency:,} documents"
+            for term in self.terms
+        ]
+        if self.passage:
+            lines.append(f"  passage {self.passage.start}-{self.passage.end}: similarity {self.passage.score:.4f}")
+        return "\n".join(lines)
+
+
+class Evidence(Protocol):
+    """What a finished search can still say about its hits; kept by each hit, so that nothing is read in vain."""
+
+    def document(self, segment: int, row: int) -> Document:
+        """Return the stored document."""
+
+    def passage(self, segment: int, row: int) -> MatchedPassage | None:
+        """Return the passage nearest to the query."""
+
+    def explain(self, segment: int, row: int, score: float) -> Explanation:
+        """Say why the document is in the results."""
+
+
+class Hit:
+    """One found document. Its text, metadata and explanation are read when they are asked for.
+
+    Attributes:
+        id: the document's id.
+        score: higher is better; comparable only within one result.
+    """
+
+    __slots__ = ("_evidence", "_row", "_segment", "_stored", "id", "score")
+
+    def __init__(self, document_id: str, score: float, segment: int, row: int, evidence: Evidence) -> None:
+        self.id = document_id
+        self.score = score
+        self._segment = segment
+        self._row = row
+        self._evidence = evidence
+        self._stored: Document | None = None
+
+    @property
+    def document(self) -> Document:
+        """The stored document."""
+        if self._stored is None:
+            self._stored = self._evidence.document(self._segment, self._row)
+        return self._stored
+
+    @property
+    def text(self) -> str:
+        """The document's text."""
+        return self.document.text
+
+    @property
+    def title(self) -> str:
+        """The document's title, empty when it has none."""
+        return self.document.title
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The document's metadata."""
+        return self.document.metadata
+
+    @property
+    def passage(self) -> MatchedPassage | None:
+        """The passage nearest to the query; None where no vectors were searched."""
+        return self._evidence.passage(self._segment, self._row)
+
+    def explain(self) -> Explanation:
+        """Say why the document is where it is: terms and weights, similarity, ranks, best passage."""
+        return self._evidence.explain(self._segment, self._row, self.score)
+
+    def __repr__(self) -> str:
+        return f"Hit(id={self.id!r}, score={self.score:.6g})"
+
+
+class SearchResults(Sequence[Hit]):
+    """Hits, best first: score descending, ties in the order in which the texts came into the collection.
+
+    Attributes:
+        mode: what ran: "hybrid", "bm25" or "dense".
+    """
+
+    def __init__(self, hits: Sequence[Hit], mode: Mode) -> None:
+        self._hits = list(hits)
+        self.mode = mode
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids, best first."""
+        return [hit.id for hit in self._hits]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> SearchResults: ...
+    def __getitem__(self, index: int | slice) -> Hit | SearchResults:
+        if isinstance(index, slice):
+            return SearchResults(self._hits[index], self.mode)
+        return self._hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __repr__(self) -> str:
+        return f"SearchResults({self._hits!r}, mode={self.mode!r})"
