@@ -1,7 +1,7 @@
 """Which texts go through a model together: batches filled to a number of tokens, longest texts first.
 
-A batch is a rectangle, as wide as its longest text. Texts of like length waste no padding, and a rectangle of one to two
-thousand tokens keeps a small model's activations in the processor's cache, whatever the texts' lengths are; a fixed
+A batch is a rectangle, as wide as its longest text. Texts of like length waste no padding, and a rectangle of one or
+two thousand tokens keeps a small model's activations in the processor's cache, however long the texts are; a fixed
 number of texts does neither.
 """
 

@@ -24,8 +24,8 @@ class SearchEvidence:
         options: how.
         weights: BM25 terms of the query.
         lists: the ranked lists before fusion, by retriever.
-        vectors: (m, d) float32, the query's (several where a document with several passages is the query); None where no
-            vectors were searched.
+        vectors: (m, d) float32, the query's (several where a document with several passages is the query); None
+            where no vectors were searched.
         mode: what ran.
     """
 
@@ -36,6 +36,7 @@ class SearchEvidence:
         weights: Mapping[str, float],
         lists: Mapping[str, Hits],
         vectors: np.ndarray | None,
+        *,
         mode: Mode,
     ) -> None:
         self._snapshot = snapshot

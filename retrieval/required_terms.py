@@ -37,7 +37,11 @@ class RequiredTerms:
     def of(cls, parsed: ParsedQuery) -> RequiredTerms | None:
         """Return the conditions of a parsed query; None when it has none."""
         conditions = cls(parsed.required, parsed.excluded, parsed.phrases, parsed.excluded_phrases)
-        return conditions if any((*conditions.required, *conditions.excluded, *parsed.phrases, *parsed.excluded_phrases)) else None
+        return (
+            conditions
+            if any((*conditions.required, *conditions.excluded, *parsed.phrases, *parsed.excluded_phrases))
+            else None
+        )
 
 
 def restrict(
@@ -80,9 +84,7 @@ def _restrict_segment(
 
 def _containing(index: InvertedIndex, term: str) -> np.ndarray:
     found = np.zeros(index.n_documents, bool)
-    term_id = int(index.term_ids([term])[0])
-    if term_id >= 0:
-        found[index.postings(term_id)[0]] = True
+    found[index.rows_with(int(index.term_ids([term])[0]))] = True
     return found
 
 

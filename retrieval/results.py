@@ -66,8 +66,8 @@ class Explanation:
         lines = [f"score {self.score:.6g} ({self.mode})"]
         lines += [f"  {name}: rank {rank}, score {self.scores[name]:.6g}" for name, rank in self.ranks.items()]
         lines += [
-            f"  term {term.term!r}: {term.score:.4f} = {term.weight:g} x idf {term.idf:.4f} x {term.frequency:g} in the "
-            f"document, saturated; in {term.document_frequency:,} documents"
+            f"  term {term.term!r}: {term.score:.4f} (idf {term.idf:.4f}, {term.frequency:g} times in the document, "
+            f"in {term.document_frequency:,} documents, weight {term.weight:g})"
             for term in self.terms
         ]
         if self.passage:

@@ -15,13 +15,13 @@ from retrieval.errors import QueryError
 from retrieval.evidence import SearchEvidence
 from retrieval.fusion import fuse
 from retrieval.results import Hit, Mode, SearchResults
-from retrieval.required_terms import RequiredTerms, restrict
 
 if TYPE_CHECKING:
     from indexes.bm25 import BM25Settings
     from retrieval.analysis import Analyser
     from retrieval.collection.snapshot import Snapshot
     from retrieval.filters import Filter
+    from retrieval.required_terms import RequiredTerms
 
 Syntax = Literal["plain", "query"]
 Masks = list[np.ndarray | None]
@@ -112,7 +112,7 @@ class QueryRunner:
             lists = {name: found[number] for name, found in (("bm25", lexical), ("dense", dense)) if found is not None}
             searched = vectors[number : number + 1] if vectors is not None and mode != "bm25" else None
             hits = self._fused(lists, k) if mode == "hybrid" else lists[mode].cut(k)
-            evidence = SearchEvidence(self._snapshot, self._options, query.weights, lists, searched, mode)
+            evidence = SearchEvidence(self._snapshot, self._options, query.weights, lists, searched, mode=mode)
             results.append(results_of(self._snapshot, hits, evidence, mode))
         return results
 
@@ -139,6 +139,7 @@ class QueryRunner:
         if self._options.syntax == "plain":
             return PreparedQuery(text, Counter(self._analyser.terms(text)), None)
         from retrieval.query_syntax import parse_query
+        from retrieval.required_terms import RequiredTerms
 
         parsed = parse_query(text, self._analyser)
         return PreparedQuery(parsed.plain_text, parsed.weights, RequiredTerms.of(parsed))
@@ -154,6 +155,10 @@ class QueryRunner:
     def _masks(self, queries: Sequence[PreparedQuery]) -> list[Masks]:
         """Return for each query which rows of each segment may be returned."""
         masks = self._snapshot.masks(self._options.where)
+        if self._options.syntax == "plain":
+            return [masks] * len(queries)
+        from retrieval.required_terms import restrict
+
         return [
             masks if query.required is None else restrict(self._snapshot, self._analyser, query.required, masks)
             for query in queries
@@ -169,9 +174,7 @@ class QueryRunner:
             return searcher.search_many([query.weights for query in queries], depth, masks[0])
         return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
-    def _dense(
-        self, vectors: np.ndarray | None, masks: Sequence[Masks], depth: int, mode: Mode
-    ) -> list[Hits] | None:
+    def _dense(self, vectors: np.ndarray | None, masks: Sequence[Masks], depth: int, mode: Mode) -> list[Hits] | None:
         if mode == "bm25" or vectors is None:
             return None
         if self._options.syntax == "plain" and len(vectors):
@@ -201,11 +204,12 @@ def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, ex
         exact: score every vector all the same.
     """
     from indexes.dense import search_exact
-    from indexes.searchers import search_with
 
     searcher = None if exact else snapshot.searcher
     if searcher is None:
         return search_exact(snapshot.dense, vectors, k, masks)
+    from indexes.searchers import search_with
+
     return search_with(searcher, snapshot.covered, snapshot.dense, vectors, k, masks)
 
 

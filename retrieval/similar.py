@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
 
 QUERY_TERMS = 25
-"""Terms of a document that make the query for its like: those with the highest tf-idf, as Lucene's MoreLikeThis takes."""
+"""Terms of a document that make the query for its like: the highest tf-idf, as Lucene's MoreLikeThis takes."""
 
 
 def similar(snapshot: Snapshot, options: SearchOptions, place: tuple[int, int], k: int) -> SearchResults:
@@ -30,10 +30,14 @@ def similar(snapshot: Snapshot, options: SearchOptions, place: tuple[int, int], 
     if passages is None or not len(positions := passages.of_document(place[1])):
         weights = telling_terms(snapshot, place)
         hits = snapshot.bm25(options.bm25, options.unit).search(weights, k, masks)
-        return results_of(snapshot, hits, SearchEvidence(snapshot, options, weights, {"bm25": hits}, None, "bm25"), "bm25")
+        return results_of(
+            snapshot, hits, SearchEvidence(snapshot, options, weights, {"bm25": hits}, None, mode="bm25"), "bm25"
+        )
     vectors = passages.vectors.gather(np.array(positions, np.int64))
     hits = best_of(nearest(snapshot, vectors, k, masks, exact=options.exact), k)
-    return results_of(snapshot, hits, SearchEvidence(snapshot, options, {}, {"dense": hits}, vectors, "dense"), "dense")
+    return results_of(
+        snapshot, hits, SearchEvidence(snapshot, options, {}, {"dense": hits}, vectors, mode="dense"), "dense"
+    )
 
 
 def _without(snapshot: Snapshot, masks: Masks, place: tuple[int, int]) -> Masks:

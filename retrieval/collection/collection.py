@@ -142,7 +142,7 @@ class Collection:
         Raises:
             CollectionError: there is no collection, or a newer version wrote it.
             CorruptIndexError: a file is damaged; the message names it.
-            EncoderMismatchError, AnalyserMismatchError: it was built with another one; the message shows how they differ.
+            EncoderMismatchError, AnalyserMismatchError: it was built with another one; the message shows how.
         """
         directory = Path(path)
         snapshot = open_snapshot(directory)
@@ -247,7 +247,7 @@ class Collection:
             yield report
 
     def compact(self) -> None:
-        """Merge all segments into one without the deleted documents, and build the approximate searcher again, if any."""
+        """Merge all segments into one without the deleted documents; an approximate searcher is built again."""
         with self._writer.change() as transaction:
             transaction.compact()
 
@@ -257,7 +257,7 @@ class Collection:
         Args:
             searcher: "exact", "hnsw", "ivf_pq", "int8" or "binary", or its settings (`indexes.searchers`).
 
-        Vectors added later are searched exactly beside it until `optimize` is called again; `stats` shows what it covers.
+        Vectors added later are searched exactly beside it until `optimize` is called again; `stats` shows how many.
         """
         from indexes.searchers import settings_of
 

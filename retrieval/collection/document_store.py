@@ -229,4 +229,3 @@ def _write_texts(path: Path, documents: Iterator[Document]) -> None:
                 flush()
         if batch:
             flush()
-

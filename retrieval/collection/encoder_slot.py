@@ -99,23 +99,25 @@ class EncoderSlot:
             return self._encoder
 
     def _load(self) -> Encoder:
-        from retrieval.encoders import load_encoder
+        from retrieval.encoders import reload_encoder
 
         if self.recorded is None:
             raise EncoderError("the collection has no vectors; call reencode() with an encoder to build them")
         if self.gives_own_vectors:
-            raise EncoderError("the collection's vectors are given by its user; pass vector= (search) or vectors= (add)")
+            raise EncoderError(
+                "the collection's vectors are given by its user; pass vector= (search) or vectors= (add)"
+            )
         if self.recorded.source is None:
             raise EncoderError(
                 f"the collection's encoder ({_name(self.recorded.identity)}) cannot be loaded by name; "
                 "open the collection with encoder="
             )
-        encoder = load_encoder(self.recorded.source)
+        encoder = reload_encoder(self.recorded.source, self.recorded.identity)
         check_identity(self.recorded, encoder)
         return encoder
 
     def encode_queries(self, texts: list[str], snapshot: Snapshot) -> np.ndarray:
-        """Return the queries' vectors, (n, d) float32, after making sure that they are comparable with the stored ones."""
+        """Return the queries' vectors, (n, d) float32, once it is sure that the stored ones compare with them."""
         encoder = self.get()
         with self._lock:
             if not self._execution_checked:

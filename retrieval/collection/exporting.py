@@ -16,7 +16,7 @@ from retrieval.collection.snapshot import Snapshot
 from retrieval.errors import CollectionError
 
 if TYPE_CHECKING:
-    import pyarrow
+    pass
 
 _ROWS = 1024
 

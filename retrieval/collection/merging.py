@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,14 +51,11 @@ def _tier(n_documents: int) -> int:
     return tier
 
 
-def merge_segments(
-    parts: PartWriter, directory: Path, sources: Sequence[tuple[Segment, np.ndarray]]
-) -> SegmentEntry | None:
+def merge_segments(parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarray]]) -> SegmentEntry | None:
     """Write one segment from the given rows of several; None when there are no rows.
 
     Args:
         parts: where the new parts go.
-        directory: the collection.
         sources: segments and the rows (ascending, int64) to keep of each.
     """
     from indexes.inverted import merge_inverted

@@ -66,6 +66,8 @@ class ChangeReport:
         ]
         parts += [f"{count:,} skipped ({reason})" for reason, count in sorted(self.skipped.items())]
         if self.long_documents:
-            cut = f", {self.tokens_cut:,} tokens not read" if self.tokens_cut else f" ({self.passages:,} passages in all)"
+            cut = (
+                f", {self.tokens_cut:,} tokens not read" if self.tokens_cut else f" ({self.passages:,} passages in all)"
+            )
             parts.append(f"{self.long_documents:,} longer than the encoder reads{cut}")
         return ", ".join(parts) or "nothing changed"

@@ -44,7 +44,9 @@ class Segment:
         self.documents = DocumentStore(parts / entry.documents.name, entry.n_documents)
         self.lexical: InvertedIndex = InvertedIndex.open(parts / entry.lexical.name)
         if self.lexical.n_documents != entry.n_documents:
-            raise CorruptIndexError(f"{entry.lexical.name} has {self.lexical.n_documents:,} documents, not the segment's")
+            raise CorruptIndexError(
+                f"{entry.lexical.name} has {self.lexical.n_documents:,} documents, not the segment's"
+            )
         self.passages: PassageStore | None = None
         if entry.dense:
             from retrieval.collection.passage_store import PassageStore
@@ -105,7 +107,7 @@ def read_tombstones(parts: Path, entry: SegmentEntry) -> np.ndarray | None:
         return None
     directory = parts / entry.tombstones.name
     deleted = load_array(directory, "deleted-rows", np.int32, (entry.n_deleted,))
-    if entry.n_deleted and not (0 <= deleted.min() and deleted.max() < entry.n_documents):
+    if entry.n_deleted and not (deleted.min() >= 0 and deleted.max() < entry.n_documents):
         raise CorruptIndexError(f"file damaged: {directory / 'deleted-rows.npy'} names rows that do not exist")
     alive = np.ones(entry.n_documents, bool)
     alive[deleted] = False

@@ -55,8 +55,8 @@ class Fusion:
 
     Attributes:
         method: "rrf" adds 1 / (constant + rank) over the lists (Cormack, Clarke & Büttcher 2009, "Reciprocal rank
-            fusion outperforms Condorcet"); "weighted" adds the scores of each list, min-max normalised over that list to
-            [0, 1], times the list's weight (absent documents get 0).
+            fusion outperforms Condorcet"); "weighted" adds the scores of each list, min-max normalised over that list
+            to [0, 1], times the list's weight (absent documents get 0).
         constant: RRF's constant.
         depth: candidates taken from each retriever, whatever k is, so that the top 10 is a prefix of the top 100.
         dense_weight: weight of the dense list, 0 to 1; BM25's is 1 - dense_weight. With RRF it scales the terms too,

@@ -50,7 +50,10 @@ class CollectionSettings:
             settings = cls(**{name: msgspec.convert(stored[name], kind) for name, kind in _TYPES.items()})
         except (msgspec.ValidationError, KeyError) as error:
             raise CorruptIndexError(f"the manifest's settings cannot be read: {error}") from None
-        expected, found = stored.get("analyser_fingerprint"), msgspec.to_builtins(Analyser(settings.analyser).fingerprint())
+        expected, found = (
+            stored.get("analyser_fingerprint"),
+            msgspec.to_builtins(Analyser(settings.analyser).fingerprint()),
+        )
         if expected != found:
             raise AnalyserMismatchError(
                 "this version analyses text by other rules than the collection was built with "

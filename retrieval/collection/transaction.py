@@ -1,8 +1,8 @@
 """A group of changes that becomes one commit, or nothing.
 
-New documents wait in memory and are flushed into segments when they grow large; those segments are parts on disk that no
-manifest names yet. Deletions are bits in a copy of the tombstones. `commit` writes the tombstones, merges small segments
-and replaces the manifest; `discard` removes what was written. The caller holds the writer lock throughout.
+New documents wait in memory and are flushed into segments when they grow large; those segments are parts on disk that
+no manifest names yet. Deletions are bits in a copy of the tombstones. `commit` writes the tombstones, merges small
+segments and replaces the manifest; `discard` removes what was written. The caller holds the writer lock throughout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from retrieval.collection.document_store import StoredDocument, content_hash, id
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, remove_unnamed_parts
-from retrieval.collection.reports import ChangeReport
 from retrieval.collection.segment import Segment, write_tombstones
 from retrieval.collection.segment_writer import SegmentWriter
 from retrieval.documents import Document
@@ -131,12 +130,10 @@ class Transaction:
             raise CollectionError(f"unknown policy {on_duplicate!r} for duplicate ids: 'error', 'skip' or 'replace'")
         pairs = ((document, None) for document in documents) if vectors is None else _paired(documents, vectors)
         while group := list(islice(pairs, _CHUNK)):
-            self._writer.check_vectors([vector for _, vector in group])
+            self._writer.check_vectors([vector for _, vector in group], empty=self._is_empty())
             self._add_group(group, on_duplicate)
 
-    def _add_group(
-        self, group: Sequence[tuple[Document, np.ndarray | None]], on_duplicate: DuplicatePolicy
-    ) -> None:
+    def _add_group(self, group: Sequence[tuple[Document, np.ndarray | None]], on_duplicate: DuplicatePolicy) -> None:
         located = self._locate([document.id for document, _ in group])
         for document, vector in group:
             if vector is None and not (document.text.strip() or document.title.strip()):
@@ -240,15 +237,8 @@ class Transaction:
         self.report.deleted += deleted
         return deleted
 
-    def contains(self, document_id: str) -> bool:
-        """Tell whether an id is there, as this transaction sees it."""
-        return document_id in self._pending or bool(self._locate([document_id]))
-
-    def ids(self) -> Iterator[str]:
-        """Iterate over all ids, as this transaction sees them."""
-        for working in self._segments:
-            yield from (working.segment.documents.id(row) for row in working.alive_rows().tolist())
-        yield from list(self._pending)
+    def _is_empty(self) -> bool:
+        return not self._pending and not self._segments
 
     def _locate(self, ids: Sequence[str]) -> dict[str, tuple[WorkingSegment, int]]:
         if not self._segments:
@@ -306,7 +296,7 @@ class Transaction:
         self._searcher = SearcherEntry(part.sealed(), settings, covers)
 
     def replace_vectors(self) -> None:
-        """Encode every segment anew with the writer's encoder; the old searcher goes with the old vectors."""
+        """Encode every segment anew with the writer's encoder; an approximate searcher is dropped."""
         self._searcher = None
         for working in self._segments:
             dense = self._writer.encode_segment(self._parts, working.segment)
@@ -314,7 +304,7 @@ class Transaction:
 
     def _merge(self, sources: Sequence[WorkingSegment]) -> None:
         rows = [(working.segment, working.alive_rows()) for working in sources]
-        entry = merge_segments(self._parts, self._directory, rows)
+        entry = merge_segments(self._parts, rows)
         at = self._segments.index(sources[0])
         self._segments = [working for working in self._segments if working not in sources]
         if entry is not None:
@@ -361,7 +351,7 @@ class Transaction:
 
     def discard(self) -> None:
         """Forget the changes and remove what they wrote."""
-        # By the manifest on disk, not by what this transaction wrote: when replacing it failed late, it may be the new one.
+        # By the manifest on disk, not by what was written: when replacing it failed late, it may be the new one.
         with contextlib.suppress(StorageError, RetrievalError):
             remove_unnamed_parts(self._directory, read_manifest(self._directory))
 

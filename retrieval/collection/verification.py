@@ -77,6 +77,6 @@ def _check_segment(segment: Segment, report: VerificationReport) -> None:
         report.problems.append(f"{name}: document lengths do not add up to the recorded total")
     if segment.passages is not None:
         rows = np.asarray(segment.passages.vectors.rows)
-        if len(rows) and not (0 <= rows.min() and rows.max() < store.n_documents):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < store.n_documents):
             report.problems.append(f"{name}: passages of documents that do not exist")
         report.problems += [f"{name}: {problem}" for problem in segment.passages.vectors.problems()]

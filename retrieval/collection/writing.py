@@ -97,12 +97,16 @@ class Writer:
                 manifest = transaction.commit()
             except OSError as error:
                 transaction.discard()
+                with contextlib.suppress(OSError):
+                    writer.keep()
                 raise CollectionError(
                     f"nothing was changed in {directory}: {error.strerror or error}"
                     + (f" ({error.filename})" if error.filename else "")
                 ) from error
             except BaseException:
                 transaction.discard()
+                with contextlib.suppress(OSError):
+                    writer.keep()
                 raise
             self._state.replace_slot(writer.slot)
             self._state.refresh()

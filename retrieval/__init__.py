@@ -1,0 +1,88 @@
+"""Embedding and retrieval engine: index documents, search them by words and vectors, measure the results.
+
+```python
+from retrieval import Collection, read_documents
+
+collection = Collection.open_or_create("my.index")
+collection.upsert(read_documents("corpus.jsonl"))
+hits = collection.search("query", k=10)
+```
+
+Names are imported when they are first used, so that `import retrieval` costs nothing and a lexical search never loads a
+model's libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from indexes.bm25 import BM25Settings
+    from retrieval.analysis import Analyser, AnalyserSettings
+    from retrieval.chunking import ChunkSettings
+    from retrieval.collection.collection import Collection
+    from retrieval.collection.reports import ChangeReport
+    from retrieval.collection.settings import Fields, Fusion
+    from retrieval.documents import Document, DocumentReader, read_documents
+    from retrieval.encoders import Encoder, FunctionEncoder, load_encoder
+    from retrieval.errors import RetrievalError
+    from retrieval.filters import Filter, field, parse_filter
+    from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
+
+__all__ = [
+    "Analyser",
+    "AnalyserSettings",
+    "BM25Settings",
+    "ChangeReport",
+    "ChunkSettings",
+    "Collection",
+    "Document",
+    "DocumentReader",
+    "Encoder",
+    "Explanation",
+    "Fields",
+    "Filter",
+    "FunctionEncoder",
+    "Fusion",
+    "Hit",
+    "MatchedPassage",
+    "RetrievalError",
+    "SearchResults",
+    "field",
+    "load_encoder",
+    "parse_filter",
+    "read_documents",
+]
+
+_HOMES = {
+    "indexes.bm25": ("BM25Settings",),
+    "retrieval.analysis": ("Analyser", "AnalyserSettings"),
+    "retrieval.chunking": ("ChunkSettings",),
+    "retrieval.collection.collection": ("Collection",),
+    "retrieval.collection.reports": ("ChangeReport",),
+    "retrieval.collection.settings": ("Fields", "Fusion"),
+    "retrieval.documents": ("Document", "DocumentReader", "read_documents"),
+    "retrieval.encoders": ("Encoder", "FunctionEncoder", "load_encoder"),
+    "retrieval.errors": ("RetrievalError",),
+    "retrieval.filters": ("Filter", "field", "parse_filter"),
+    "retrieval.results": ("Explanation", "Hit", "MatchedPassage", "SearchResults"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("retrieval-engine")
+    elif name in _MODULE_OF:
+        value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'retrieval' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

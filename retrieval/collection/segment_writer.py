@@ -1,0 +1,162 @@
+"""From waiting documents to the parts of a segment: stored texts, inverted index, vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retrieval.analysis import Analyser
+from retrieval.collection.document_store import write_documents
+from retrieval.collection.encoder_slot import EncoderSlot, entry_for_given_vectors
+from retrieval.collection.manifest import DensePart, Part, SegmentEntry
+from retrieval.collection.parts import PartWriter
+from retrieval.collection.reports import ChangeReport
+from retrieval.collection.stored_settings import CollectionSettings
+from retrieval.errors import CollectionError
+
+if TYPE_CHECKING:
+    from retrieval.analysis import TermTable
+    from retrieval.collection.segment import Segment
+    from retrieval.collection.transaction import PendingDocument
+    from retrieval.collection.vector_writer import VectorWriter
+
+
+class SegmentWriter:
+    """Writes the segments of one transaction, with the collection's analyser and encoder.
+
+    Args:
+        directory: the collection.
+        settings: its settings.
+        analyser: made from them.
+        slot: the encoder; replaced when the first given vectors decide the dimension.
+        progress: show progress bars on a terminal.
+
+    Attributes:
+        report: what has been done so far.
+        slot: the encoder that the collection has after the commit.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: CollectionSettings,
+        analyser: Analyser,
+        slot: EncoderSlot,
+        *,
+        progress: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._analyser = analyser
+        self._progress = progress
+        self._terms: TermTable | None = None
+        self._vectors: VectorWriter | None = None
+        self.slot = slot
+        self.report = ChangeReport()
+
+    def check_vectors(self, vectors: Sequence[np.ndarray | None], *, empty: bool) -> None:
+        """Check that vectors are given exactly where the collection takes them, and of its dimension.
+
+        Args:
+            vectors: of the documents that come in; None where no vector was given.
+            empty: whether the collection holds no document yet, so that given vectors may decide what it is.
+
+        Raises:
+            CollectionError: saying which way it should be.
+        """
+        given = next((vector for vector in vectors if vector is not None), None)
+        recorded = self.slot.recorded
+        if given is None:
+            if self.slot.gives_own_vectors and vectors:
+                raise CollectionError("this collection's vectors are given by its user; pass vectors=, one a document")
+            return
+        if recorded is None:
+            if not empty:
+                raise CollectionError(
+                    "this collection is lexical; vectors can be given only from its first document on"
+                )
+            self.slot = EncoderSlot(entry_for_given_vectors(len(given), "cosine"))
+        elif not self.slot.gives_own_vectors:
+            raise CollectionError(
+                "this collection encodes its texts itself; leave vectors= out, or create one with encoder=None"
+            )
+        elif len(given) != recorded.dimension:
+            raise CollectionError(f"vectors have {len(given)} dimensions, this collection's have {recorded.dimension}")
+
+    def write(self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]) -> SegmentEntry:
+        """Write a segment.
+
+        Args:
+            parts: where the parts go.
+            waiting: its documents, in ascending order of sequence.
+            known: segments whose vectors may serve again for equal passages.
+        """
+        # Vectors first: they take longest, and what can fail (a model, a text that is too long) fails there.
+        dense = self._write_vectors(parts, waiting, known)
+        with parts.new("documents") as documents:
+            write_documents(documents.directory, (pending.stored for pending in waiting))
+        return SegmentEntry(
+            documents=documents.sealed(),
+            lexical=self._write_postings(parts, waiting),
+            n_documents=len(waiting),
+            dense=dense,
+        )
+
+    def encode_segment(self, parts: PartWriter, segment: Segment) -> DensePart:
+        """Write the vectors of a stored segment's documents, as the slot's encoder makes them."""
+        return self._vector_writer().of_segment(parts, segment)
+
+    def finish(self) -> None:
+        """Let go of what was kept for an interrupted run; call it after the commit."""
+        if self._vectors is not None:
+            self._vectors.finish()
+
+    def keep(self) -> None:
+        """Keep what has been encoded for the next attempt; call it when there will be no commit."""
+        if self._vectors is not None:
+            self._vectors.keep()
+
+    def _write_vectors(
+        self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
+    ) -> DensePart | None:
+        if self.slot.recorded is None:
+            return None
+        if self.slot.gives_own_vectors:
+            from retrieval.collection.vector_writer import write_given_vectors
+
+            self.report.passages += len(waiting)
+            return write_given_vectors(parts, waiting, self.slot.recorded)
+        return self._vector_writer().of_documents(parts, [pending.stored.document for pending in waiting], known)
+
+    def _vector_writer(self) -> VectorWriter:
+        if self._vectors is None:
+            from retrieval.collection.vector_writer import VectorWriter
+
+            self._vectors = VectorWriter(
+                self._directory, self.slot.get(), self._settings.long, self.report, show_progress=self._progress
+            )
+        return self._vectors
+
+    def _write_postings(self, parts: PartWriter, waiting: Sequence[PendingDocument]) -> Part:
+        from indexes.inverted import InvertedIndexWriter
+        from retrieval.analysis import TermTable
+
+        if self._terms is None:
+            self._terms = TermTable(self._analyser)
+        ids = self._terms.ids
+        title_weight, text_weight, _ = self._settings.fields.weights()
+        index = InvertedIndexWriter()
+        for pending in waiting:
+            document = pending.stored.document
+            fields = []
+            if title_weight and document.title:
+                fields.append((ids(document.title), title_weight))
+            if text_weight and document.text:
+                fields.append((ids(document.text), text_weight))
+            index.add(fields)
+        with parts.new("lexical") as lexical:
+            index.write(lexical.directory, self._terms.vocabulary)
+        return lexical.sealed()

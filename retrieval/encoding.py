@@ -1,0 +1,103 @@
+"""From the texts of passages to their vectors: each distinct text once, none that is known, durable as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from retrieval.batching import plan_windows
+from retrieval.encoders.base import Encoder
+from retrieval.progress import ProgressBar, no_progress
+from retrieval.staging import Staging, passage_hashes
+
+Lookup = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From (m, 16) hashes to (m,) bool, which are known, and (known, d) float32, their vectors in order."""
+
+_BATCHES_IN_STEP = 8
+"""Batches that are encoded between two reports of progress."""
+
+_BATCH_TOKENS = 4096
+"""Tokens of a batch of an encoder that does not say how many it takes."""
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+class EncodedPassages(NamedTuple):
+    """Passages with their vectors.
+
+    Attributes:
+        vectors: (n, d) float32, in the order of the texts.
+        hashes: (n, 16) uint8, likewise.
+        n_encoded: texts that went through the encoder; the others were known or came twice.
+    """
+
+    vectors: np.ndarray
+    hashes: np.ndarray
+    n_encoded: int
+
+
+def encode_passages(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    tokens: Sequence[int] | None = None,
+    known: Sequence[Lookup] = (),
+    staging: Staging | None = None,
+    progress: ProgressBar | None = None,
+) -> EncodedPassages:
+    """Return the vectors of passages, encoding only what has no vector yet.
+
+    Equal texts get one vector, bit by bit. What is to be encoded goes through the encoder longest first. Memory grows
+    with the number of texts (their vectors), so a stream is encoded some ten thousand passages at a time.
+
+    Args:
+        encoder: makes the vectors.
+        texts: passages, as they are to be encoded.
+        tokens: of each text, to plan and to report with; by default estimated from its characters.
+        known: where to look for vectors before encoding, in this order; the staging area comes last.
+        staging: keeps what has been encoded, so that an interrupted run can go on there.
+        progress: counts tokens; its total grows by what is to be encoded.
+
+    Raises:
+        EncoderError: the encoder returned something else than finite vectors.
+    """
+    hashes = passage_hashes(texts)
+    distinct, places = _distinct(hashes)
+    vectors = np.empty((len(distinct), encoder.dimension), np.float32)
+    missing = np.arange(len(distinct))
+    for lookup in [*known, *([staging.find] if staging is not None else [])]:
+        if not len(missing):
+            break
+        found, known_vectors = lookup(hashes[distinct[missing]])
+        vectors[missing[found]] = known_vectors
+        missing = missing[~found]
+    bar = progress or no_progress()
+    lengths = _lengths(texts, tokens)[distinct[missing]]
+    bar.grow(int(lengths.sum()))
+    order = np.argsort(-lengths, kind="stable")
+    step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
+    for step in plan_windows(lengths[order], step_tokens):
+        rows = missing[order[step]]
+        vectors[rows] = encoder.encode_passages([texts[text] for text in distinct[rows].tolist()])
+        if staging is not None:
+            staging.add(hashes[distinct[rows]], vectors[rows])
+        bar.advance(int(lengths[order[step]].sum()))
+    return EncodedPassages(vectors if len(distinct) == len(places) else vectors[places], hashes, len(missing))
+
+
+def _distinct(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of distinct hashes, each where it comes first, and for every hash which of them it is."""
+    numbers: dict[bytes, int] = {}
+    data = hashes.tobytes()
+    width = hashes.shape[1]
+    places = [numbers.setdefault(data[at : at + width], len(numbers)) for at in range(0, len(data), width)]
+    inverse = np.array(places, np.int64)
+    return np.unique(inverse, return_index=True)[1], inverse
+
+
+def _lengths(texts: Sequence[str], tokens: Sequence[int] | None) -> np.ndarray:
+    if tokens is not None:
+        return np.maximum(np.asarray(tokens, np.int64), 1)
+    return np.array([len(text) // _CHARACTERS_PER_TOKEN + 1 for text in texts], np.int64)
