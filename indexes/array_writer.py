@@ -31,7 +31,7 @@ class ArrayWriter:
 
     def append(self, block: np.ndarray) -> None:
         """Add the elements of `block`, converted to the file's type, which must hold them."""
-        self._file.write(memoryview(np.ascontiguousarray(block, dtype=self._dtype)).cast("B"))
+        self._file.write(np.ascontiguousarray(block, dtype=self._dtype).data)
         self._length += len(block)
 
     def _header(self) -> bytes:
@@ -54,7 +54,9 @@ class ArrayWriter:
             if kind is None:
                 header = self._header()
                 if len(header) != self._header_size:
-                    raise RuntimeError(f"the header of {self._file.name} grew from {self._header_size} to {len(header)}")
+                    raise RuntimeError(
+                        f"the header of {self._file.name} grew from {self._header_size} to {len(header)}"
+                    )
                 self._file.seek(0)
                 self._file.write(header)
 

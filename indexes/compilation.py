@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -52,12 +54,22 @@ def kernel(function: Function) -> Function:
     # numba looks at this setting while the cache of a function is made; other people's functions keep theirs.
     previous, config.CACHE_DIR = config.CACHE_DIR, str(directory)
     try:
-        dispatcher._cache = _lenient_cache()(function)
+        storage = _lenient_cache()(function)
     except (OSError, RuntimeError) as error:
         logger.warning("kernel %s is compiled anew in each process: %s", function.__name__, error)
+        return dispatcher
     finally:
         config.CACHE_DIR = previous
+    if directory in Path(storage.cache_path).parents:  # and not in a place that numba falls back to
+        dispatcher._cache = storage
     return dispatcher
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view, which is how kernels take what they do not write."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 @cache
@@ -73,7 +85,7 @@ def _lenient_cache() -> Any:
                 logger.warning("kernel cache %s is damaged and compiled again (%s)", self.cache_path, error)
                 self._forget()
                 found = None
-            if found is None:
+            if found is None and not self._py_func.__name__.startswith("_"):
                 logger.info("compiling kernel %s, once on this machine", self._py_func.__name__)
             return found
 
@@ -101,9 +113,10 @@ def kernels_are_cached() -> bool:
     Use it to announce `warm_up`, which takes a few seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
-    from indexes import kernels
+    from indexes import kernels, list_kernels
 
-    declared = [value for value in vars(kernels).values() if hasattr(value, "nopython_signatures")]
+    functions = [*vars(kernels).values(), *vars(list_kernels).values()]
+    declared = [function for function in functions if hasattr(function, "nopython_signatures")]
     return all(function.nopython_signatures or _is_on_disk(function) for function in declared)
 
 
@@ -119,8 +132,6 @@ def warm_up() -> None:
 
     Call it before the first search where its latency matters, or to announce the wait on a new machine.
     """
-    import numpy as np
-
     from indexes.bm25 import BM25Searcher, BM25Settings, LexicalSegment
     from indexes.inverted import InvertedIndex, InvertedIndexWriter, merge_inverted
 

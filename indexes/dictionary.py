@@ -74,7 +74,7 @@ class TermDictionary:
 
     def find(self, terms: Sequence[str]) -> np.ndarray:
         """Return the number of each term, int64, -1 where it is not in the dictionary."""
-        from indexes import kernels
+        from indexes import list_kernels
 
         encoded = [encode_term(term) for term in terms]
         offsets = np.zeros(len(encoded) + 1, np.int64)
@@ -82,7 +82,7 @@ class TermDictionary:
         offsets.flags.writeable = False
         wanted = np.frombuffer(b"".join(encoded), np.uint8)  # read-only, for bytes are
         found = np.empty(len(encoded), np.int64)
-        if not kernels.find_terms(self._bytes, self._offsets, wanted, offsets, found):
+        if not list_kernels.find_terms(self._bytes, self._offsets, wanted, offsets, found):
             raise self._damaged()
         return found
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from indexes.errors import CorruptIndexError
 
-_BLOCK = 1 << 20
+_SYNCS_AT_ONCE = 8
 
 
 class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,10 +59,11 @@ def seal(directory: Path) -> dict[str, FileRecord]:
 
     Call it once, after the last write. Only plain files directly inside `directory` belong to a part.
     """
-    records = {}
-    for path in sorted(directory.iterdir()):
-        sync_file(path)
-        records[path.name] = FileRecord(size=path.stat().st_size, sha256=sha256_of(path))
+    paths = sorted(directory.iterdir())
+    # Side by side: a file system's journal then writes them together, several times as fast as one after the other.
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        list(pool.map(sync_file, paths))
+    records = {path.name: FileRecord(size=path.stat().st_size, sha256=sha256_of(path)) for path in paths}
     sync_directory(directory)
     sync_directory(directory.parent)
     return records

@@ -57,7 +57,7 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     """Return vectors scaled to length 1, after which their inner product is the cosine; (n, d) float32.
 
     Use it on passages and queries alike where the similarity is "cosine", before they reach an index: there everything
-    is an inner product. Zero vectors stay zero and score 0 with everything. Doing it twice is doing it once, bit by bit.
+    is an inner product. Zero vectors stay zero and score 0 with everything. Doing it twice changes no bit.
 
     Raises:
         VectorError: as `check_vectors`.

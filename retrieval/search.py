@@ -208,9 +208,9 @@ def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, ex
     searcher = None if exact else snapshot.searcher
     if searcher is None:
         return search_exact(snapshot.dense, vectors, k, masks)
-    from indexes.searchers import search_with
+    from indexes.searchers.rescoring import search_with
 
-    return search_with(searcher, snapshot.covered, snapshot.dense, vectors, k, masks)
+    return search_with(searcher, snapshot.covered, snapshot.dense, vectors, k, masks=masks)
 
 
 def results_of(snapshot: Snapshot, hits: Hits, evidence: SearchEvidence, mode: Mode) -> SearchResults:

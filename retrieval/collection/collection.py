@@ -21,6 +21,7 @@ from retrieval.collection.inputs import (
     as_documents,
     as_ids,
     as_query_vectors,
+    as_searcher_settings,
     as_vectors,
 )
 from retrieval.collection.manifest import FORMAT, MANIFEST_NAME, Manifest, write_manifest
@@ -259,10 +260,9 @@ class Collection:
 
         Vectors added later are searched exactly beside it until `optimize` is called again; `stats` shows how many.
         """
-        from indexes.searchers import settings_of
-
+        settings = as_searcher_settings(searcher)
         with self._writer.change() as transaction:
-            transaction.optimize(None if searcher == "exact" else settings_of(searcher))
+            transaction.optimize(settings)
 
     def reencode(self, encoder: EncoderSpec = EMBEDDED) -> ChangeReport:
         """Build the vectors of another encoder from the stored texts and swap them in with one commit.

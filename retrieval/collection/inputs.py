@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from retrieval.chunking import ChunkSettings
 from retrieval.collection.manifest import EncoderEntry
 from retrieval.documents import Document
 from retrieval.errors import CollectionError, DocumentError, QueryError
+
+if TYPE_CHECKING:
+    from indexes.searchers import SearcherSettings
 
 DocumentsInput = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
 
@@ -64,6 +67,19 @@ def as_query_vectors(vectors: np.ndarray, n_queries: int, encoder: EncoderEntry 
     if not np.isfinite(array).all():
         raise QueryError("a query vector holds NaN or infinity")
     return array
+
+
+def as_searcher_settings(searcher: str | SearcherSettings) -> SearcherSettings | None:
+    """Return the settings of an approximate searcher from its kind's name; None for "exact"."""
+    if searcher == "exact":
+        return None
+    from indexes.searchers import SETTINGS
+
+    if isinstance(searcher, str):
+        if searcher not in SETTINGS:
+            raise CollectionError(f"unknown searcher {searcher!r}: 'exact', {', '.join(map(repr, SETTINGS))}")
+        return SETTINGS[searcher]()
+    return searcher
 
 
 def as_chunk_settings(long: str | ChunkSettings) -> ChunkSettings:

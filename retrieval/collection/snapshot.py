@@ -88,7 +88,7 @@ class Snapshot:
     def searcher(self) -> Searcher | None:
         """The approximate searcher, if there is one."""
         entry = self.manifest.searcher
-        if entry is None:
+        if entry is None or self.manifest.encoder is None:
             return None
         from indexes.searchers import open_searcher
         from indexes.storage import check_contents
@@ -97,7 +97,8 @@ class Snapshot:
         # FAISS parses these files in native code: only what was written may reach it.
         if problems := check_contents(directory, entry.part.files):
             raise CorruptIndexError(f"file damaged: {problems[0]}; run optimize() to build the searcher again")
-        return open_searcher(directory, entry.settings)
+        stores = [self.dense[number].store for number in self.covered]
+        return open_searcher(directory, sum(store.n_passages for store in stores), self.manifest.encoder.dimension)
 
     @cached_property
     def covered(self) -> list[int]:

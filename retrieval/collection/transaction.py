@@ -281,17 +281,17 @@ class Transaction:
             return
         if self._writer.slot.recorded is None:
             raise CollectionError("there are no vectors to search; call reencode() with an encoder first")
-        self._derive_searcher(settings_to_json(settings))
+        self._derive_searcher(msgspec.to_builtins(settings))
 
     def _derive_searcher(self, settings: dict[str, Any]) -> None:
-        from indexes.searchers import build_searcher, settings_from_json
+        from indexes.searchers import SearcherSettings, build_searcher
 
         passages = [working.segment.passages for working in self._segments]
         stores = [store.vectors for store in passages if store is not None]
         if not any(store.n_passages for store in stores):
             return
         with self._parts.new("searcher") as part:
-            build_searcher(settings_from_json(settings), stores, part.directory)
+            build_searcher(msgspec.convert(settings, SearcherSettings), stores, part.directory)
         covers = [working.segment.name for working in self._segments]
         self._searcher = SearcherEntry(part.sealed(), settings, covers)
 

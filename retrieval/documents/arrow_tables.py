@@ -24,11 +24,10 @@ def read_parquet(path: Path, columns: Columns, report: ReadReport) -> Iterator[I
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
+        wanted = _wanted(file.schema_arrow, columns, path, report)
     except _faults() as error:
         raise _unreadable(path, "Parquet", error) from None
     with closing(file):
-        schema = file.schema_arrow
-        wanted = _wanted(schema, columns, path, report)
         batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
         yield from documents_from_rows(_rows(batches, columns, path, report), str(path), columns, report)
 
@@ -44,9 +43,9 @@ def read_arrow(path: Path, columns: Columns, report: ReadReport) -> Iterator[Ite
     with closing(source):
         try:
             schema, batches = _ipc_batches(source)
+            wanted = _wanted(schema, columns, path, report)
         except _faults() as error:
             raise _unreadable(path, "Arrow", error) from None
-        wanted = _wanted(schema, columns, path, report)
         chosen = (batch.select(wanted) for whole in batches for batch in _slices(whole))
         yield from documents_from_rows(_rows(chosen, columns, path, report), str(path), columns, report)
 
@@ -164,7 +163,9 @@ def _vectors(column: Any, place: str) -> list[Any]:
     if column.null_count:
         raise DocumentError(f"{place} has a row without a vector")
     lengths = pyarrow.compute.list_value_length(column).to_numpy(zero_copy_only=False)  # (n_rows,)
-    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)  # nulls become NaN
+    flat = column.flatten().to_numpy(zero_copy_only=False)  # nulls become NaN
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which is refused
+        flat = flat.astype(np.float32, copy=False)
     ends = np.cumsum(lengths)
     return [flat[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
 

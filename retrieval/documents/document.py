@@ -38,8 +38,9 @@ class Document:
             raise InvalidDocumentError("id is not a string", f"{shorten(self.id)}; convert it with str()")
         if not self.id:
             raise InvalidDocumentError("empty id", "an id must have at least one character")
-        for name in ("id", "text", "title"):
-            _check_text(name, getattr(self, name))
+        for name, value in (("id", self.id), ("text", self.text), ("title", self.title)):
+            if type(value) is not str or not value.isascii():  # the usual case costs no call
+                _check_text(name, value)
         object.__setattr__(self, "metadata", json_object(self.metadata))
 
     @property

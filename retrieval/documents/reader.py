@@ -32,7 +32,8 @@ class DocumentReader:
     """
 
     def __init__(self, source: Source, columns: Columns, format_name: str | None = None, strict: bool = False) -> None:
-        self._source = source
+        single = isinstance(source, str | Path | Document | Mapping)
+        self._source: Iterable[Any] = [source] if single else source  # type: ignore[assignment]
         self._columns = columns
         self._format = format_name
         self._strict = strict
@@ -40,14 +41,12 @@ class DocumentReader:
         self.report = ReadReport(strict=strict)
         if format_name is not None:
             check_format(format_name)
-        if isinstance(source, str | Path):
-            self._check(source)
-        elif isinstance(source, Sequence):
-            for element in source:
+        if isinstance(source, bytes) or not isinstance(self._source, Iterable):
+            raise DocumentError(f"cannot read documents from {shorten(source)}; give a path, or documents")
+        if isinstance(self._source, Sequence):
+            for element in self._source:
                 if isinstance(element, str | Path):
                     self._check(element)
-        elif not isinstance(source, Iterable):
-            raise DocumentError(f"cannot read documents from {shorten(source)}; give a path, or documents")
 
     def __iter__(self) -> Iterator[Document]:
         for document, _ in self._items():
@@ -94,9 +93,7 @@ class DocumentReader:
             yield item
 
     def _read(self, report: ReadReport) -> Iterator[Item]:
-        source = self._source
-        elements = [source] if isinstance(source, str | Path | Document | Mapping) else source
-        for number, element in enumerate(elements, start=1):
+        for number, element in enumerate(self._source, start=1):
             if isinstance(element, str | Path):
                 yield from self._read_place(element, report)
             elif isinstance(element, Document):
@@ -184,7 +181,8 @@ def read_documents(
 def _vector(document: Document, value: Any, dimension: int | None) -> np.ndarray:
     """Check one document's vector: float32 (d,), finite, of the dimension of those before."""
     try:
-        vector = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinity, which is refused below
+            vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise DocumentError(f"document {document.id!r}: {shorten(value)} is no vector of numbers") from None
     if vector.ndim != 1 or not len(vector):

@@ -20,7 +20,7 @@ class ReadReport:
         read: Documents handed out so far.
         skipped: Number of documents (or rows, or files) left out, by reason.
         noted: Number of things that lost no document but should be known, such as files of unknown kinds in a folder.
-        examples: The first few places of every reason and note: "file:line: detail".
+        examples: The first few cases of every reason and note: "file:line: reason: detail".
     """
 
     strict: bool = False
@@ -46,7 +46,7 @@ class ReadReport:
             DocumentError: The report is strict.
         """
         if self.strict:
-            raise DocumentError(_one_line(f"{where}: {reason}{f': {detail}' if detail else ''}"))
+            raise DocumentError(_message(where, reason, detail))
         self._count(self.skipped, where, reason, detail)
 
     def note(self, where: str, reason: str, detail: str = "") -> None:
@@ -54,25 +54,31 @@ class ReadReport:
         self._count(self.noted, where, reason, detail)
 
     def summary(self) -> str:
-        """Say in one line how many documents were read, what was skipped and why, with one example for each reason."""
+        """Say in one line how many documents were read, what was skipped and why, with the first place of each reason.
+
+        Example:
+            "read 1,398 documents; skipped 2: empty text 2 (first corpus.jsonl:471)"
+        """
         parts = [f"read {self.read:,} document{'' if self.read == 1 else 's'}"]
         if self.skipped:
-            parts.append(f"skipped {self.n_skipped:,} ({self._listed(self.skipped)})")
+            parts.append(f"skipped {self.n_skipped:,}: {self._listed(self.skipped)}")
         if self.noted:
-            parts.append(f"noted {self._listed(self.noted)}")
+            parts.append(f"noted: {self._listed(self.noted)}")
         return "; ".join(parts)
 
     def _count(self, counts: dict[str, int], where: str, reason: str, detail: str) -> None:
         counts[reason] = counts.get(reason, 0) + 1
         shown = self.examples.setdefault(reason, [])
         if len(shown) < _EXAMPLES:
-            shown.append(_one_line(f"{where}: {detail or reason}"))
+            shown.append(_message(where, reason, detail))
 
     def _listed(self, counts: dict[str, int]) -> str:
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return ", ".join(f"{reason}: {count:,}, first {self.examples[reason][0]!r}" for reason, count in ordered)
+        places = {reason: self.examples[reason][0].partition(f": {reason}")[0] for reason in counts}
+        return ", ".join(f"{reason} {count:,} (first {places[reason]})" for reason, count in ordered)
 
 
-def _one_line(message: str) -> str:
-    """Make a message printable: names of files may hold line ends and bytes that are no text."""
+def _message(where: str, reason: str, detail: str) -> str:
+    """Write one printable line: names of files may hold line ends and bytes that are no text."""
+    message = f"{where}: {reason}: {detail}" if detail else f"{where}: {reason}"
     return " ".join(message.encode("utf-8", "backslashreplace").decode().split())

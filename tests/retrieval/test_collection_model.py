@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from retrieval import Collection, Document, FunctionEncoder
 
+# Thousands of commits: where there is a file system in memory, they need not wait for a disk.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 WORDS = ["owl", "night", "fly", "winter", "swim", "song", "nest", "egg"]
 IDS = st.sampled_from([f"d{number}" for number in range(8)])
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
@@ -33,7 +35,7 @@ def document(document_id, text, year):
 class CollectionMachine(RuleBasedStateMachine):
     @initialize()
     def start(self):
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.collection = Collection.create(self.folder / "c", encoder=encoder())
         self.model: dict[str, Document] = {}  # in the order in which the texts came
 
@@ -100,7 +102,7 @@ class CollectionMachine(RuleBasedStateMachine):
     def answers_as_if_built_anew(self):
         if not hasattr(self, "collection"):
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             rebuilt = Collection.create(Path(folder) / "c", encoder=encoder())
             rebuilt.add(self.model.values())
             for options in ({"mode": "bm25"}, {"mode": "dense"}, {"mode": "hybrid", "where": "year > 2019"}):

@@ -1,0 +1,27 @@
+"""Errors of the measuring floor; each message is one line that names the fact, the offending value and the fix."""
+
+from __future__ import annotations
+
+from retrieval.errors import RetrievalError
+
+
+class EvaluationError(RetrievalError):
+    """Something cannot be measured as asked; base of all errors raised in `eval`."""
+
+
+class MeasureError(EvaluationError):
+    """A measure does not exist, lacks a parameter or needs software that is not installed."""
+
+
+class TestSetError(EvaluationError):
+    """A test set's folder or one of its files is missing or unusable."""
+
+    __test__ = False  # pytest takes classes called Test... for tests
+
+
+class RunError(EvaluationError):
+    """A run cannot be read, written or evaluated."""
+
+
+class ReproductionError(EvaluationError):
+    """A benchmark's two sides do not compute the same thing, or one of them failed."""

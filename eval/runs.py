@@ -1,0 +1,123 @@
+"""TREC run files: the rankings of a run as text, one document a line, readable by every evaluation tool.
+
+A line is `query-id Q0 document-id rank score tag`, separated by white space. trec_eval takes no notice of the rank: it
+sorts by score, in 32-bit floats, and breaks ties by document id. Scores are therefore written so that they fall
+strictly in that precision, and the order of the run is the order that any tool reads.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import numpy as np
+
+from eval.errors import RunError
+from eval.measures import Ranking, Run
+from eval.text_files import numbered_lines
+from indexes.storage import sync_directory, sync_file
+
+
+def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: bool = False) -> None:
+    """Write a run file, gzipped where the name ends in .gz; the file is there whole or not at all.
+
+    Args:
+        path: the file, replaced if it exists.
+        run: rankings by query id, best first; an empty ranking leaves no line.
+        tag: name of the run, the last column.
+        exact_scores: write scores as they are (float64, ties and all) instead of moving equal ones down by the
+            smallest 32-bit step; trec_eval may then see another order than the run's.
+
+    Raises:
+        RunError: an id or the tag is empty or holds white space, which the format cannot carry; a score is not finite;
+            or the folder cannot be written to.
+    """
+    path = Path(path)
+    _check_column("the tag", tag)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as raw:
+            if path.suffix == ".gz":
+                # Without a name and time of its own, equal runs make equal files.
+                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+                    _write_lines(cast(IO[bytes], packed), run, tag, exact_scores)
+            else:
+                _write_lines(raw, run, tag, exact_scores)
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as fault:
+        raise RunError(f"cannot write {path}: {fault.strerror or fault}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_run(path: str | Path) -> dict[str, Ranking]:
+    """Read a run file, plain or compressed: rankings by query id, best first.
+
+    Documents are ordered by score, highest first; equal scores by the rank column, then by line.
+
+    Raises:
+        RunError: the file cannot be read, or a line has not six columns, a rank or score that is no number, or a
+            document that its query had already; the message names file and line.
+    """
+    path = Path(path)
+    found: dict[str, dict[str, tuple[float, int]]] = {}
+    for number, line in numbered_lines(path, RunError):
+        columns = line.split()
+        if len(columns) != 6:
+            raise RunError(f"{path}:{number}: {len(columns)} columns instead of 6 (query Q0 document rank score tag)")
+        query_id, _, document_id, rank, score, _ = columns
+        ranking = found.setdefault(query_id, {})
+        if document_id in ranking:
+            raise RunError(f"{path}:{number}: document {document_id!r} is twice in the ranking of query {query_id!r}")
+        try:
+            ranking[document_id] = (float(score), int(rank))
+        except ValueError:
+            raise RunError(f"{path}:{number}: rank {rank!r} or score {score!r} is not a number") from None
+        if not math.isfinite(ranking[document_id][0]):
+            raise RunError(f"{path}:{number}: the score is {score}")
+    return {
+        query_id: [
+            (document_id, score)
+            for document_id, (score, _) in sorted(ranking.items(), key=lambda item: (-item[1][0], item[1][1]))
+        ]
+        for query_id, ranking in found.items()
+    }
+
+
+def _write_lines(file: IO[bytes], run: Run, tag: str, exact_scores: bool) -> None:
+    for query_id, ranking in run.items():
+        _check_column("query id", query_id)
+        texts = map(repr, (float(score) for _, score in ranking)) if exact_scores else _falling(query_id, ranking)
+        for rank, ((document_id, score), text) in enumerate(zip(ranking, texts, strict=True), start=1):
+            _check_column("document id", document_id)
+            if not math.isfinite(score):
+                raise RunError(f"query {query_id!r}: document {document_id!r} has the score {score}")
+            file.write(f"{query_id} Q0 {document_id} {rank} {text} {tag}\n".encode())
+
+
+def _falling(query_id: str, ranking: Ranking) -> Iterator[str]:
+    """Yield the scores as text, each below the one before it also when read as 32-bit floats."""
+    previous = np.float32(np.inf)
+    for document_id, score in ranking:
+        with np.errstate(over="ignore"):
+            rounded = np.float32(score)
+            fits = bool(np.isfinite(rounded))
+            if fits and rounded >= previous:
+                rounded = np.nextafter(previous, np.float32(-np.inf))
+        if not fits or not np.isfinite(rounded):
+            raise RunError(
+                f"query {query_id!r}: the score {score!r} of document {document_id!r} does not fit a 32-bit float; "
+                "write the run with exact_scores=True"
+            )
+        yield str(rounded)  # the shortest text that reads as this float32
+        previous = rounded
+
+
+def _check_column(what: str, text: str) -> None:
+    if not text or text.split() != [text]:
+        raise RunError(f"{what} {text!r} is empty or holds white space, which a run file cannot carry")

@@ -1,0 +1,155 @@
+"""The inverted index, opened: postings of each term, forward list of each document, lengths, dictionary.
+
+All of it is mapped from `.npy` files (`indexes.inversion` says which) and immutable. An index knows counts and lengths,
+no scores: what a term is worth depends on all segments and on which documents are alive, and is computed when searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from indexes.arrays import load_array
+from indexes.compilation import read_only
+from indexes.dictionary import TermDictionary
+from indexes.errors import CorruptIndexError
+from indexes.inversion import LENGTHS, InvertedIndexWriter
+from indexes.inverted_merge import merge_inverted
+from indexes.lists import FORWARD, POSTINGS, Lists
+
+__all__ = ["InvertedIndex", "InvertedIndexWriter", "merge_inverted"]
+
+
+class InvertedIndex:
+    """One segment's inverted index; open it with `open`. Safe to use from several threads.
+
+    Attributes:
+        directory: where its files lie.
+        dictionary: the terms, sorted; a term's id is its number there.
+        lengths: (n_documents,) int32, what a document's frequencies add up to.
+        total_length: the lengths' sum.
+        forward: the documents' lists of terms, ascending, and frequencies.
+        inverted: the terms' lists of documents, ascending, and frequencies: the postings.
+    """
+
+    def __init__(
+        self, directory: Path, dictionary: TermDictionary, lengths: np.ndarray, forward: Lists, inverted: Lists
+    ) -> None:
+        self.directory = directory
+        self.dictionary = dictionary
+        self.lengths = lengths
+        self.total_length = int(lengths.sum(dtype=np.int64))
+        self.forward = forward
+        self.inverted = inverted
+
+    @classmethod
+    def open(cls, directory: Path) -> InvertedIndex:
+        """Map an index's files.
+
+        Checks types and sizes and that the files fit together, not every number: those are checked where they are used.
+
+        Raises:
+            CorruptIndexError: a file is missing or is not what it should be; the message names it.
+        """
+        dictionary = TermDictionary(directory)
+        lengths = np.asarray(load_array(directory, LENGTHS, np.int32, (None,)))
+        if len(lengths) and lengths.min() < 0:
+            raise CorruptIndexError(f"file damaged: {directory / LENGTHS}.npy holds a negative length")
+        forward = Lists.load(directory, FORWARD, len(lengths))
+        inverted = Lists.load(directory, POSTINGS, len(dictionary))
+        if len(forward.members) != len(inverted.members):
+            raise CorruptIndexError(
+                f"files damaged: {directory} has {len(inverted.members):,} postings and {len(forward.members):,} "
+                "entries in forward lists; restore it or index again"
+            )
+        return cls(directory, dictionary, lengths, forward, inverted)
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents, those without terms included."""
+        return len(self.lengths)
+
+    @property
+    def n_terms(self) -> int:
+        """Number of distinct terms."""
+        return len(self.dictionary)
+
+    @property
+    def n_postings(self) -> int:
+        """Number of (term, document) pairs."""
+        return len(self.inverted.members)
+
+    def term_ids(self, terms: Sequence[str]) -> np.ndarray:
+        """Return the id of each term, int64, -1 where no document holds it."""
+        return self.dictionary.find(terms)
+
+    def term(self, term_id: int) -> str:
+        """Return the term with an id; IndexError where there is none."""
+        return self.dictionary[term_id]
+
+    def postings(self, term_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the documents that hold a term, (df,) int32 ascending, and how often they do, (df,) uint32.
+
+        Raises:
+            IndexError: there is no such term.
+            CorruptIndexError: the list is damaged.
+        """
+        return self.inverted.one(term_id, self.n_documents)
+
+    def rows_with(self, term_id: int) -> np.ndarray:
+        """Return the documents that hold a term, (df,) int32, ascending; none for -1, the id of an unknown term."""
+        return self.postings(term_id)[0] if term_id >= 0 else np.empty(0, np.int32)
+
+    def document(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a document's terms, int32 ascending, and their frequencies, uint32.
+
+        Raises:
+            IndexError: there is no such row.
+            CorruptIndexError: the list is damaged.
+        """
+        return self.forward.one(row, self.n_terms)
+
+    def document_frequencies(self, mask: np.ndarray | None = None) -> np.ndarray:
+        """Return in how many documents each term occurs, (n_terms,) int64.
+
+        Args:
+            mask: (n_documents,) bool; only documents where it is True count. Costs what the forward lists of the
+                smaller side cost: the documents that count or those that do not.
+
+        Raises:
+            CorruptIndexError: offsets or forward lists are damaged.
+        """
+        starts, ends = self.inverted.spans(np.arange(self.n_terms))
+        every = ends - starts
+        if mask is None:
+            return every
+        if mask.shape != (self.n_documents,):
+            raise ValueError(f"the mask has shape {mask.shape}, the index {self.n_documents:,} documents")
+        if 2 * int(np.count_nonzero(mask)) <= self.n_documents:
+            return self._count(np.flatnonzero(mask))
+        counts = every - self._count(np.flatnonzero(~mask))
+        if len(counts) and counts.min() < 0:
+            raise self.forward.damaged("points to lists that contradict the postings")
+        return counts
+
+    def _count(self, rows: np.ndarray) -> np.ndarray:
+        from indexes import list_kernels
+
+        counts = np.zeros(self.n_terms, np.int64)
+        offsets, terms, _ = self.forward.arrays
+        if not list_kernels.count_terms(offsets, terms, read_only(rows.astype(np.int64, copy=False)), counts):
+            raise self.forward.damaged("points to lists of impossible terms")
+        return counts
+
+    def spans(self, term_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the postings of terms begin and end, (n,) int64 each, safe to read; empty for an id of -1.
+
+        Raises:
+            CorruptIndexError: the offsets of one are damaged.
+        """
+        starts, ends = np.zeros(len(term_ids), np.int64), np.zeros(len(term_ids), np.int64)
+        present = term_ids >= 0
+        starts[present], ends[present] = self.inverted.spans(term_ids[present])
+        return starts, ends

@@ -1,0 +1,89 @@
+"""Binary: one bit for each value, which says whether it is above the mean, compared by Hamming distance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexes.arrays import load_array, save_array
+from indexes.errors import CorruptIndexError
+from indexes.searchers.base import CoveredVectors, Settings, selected
+from indexes.searchers.faiss_library import (
+    INDEX_FILE,
+    damaged,
+    faiss_threads,
+    load_faiss,
+    read_index,
+    selector_of,
+    write_index,
+)
+from indexes.searchers.faiss_searcher import unpadded
+
+
+class BinarySettings(Settings, frozen=True, tag="binary"):
+    """Settings of `BinarySearcher`; see `Settings`."""
+
+    oversample: int = 20
+
+
+class BinarySearcher:
+    """A full scan over a thirty-second of the bytes; many candidates make up for what one bit leaves out.
+
+    Attributes:
+        settings: with which it was built.
+        n_passages: how many passages it covers.
+        dimension: of their vectors.
+    """
+
+    def __init__(self, settings: BinarySettings, index: Any, centre: np.ndarray, n_passages: int) -> None:
+        self.settings = settings
+        self.n_passages = n_passages
+        self.dimension = len(centre)
+        self._index = index
+        self._centre = centre
+
+    @classmethod
+    def build(cls, settings: BinarySettings, vectors: CoveredVectors, directory: Path) -> None:
+        """Write a searcher over all `vectors` into an existing directory."""
+        centre = vectors.mean()
+        index = load_faiss().IndexBinaryFlat(_bits(vectors.dimension))
+        with faiss_threads(settings.build_threads):
+            for block in vectors.blocks():
+                index.add(_codes(block, centre))
+        write_index(index, directory)
+        save_array(directory, "centre", centre)
+
+    @classmethod
+    def open(cls, settings: BinarySettings, directory: Path, n_passages: int, dimension: int) -> BinarySearcher:
+        """Read what `build` wrote.
+
+        Raises:
+            CorruptIndexError: a file is missing, has another size or content than it must have; names it.
+        """
+        bits = _bits(dimension)
+        index = read_index(directory, b"IBxF", n_passages, bits, bits // 8)
+        if (index.code_size, index.xb.size()) != (bits // 8, n_passages * (bits // 8)):
+            raise damaged(directory / INDEX_FILE, f"codes have sizes {index.code_size}, {index.xb.size()}")
+        centre = np.array(load_array(directory, "centre", np.float32, (dimension,)))
+        if not np.isfinite(centre).all():
+            raise CorruptIndexError(f"file damaged: {directory / 'centre.npy'} is not finite; build the searcher again")
+        return cls(settings, index, centre, n_passages)
+
+    def candidates(self, queries: np.ndarray, n: int, allowed: np.ndarray | None) -> list[np.ndarray]:
+        """Return the passages that probably have the largest inner products; see `Searcher.candidates`."""
+        n = min(n, selected(allowed, self.n_passages))
+        if n <= 0 or not len(queries):
+            return [np.empty(0, np.int64) for _ in queries]
+        parameters = load_faiss().SearchParameters(sel=selector_of(allowed))
+        return unpadded(self._index.search(_codes(queries, self._centre), n, params=parameters)[1])
+
+
+def _bits(dimension: int) -> int:
+    return (dimension + 7) // 8 * 8
+
+
+def _codes(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return which values lie above the centre, (n, bits / 8) uint8; the bits that fill the last byte are 0."""
+    return np.packbits(vectors > centre, axis=1)

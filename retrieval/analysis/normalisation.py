@@ -1,0 +1,70 @@
+"""Normalisation: one spelling for what readers take as the same text, and folding of diacritics."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from retrieval.analysis.scripts import INVISIBLE, ZERO_WIDTH_NON_JOINER
+
+_INVISIBLE = re.compile(f"[{INVISIBLE}\U000e0000-\U000e0fff]")
+_INVISIBLE_OR_JOINER = re.compile(f"[{INVISIBLE}{ZERO_WIDTH_NON_JOINER}\U000e0000-\U000e0fff]")
+_TRADE_MARKS = re.compile("[™℠]")
+"""NFKC would make "JavaTM" of "Java™"."""
+
+_ONE_CHARACTER = {"_": " ", "’": "'", "ς": "σ"}
+"""Read as the character on the right: an underscore joins names, not letters; final sigma is a matter of position."""
+
+_WITHOUT_DECOMPOSITION = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t", "ı": "i"}
+)
+"""Latin letters that diacritics are part of, which Unicode does not take apart; ß is ss already."""
+
+_DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+"""The blocks "Combining Diacritical Marks" and their supplements: used with Latin, Greek and Cyrillic letters.
+
+Signs of Indic scripts, Thai, kana or Hangul are in blocks of their own, and so are never removed.
+"""
+_OPTIONAL_SIGNS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670]")
+"""Hebrew points, Arabic vowel signs and the Arabic stretching stroke, which most writers leave out."""
+
+
+class Normalisation:
+    """Maps text to its normal form: NFKC, lower case, without invisible characters.
+
+    Lower case is Unicode's, not full case folding; ß (as ss) and final sigma are handled as case folding would.
+    The form is the same for composed and decomposed input, and normalising twice changes nothing.
+
+    Args:
+        language: "turkish" keeps the dotted and the dotless i apart; "persian" keeps the zero-width non-joiner, at
+            which its stemmer finds suffixes.
+    """
+
+    def __init__(self, language: str) -> None:
+        self._is_turkish = language == "turkish"
+        self._invisible = _INVISIBLE if language == "persian" else _INVISIBLE_OR_JOINER
+
+    def __call__(self, text: str) -> str:
+        """Return the normal form; its length may differ from the text's."""
+        if text.isascii() and not self._is_turkish:
+            return text.lower().replace("_", " ")
+        text = _TRADE_MARKS.sub(" ", self._invisible.sub("", text))
+        text = unicodedata.normalize("NFKC", text)
+        if self._is_turkish:
+            text = text.replace("I", "ı").replace("İ", "i")
+        text = unicodedata.normalize("NFKC", text.lower()).replace("ß", "ss")
+        for character, replacement in _ONE_CHARACTER.items():
+            text = text.replace(character, replacement)
+        return text
+
+
+def fold_diacritics(token: str) -> str:
+    """Remove diacritics from a normalised token: résumé -> resume, smørrebrød -> smorrebrod, йод -> иод.
+
+    Latin, Greek and Cyrillic letters lose their marks, Arabic and Hebrew words their optional vowel signs; other
+    scripts stay as they are.
+    """
+    if token.isascii():
+        return token
+    apart = unicodedata.normalize("NFD", token.translate(_WITHOUT_DECOMPOSITION))
+    return unicodedata.normalize("NFC", _OPTIONAL_SIGNS.sub("", _DIACRITICS.sub("", apart)))

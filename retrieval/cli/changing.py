@@ -1,0 +1,148 @@
+"""Commands that change an index: `delete`, `compact`, `optimize`, `reencode`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from retrieval.cli.errors import PROBLEM
+from retrieval.cli.id_lists import read_ids
+from retrieval.cli.kernels import announce_compilation
+from retrieval.cli.options import Index, Json, SearcherKind, Where
+from retrieval.cli.terminal import duration, note, plural, shows_progress, size, visible, write, write_json
+from retrieval.errors import CollectionError
+
+_SHOWN = 10
+"""Missing ids that are named; the rest is counted."""
+
+
+def delete(
+    index: Index,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.", show_default=False)] = None,
+    ids_from: Annotated[
+        str | None,
+        typer.Option(
+            "--ids-from",
+            metavar="FILE",
+            help='JSON lines with an id each, "like this" or {"id": "like this"}; - reads standard input.',
+            show_default=False,
+        ),
+    ] = None,
+    where: Where = None,
+    json: Json = False,
+) -> None:
+    """Delete documents by id, or all whose metadata pass a filter, in one commit.
+
+    Ids that are not there are named, and the exit status is 1; the others are deleted all the same.
+    """
+    from retrieval.collection.collection import Collection
+
+    wanted = list(ids or []) + ([] if ids_from is None else read_ids(ids_from))
+    if bool(wanted or ids_from) == (where is not None):
+        raise CollectionError("say what to delete: either ids (or --ids-from), or --where")
+    missing: list[str] = []
+    announce_compilation()
+    with Collection.open(index, progress=shows_progress()) as collection:
+        if where is not None:
+            deleted = collection.delete(where=where)
+        else:
+            distinct = list(dict.fromkeys(wanted))
+            missing = [document_id for document_id in distinct if document_id not in collection]
+            deleted = collection.delete(distinct)
+        remaining = len(collection)
+    if json:
+        write_json({"index": str(index), "deleted": deleted, "missing": missing, "documents": remaining})
+    else:
+        write(f"deleted {plural(deleted, 'document')}, {remaining:,} remain in {visible(str(index))}")
+    if missing:
+        more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+        note(f"not in the index: {', '.join(map(repr, missing[:_SHOWN]))}{more}")
+        raise typer.Exit(PROBLEM)
+
+
+def compact(index: Index, json: Json = False) -> None:
+    """Merge all segments into one without the deleted documents; searches find the same."""
+    from retrieval.collection.collection import Collection
+
+    started = time.perf_counter()
+    announce_compilation()
+    with Collection.open(index, progress=shows_progress()) as collection:
+        before = collection.stats()
+        collection.compact()
+        after = collection.stats()
+    seconds = time.perf_counter() - started
+    if json:
+        states = {name: _extent(stats) for name, stats in (("before", before), ("after", after))}
+        write_json({"index": str(index), **states, "seconds": seconds})
+        return
+    write(
+        f"{visible(str(index))}: {plural(len(before['segments']), 'segment')} ({size(before['bytes'])}, "
+        f"{before['deleted']:,} deleted) became {len(after['segments']):,} ({size(after['bytes'])}) in {duration(seconds)}"
+    )
+
+
+def _extent(stats: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "segments": len(stats["segments"]),
+        "documents": stats["documents"],
+        "deleted": stats["deleted"],
+        "bytes": stats["bytes"],
+    }
+
+
+def optimize(
+    index: Index,
+    kind: Annotated[
+        SearcherKind, typer.Argument(help="hnsw, ivf_pq, int8 or binary; exact drops the searcher there is.")
+    ] = "hnsw",
+    json: Json = False,
+) -> None:
+    """Build an approximate searcher over the vectors, for large indexes; exact search stays possible (--exact)."""
+    from retrieval.collection.collection import Collection
+
+    started = time.perf_counter()
+    with Collection.open(index, progress=shows_progress()) as collection:
+        collection.optimize(kind)
+        searcher = collection.stats()["searcher"]
+    seconds = time.perf_counter() - started
+    if json:
+        write_json({"index": str(index), "searcher": searcher, "seconds": seconds})
+    elif kind == "exact":
+        write(f"{visible(str(index))} is searched exactly")
+    else:
+        write(
+            f"{visible(str(index))}: {kind} over {plural(searcher['covered'], 'vector')}, {size(searcher['bytes'])}, "
+            f"in {duration(seconds)}"
+        )
+
+
+def reencode(
+    index: Index,
+    encoder: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="Name or path of a sentence-transformers model.")
+    ] = "embedded",
+    json: Json = False,
+) -> None:
+    """Build the vectors of another model from the stored texts, then swap them in at once.
+
+    On a lexical index this adds vectors. An approximate searcher has to be built anew with `optimize`.
+    """
+    from retrieval.collection.collection import Collection
+
+    started = time.perf_counter()
+    with Collection.open(index, progress=shows_progress()) as collection:
+        report = collection.reencode(encoder)
+        stats = collection.stats()
+    seconds = time.perf_counter() - started
+    if json:
+        shown = {name: stats[name] for name in ("documents", "passages", "encoder")}
+        write_json({"index": str(index), **shown, "encoded": report.encoded, "seconds": seconds})
+        return
+    write(
+        f"{visible(str(index))}: {plural(stats['passages'], 'vector')} by {visible(str(stats['encoder']['source']))} "
+        f"({stats['encoder']['dimension']} dimensions) in {duration(seconds)}"
+    )

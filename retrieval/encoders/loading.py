@@ -1,0 +1,93 @@
+"""From what users write for an encoder to the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from retrieval.encoders.base import Encoder, fingerprint
+from retrieval.errors import EncoderError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EncoderSpec: TypeAlias = "str | Path | Encoder | SentenceTransformer | None"
+"""None or "embedded" for the packaged model; the name or path of a model; an encoder; a loaded model."""
+
+
+def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
+    """Return the encoder that is meant.
+
+    Args:
+        specification: None or "embedded" for the model that comes with the package; the path of a sentence-transformers
+            model, or its name on the model hub; a `SentenceTransformer`; or an encoder, which is returned as it is.
+        **settings: for a model that is loaded here: `prompts`, `max_tokens`, `truncate_dim`, `precision`,
+            `batch_tokens`, `device`, as in `load_sentence_transformer`.
+
+    Raises:
+        EncoderError: it is none of these, or it cannot be loaded.
+    """
+    unknown = sorted(set(settings) - _SETTINGS)
+    if unknown:
+        raise EncoderError(f"unknown encoder setting {unknown[0]!r}: one of {', '.join(sorted(_SETTINGS))}")
+    if specification is None or specification == "embedded":
+        from retrieval.encoders.embedded import load_embedded
+
+        return load_embedded(**settings)
+    if isinstance(specification, (str, Path)):
+        from retrieval.encoders.sentence_transformer import load_sentence_transformer
+
+        return load_sentence_transformer(specification, **settings)
+    if _is_sentence_transformer(specification):
+        from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
+
+        return SentenceTransformerEncoder(specification, **_only(settings, {"precision", "batch_tokens"}))
+    if isinstance(specification, type) or not isinstance(specification, Encoder):
+        raise EncoderError(
+            f"{specification!r:.100} is not an encoder: give 'embedded', the name or path of a sentence-transformers "
+            "model, a SentenceTransformer, or a FunctionEncoder around a function of yours"
+        )
+    _only(settings, set())
+    return specification
+
+
+def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) -> Encoder:
+    """Load an encoder again with the settings that its recorded identity shows.
+
+    Args:
+        source: the encoder's `source`.
+        identity: its recorded `identity()`; prompts, maximum length and dimension are taken from it.
+        **settings: execution settings: `precision`, `batch_tokens`, `device`.
+
+    Raises:
+        EncoderError: it cannot be loaded any more. Whether it is still the same one is for the caller to check.
+    """
+    if identity.get("kind") == "sentence-transformers":
+        prompts = {"query": identity.get("query_prompt", ""), "document": identity.get("passage_prompt", "")}
+        settings = {"prompts": prompts, "truncate_dim": identity.get("dimension"), **settings}
+        if identity.get("max_tokens") is not None:
+            settings = {"max_tokens": identity["max_tokens"], **settings}
+    return load_encoder(source, **settings)
+
+
+_SETTINGS = {"prompts", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
+
+
+def _only(settings: Mapping[str, Any], allowed: set[str]) -> Mapping[str, Any]:
+    refused = sorted(set(settings) - allowed)
+    if refused:
+        raise EncoderError(f"setting {refused[0]!r} belongs to the loading of a model; this one is loaded already")
+    return settings
+
+
+def _is_sentence_transformer(thing: object) -> bool:
+    # By the names of its classes: asking the library would import it, which takes seconds.
+    return any(
+        f"{kind.__module__}.{kind.__name__}".startswith("sentence_transformers.")
+        and kind.__name__ == "SentenceTransformer"
+        for kind in type(thing).__mro__
+    )
+
+
+__all__ = ["Encoder", "EncoderSpec", "fingerprint", "load_encoder", "reload_encoder"]

@@ -1,0 +1,148 @@
+"""Run files: what is written is what is read, here and in trec_eval; bundled runs score what they are published to."""
+
+from __future__ import annotations
+
+import gzip
+import math
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.errors import RunError
+from eval.measures import evaluate_run
+from eval.runs import read_run, write_run
+from eval.testsets import read_testset
+
+RUN = {"q1": [("d2", 3.5), ("d1", 3.5), ("d3", -1.0)], "q2": [("ä文", 1e-30)], "empty": []}
+
+
+@pytest.mark.parametrize("name", ["a.run", "a.run.gz"])
+def test_order_survives_a_round_trip(tmp_path, name):
+    write_run(tmp_path / name, RUN)
+    back = read_run(tmp_path / name)
+    assert {query: [document for document, _ in ranking] for query, ranking in back.items()} == {
+        "q1": ["d2", "d1", "d3"],
+        "q2": ["ä文"],
+    }
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_columns(tmp_path):
+    write_run(tmp_path / "a.run", {"q": [("d", 0.5)]}, tag="mine")
+    assert (tmp_path / "a.run").read_text() == "q Q0 d 1 0.5 mine\n"
+
+
+def test_equal_runs_make_equal_gzip_files(tmp_path):
+    write_run(tmp_path / "a.gz", RUN)
+    write_run(tmp_path / "b.gz", RUN)
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+def test_exact_scores_are_bit_equal(tmp_path):
+    run = {"q": [("a", 1 / 3), ("b", 1 / 3), ("c", math.nextafter(1 / 3, 0))]}
+    write_run(tmp_path / "a.run", run, exact_scores=True)
+    assert read_run(tmp_path / "a.run") == run
+
+
+_SCORES = st.lists(st.floats(-1e30, 1e30) | st.integers(-2, 2).map(float), min_size=1, max_size=20)
+
+
+@settings(deadline=None, max_examples=100)
+@given(scores=_SCORES)
+def test_trec_eval_reads_the_order_that_was_written(tmp_path_factory, scores):
+    """In 32-bit floats each score is below the one before it, and none has moved further than it had to."""
+    path = tmp_path_factory.mktemp("runs") / "a.run"
+    ranking = [(f"d{i}", score) for i, score in enumerate(sorted(scores, reverse=True))]
+    write_run(path, {"q": ranking})
+    theirs = [(line.doc_id, line.score) for line in ir_measures.read_trec_run(str(path))]
+    assert [document for document, _ in theirs] == [document for document, _ in ranking]
+    assert [document for document, _ in read_run(path)["q"]] == [document for document, _ in ranking]
+    written = np.array([score for _, score in theirs], dtype=np.float32)
+    assert (written[1:] < written[:-1]).all()
+    wanted = np.array([score for _, score in ranking], dtype=np.float32)
+    untouched = np.concatenate([[True], wanted[1:] < written[:-1]])
+    assert (written[untouched] == wanted[untouched]).all()
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"q": [("a b", 1.0)]}, "'a b' is empty or holds white space"),
+        ({"q\n": [("a", 1.0)]}, r"'q\\n' is empty or holds white space"),
+        ({"q": [("", 1.0)]}, "is empty"),
+        ({"q": [("a", float("nan"))]}, "nan"),
+        ({"q": [("a", 1e39)]}, "does not fit a 32-bit float"),
+        ({"q": [("a", -3.4028235e38), ("b", -3.4028235e38)]}, "does not fit a 32-bit float"),
+    ],
+)
+def test_what_the_format_cannot_carry_is_refused_and_nothing_is_left(tmp_path, run, words):
+    (tmp_path / "a.run").write_text("before")
+    with pytest.raises(RunError, match=words):
+        write_run(tmp_path / "a.run", run)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.run"]
+    assert (tmp_path / "a.run").read_text() == "before"
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(RunError, match="cannot write"):
+        write_run(tmp_path / "nowhere" / "a.run", RUN)
+    with pytest.raises(RunError, match="cannot read"):
+        read_run(tmp_path / "nowhere.run")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("q Q0 d 1 2.0", "a.run:2: 5 columns instead of 6"),
+        ("q Q0 d first 2.0 tag", "a.run:2: rank 'first'"),
+        ("q Q0 d 1 high tag", "score 'high' is not a number"),
+        ("q Q0 d 1 nan tag", "the score is nan"),
+        ("q Q0 d0 1 2.0 tag", "document 'd0' is twice"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, line, words):
+    (tmp_path / "a.run").write_text(f"q Q0 d0 1 2.0 tag\n{line}\n")
+    with pytest.raises(RunError, match=words):
+        read_run(tmp_path / "a.run")
+
+
+def test_scores_decide_and_ranks_break_ties(tmp_path):
+    (tmp_path / "a.run").write_text("q Q0 a 3 1.0 t\nq Q0 b 2 1.0 t\nq Q0 c 1 0.5 t\nq Q0 d 4 2.0 t\n")
+    assert [document for document, _ in read_run(tmp_path / "a.run")["q"]] == ["d", "b", "a", "c"]
+
+
+def test_broken_files(tmp_path):
+    (tmp_path / "a.run.gz").write_bytes(gzip.compress(b"q Q0 d 1 2.0 tag\n")[:-12])
+    with pytest.raises(RunError, match="damaged file"):
+        read_run(tmp_path / "a.run.gz")
+    (tmp_path / "b.run").write_bytes(b"q Q0 d\xff 1 2.0 tag\n")
+    with pytest.raises(RunError, match=r"b\.run:1: not UTF-8"):
+        read_run(tmp_path / "b.run")
+
+
+PUBLISHED = {
+    "bm25": 0.5058,
+    "bm25-rm3": 0.5216,
+    "tasb": 0.7210,
+    "openai-ada2": 0.7035,
+    "repllama": 0.7439,
+    "splade-pp-ed": 0.7308,
+}
+
+
+@pytest.mark.parametrize("system", sorted(PUBLISHED))
+def test_bundled_runs_score_what_they_are_published_to_score(data, system):
+    testset = read_testset(data / "msmarco-dl19")
+    run = read_run(data / "msmarco-dl19" / "runs" / f"top100.{system}.trec.gz")
+    measures = ["nDCG@10", "RR(rel=2)@10", "AP(rel=2)@100", "R(rel=2)@100"]
+    evaluation = evaluate_run(run, testset.qrels, measures)
+    assert evaluation.measures["nDCG@10"] == pytest.approx(PUBLISHED[system], abs=5e-5)
+    assert len(evaluation.per_query) == 43
+    assert evaluation.missing == ()
+    # Binary measures take grades of 2 and more at TREC DL: an independent count of what is found.
+    relevant = {query: {d for d, grade in grades.items() if grade >= 2} for query, grades in testset.qrels.items()}
+    recall = [len(relevant[query] & {d for d, _ in run[query]}) / len(relevant[query]) for query in relevant]
+    assert evaluation.measures["R(rel=2)@100"] == pytest.approx(sum(recall) / len(recall))
