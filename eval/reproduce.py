@@ -30,13 +30,16 @@ _HERE = Path(__file__).parent
 _CONSOLE = Console(stderr=True)
 
 
-def measure_dataset(dataset: Dataset, data: Path, workspace: Path, progress: bool = False) -> dict[str, Any]:
+def measure_dataset(
+    dataset: Dataset, data: Path, workspace: Path, latency_sample: int = 200, progress: bool = False
+) -> dict[str, Any]:
     """Measure every system on one test set.
 
     Args:
         dataset: which.
         data: the folder of test sets.
         workspace: where the collections are built, or are already.
+        latency_sample: queries whose single searches are timed, for each system; 0 for none.
         progress: show progress bars.
 
     Returns:
@@ -51,7 +54,9 @@ def measure_dataset(dataset: Dataset, data: Path, workspace: Path, progress: boo
     rows = []
     for system in SYSTEMS:
         collection = truncated if system.long == "truncate" else chunked
-        report = evaluate_collection(collection, testset, DEFAULT_MEASURES, settings={}, **system.options)
+        report = evaluate_collection(
+            collection, testset, DEFAULT_MEASURES, latency_sample=latency_sample, settings={}, **system.options
+        )
         reference = dataset.references.get(system.name)
         rows.append(
             {
@@ -99,6 +104,7 @@ def main(
     workspace: Annotated[
         Path | None, typer.Option(help="Keep the collections here, to be used again; a temporary folder if left out.")
     ] = None,
+    latency: Annotated[int, typer.Option(min=0, help="Single searches to time for each system; 0 for none.")] = 200,
 ) -> None:
     """Measure the results table anew."""
     known = {dataset.name: dataset for dataset in DATASETS}
@@ -111,7 +117,7 @@ def main(
     try:
         with tempfile.TemporaryDirectory() as temporary:
             for name in names:
-                results[name] = measure_dataset(known[name], data, workspace or Path(temporary), progress=True)
+                results[name] = measure_dataset(known[name], data, workspace or Path(temporary), latency, progress=True)
                 ordered = {other: results[other] for other in known if other in results}
                 replace_file(stored, msgspec.json.format(msgspec.json.encode(ordered), indent=2) + b"\n")
                 replace_file(output / "RESULTS.md", markdown(ordered, Policies().describe()).encode())

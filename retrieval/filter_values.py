@@ -149,7 +149,7 @@ def _fixed_offset(moment: datetime.datetime) -> datetime.datetime:
     plain = datetime.datetime.combine(moment.date(), moment.time().replace(fold=0))
     if offset is None:
         return plain
-    whole = datetime.timedelta(minutes=offset // datetime.timedelta(minutes=1))
+    whole = datetime.timedelta(minutes=int(offset / datetime.timedelta(minutes=1)))
     try:
         return (plain + (whole - offset)).replace(tzinfo=datetime.timezone(whole))
     except OverflowError:

@@ -67,7 +67,7 @@ def build_searcher(settings: SearcherSettings, stores: Sequence[VectorStore], di
     SEARCHERS[kind_of(settings)].build(settings, vectors, directory)
     size = (directory / INDEX_FILE).stat().st_size
     record = _Record(settings, vectors.n_passages, vectors.dimension, size)
-    (directory / _RECORD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    (directory / _RECORD_FILE).write_bytes(msgspec.json.encode(record))
 
 
 def open_searcher(directory: Path, n_passages: int, dimension: int) -> Searcher:

@@ -12,9 +12,7 @@ from retrieval.analysis.words import WordTokenizer
 _WORD = re.compile(r"\S+")
 
 
-def token_spans(
-    text: str, normalise: Callable[[str], str], tokenizer: WordTokenizer
-) -> Iterator[tuple[str, int, int]]:
+def token_spans(text: str, normalise: Callable[[str], str], tokenizer: WordTokenizer) -> Iterator[tuple[str, int, int]]:
     """Yield (token, start, end) in order, start and end in characters of the original text.
 
     A token covers whole characters of the original: all tokens of "½" or "㎏" have the place of that one character.

@@ -19,7 +19,7 @@ RULES_VERSION = 1
 """Raised with every change that gives some text other terms; part of the fingerprint."""
 
 LONGEST_TERM = 64
-"""Characters of a token that count. What is longer is encoded data or a slip; its beginning identifies it well enough."""
+"""Characters of a token that count. What is longer is encoded data or a slip; its beginning identifies it."""
 
 _MEMO_SIZE = 1 << 18
 _UNACCENTED_STEMMERS = (None, "english", "porter")

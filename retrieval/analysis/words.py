@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 
 from retrieval.analysis.scripts import UNSPACED_SCRIPTS, ZERO_WIDTH_NON_JOINER, combining_marks
 
@@ -88,7 +89,7 @@ def _pairs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     characters = [character.span() for character in _character_pattern().finditer(text, start, end)]
     if len(characters) == 1:
         yield characters[0]
-    for (first, _), (_, last) in zip(characters, characters[1:], strict=False):
+    for (first, _), (_, last) in pairwise(characters):
         yield first, last
 
 

@@ -29,22 +29,22 @@ app = typer.Typer(
     add_completion=False,
     context_settings=_CONTEXT,
 )
-for _name, _command in (
-    ("index", indexing.index),
-    ("search", searching.search),
-    ("similar", searching.similar),
-    ("evaluate", evaluating.evaluate),
-    ("delete", changing.delete),
-    ("compact", changing.compact),
-    ("optimize", changing.optimize),
-    ("reencode", changing.reencode),
-    ("export", maintenance.export),
-    ("verify", maintenance.verify),
-    ("info", maintenance.info),
-    ("doctor", doctor.doctor),
-    ("demo", demo.demo),
+for _name, _command, _summary in (
+    ("index", indexing.index, "Create or update an index from files."),
+    ("search", searching.search, "Find the documents that answer a query best."),
+    ("similar", searching.similar, "Find the documents most like one in the index."),
+    ("evaluate", evaluating.evaluate, "Measure what an index finds on a test set."),
+    ("delete", changing.delete, "Delete documents."),
+    ("compact", changing.compact, "Merge segments and drop deleted documents."),
+    ("optimize", changing.optimize, "Build an approximate searcher for vectors."),
+    ("reencode", changing.reencode, "Build the vectors of another model."),
+    ("export", maintenance.export, "Write all documents to a file."),
+    ("verify", maintenance.verify, "Check every file of an index."),
+    ("info", maintenance.info, "Show what an index holds."),
+    ("doctor", doctor.doctor, "Check whether everything works here."),
+    ("demo", demo.demo, "Index Python's own documentation, and search."),
 ):
-    app.command(_name, context_settings=_CONTEXT)(_command)
+    app.command(_name, short_help=_summary, context_settings=_CONTEXT)(_command)
 
 
 @app.callback(invoke_without_command=True)

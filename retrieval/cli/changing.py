@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +20,7 @@ _SHOWN = 10
 
 def delete(
     index: Index,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids of documents.", show_default=False)] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of documents.", show_default=False)] = None,
     ids_from: Annotated[
         str | None,
         typer.Option(
@@ -79,10 +77,9 @@ def compact(index: Index, json: Json = False) -> None:
         states = {name: _extent(stats) for name, stats in (("before", before), ("after", after))}
         write_json({"index": str(index), **states, "seconds": seconds})
         return
-    write(
-        f"{visible(str(index))}: {plural(len(before['segments']), 'segment')} ({size(before['bytes'])}, "
-        f"{before['deleted']:,} deleted) became {len(after['segments']):,} ({size(after['bytes'])}) in {duration(seconds)}"
-    )
+    then = f"{plural(len(before['segments']), 'segment')} ({size(before['bytes'])}, {before['deleted']:,} deleted)"
+    now = f"{len(after['segments']):,} ({size(after['bytes'])})"
+    write(f"{visible(str(index))}: {then} became {now} in {duration(seconds)}")
 
 
 def _extent(stats: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +120,7 @@ def optimize(
 def reencode(
     index: Index,
     encoder: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Name or path of a sentence-transformers model.")
+        str, typer.Argument(metavar="MODEL", help="Name or path of a sentence-transformers model.")
     ] = "embedded",
     json: Json = False,
 ) -> None:

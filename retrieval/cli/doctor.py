@@ -21,7 +21,7 @@ _MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 def doctor(
     index: Annotated[
-        Path | None, typer.Argument(metavar="[INDEX]", help="Also look at this index.", show_default=False)
+        Path | None, typer.Argument(metavar="INDEX", help="Also look at this index.", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:

@@ -68,14 +68,18 @@ def explain(error: Exception) -> tuple[str, int]:
         return str(error), PROBLEM
     if isinstance(error, (RetrievalError, StorageError)):
         return str(error), REFUSED
+    return _of_the_system(error), PROBLEM
+
+
+def _of_the_system(error: Exception) -> str:
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or error}{place}", PROBLEM
+        return f"{error.strerror or error}{place}"
     if isinstance(error, MemoryError):
-        return "out of memory", PROBLEM
+        return "out of memory"
     if isinstance(error, ImportError):
-        return f"a package is missing or broken: {error}; see `retrieval doctor`", PROBLEM
-    return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", PROBLEM
+        return f"a package is missing or broken: {error}; see `retrieval doctor`"
+    return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback"
 
 
 def _usage(error: Exception) -> str:

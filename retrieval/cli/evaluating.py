@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import B, DenseWeight, Exact, FusionMethod, Index, Json, K1, Mode, Where, ranking
-from retrieval.cli.terminal import note, shows_progress, visible, write, write_json, write_renderable
+from retrieval.cli.options import K1, B, DenseWeight, Exact, FusionMethod, Index, Json, Mode, Where, ranking
+from retrieval.cli.terminal import note, shows_progress, write_json, write_renderable
 from retrieval.errors import QueryError
 
 _LATENCY_SAMPLE = 200
@@ -22,6 +22,7 @@ def evaluate(
         Path,
         typer.Argument(metavar="DATASET", help="A folder in BEIR's or MS MARCO's layout.", show_default=False),
     ],
+    *,
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="Which judgements.", show_default="test")
     ] = None,
@@ -53,13 +54,16 @@ def evaluate(
     dense_weight: DenseWeight = None,
     ignore_identical_ids: Annotated[
         bool,
-        typer.Option("--ignore-identical-ids", help="Leave out documents with the query's id, as BEIR does for ArguAna."),
+        typer.Option(
+            "--ignore-identical-ids", help="Leave out documents with the query's id, as BEIR does for ArguAna."
+        ),
     ] = False,
     latency: Annotated[
         int, typer.Option("--latency", metavar="N", help="Single searches to time; 0 for none.", min=0)
     ] = _LATENCY_SAMPLE,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="FILE", help="Write the rankings as a TREC run file.", show_default=False)
+        Path | None,
+        typer.Option("--run", metavar="FILE", help="Write the rankings as a TREC run file.", show_default=False),
     ] = None,
     per_query: Annotated[bool, typer.Option("--per-query", help="With --json: also the values of each query.")] = False,
     json: Json = False,
@@ -79,7 +83,12 @@ def evaluate(
     announce_compilation()
     with Collection.open(index) as collection:
         testset = read_testset(dataset, split, language)
-        options = {"mode": mode, "where": where, "exact": exact or None, **ranking(collection, k1, b, fusion, dense_weight)}
+        options = {
+            "mode": mode,
+            "where": where,
+            "exact": exact or None,
+            **ranking(collection, k1, b, fusion, dense_weight),
+        }
         report = evaluate_collection(
             collection,
             testset,

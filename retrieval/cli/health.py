@@ -40,7 +40,9 @@ def check_python() -> Iterator[Finding]:
     encoding = (sys.stdout.encoding or "unknown").lower()
     if encoding.replace("-", "") != "utf8":
         fix = "set PYTHONUTF8=1 or a UTF-8 locale, such as LANG=C.UTF-8"
-        yield Finding("encoding", "note", f"output is encoded as {encoding}; other characters are shown as escapes", fix)
+        yield Finding(
+            "encoding", "note", f"output is encoded as {encoding}; other characters are shown as escapes", fix
+        )
 
 
 def available_processors() -> int:
@@ -160,7 +162,9 @@ def check_index(index: Path) -> Iterator[Finding]:
         return
     yield Finding("index", "ok", f"{stats['documents']:,} documents, {report.files} files as they were written")
     if report.leftovers:
-        yield Finding("leftovers", "note", f"{len(report.leftovers)} parts of an interrupted writer; the next removes them")
+        yield Finding(
+            "leftovers", "note", f"{len(report.leftovers)} parts of an interrupted writer; the next removes them"
+        )
     if stats["deleted"] > stats["documents"]:
         fix = f"retrieval compact {index}"
         yield Finding("deleted", "note", f"{stats['deleted']:,} deleted documents still take space", fix)

@@ -42,7 +42,9 @@ def index_report(
 
 def write_index_report(report: dict[str, Any]) -> None:
     """Write it for people."""
-    write(f"{'created' if report['created'] else 'updated'} {visible(report['index'])} in {duration(report['seconds'])}")
+    write(
+        f"{'created' if report['created'] else 'updated'} {visible(report['index'])} in {duration(report['seconds'])}"
+    )
     counts = [f"{report[name]:,} {name}" for name in _COUNTS if report[name]]
     write(f"  read       {plural(report['read'], 'document')}: {', '.join(counts) or 'nothing changed'}")
     if report["created"] and report["updated"] + report["unchanged"]:
@@ -68,7 +70,8 @@ def _long(report: dict[str, Any]) -> str:
 def _holdings(report: dict[str, Any]) -> str:
     parts = [plural(report["documents"], "document")]
     if report["passages"]:
-        parts.append(f"{plural(report['passages'], 'passage')} with vectors ({plural(report['passages_encoded'], 'text')} encoded)")
+        encoded = plural(report["passages_encoded"], "text")
+        parts.append(f"{plural(report['passages'], 'passage')} with vectors ({encoded} encoded)")
     else:
         parts.append("no vectors, searched by BM25")
     return ", ".join([*parts, size(report["bytes"])])

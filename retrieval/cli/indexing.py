@@ -21,21 +21,25 @@ def index(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Files or folders: JSON lines, CSV, TSV, Parquet, Arrow, BEIR, MS MARCO, a folder of texts; "
             "or an id such as ir_datasets:vaswani.",
             show_default=False,
         ),
     ],
+    *,
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Read the sources as this format.", show_default=False)
+        str | None,
+        typer.Option("--format", metavar="NAME", help="Read the sources as this format.", show_default=False),
     ] = None,
     id_column: Annotated[
         str, typer.Option("--id", metavar="COLUMN", help="Column of the id; 'row' makes ids from line numbers.")
     ] = "auto",
     text_columns: Annotated[
         list[str] | None,
-        typer.Option("--text", metavar="COLUMN", help="Column of the text; repeat it to join several.", show_default="auto"),
+        typer.Option(
+            "--text", metavar="COLUMN", help="Column of the text; repeat it to join several.", show_default="auto"
+        ),
     ] = None,
     title_column: Annotated[
         str, typer.Option("--title", metavar="COLUMN", help="Column of the title; '' for no titles.")

@@ -38,7 +38,9 @@ def verify(index: Index, json: Json = False) -> None:
         state = "all is as it was written" if report.ok else plural(len(report.problems), "problem")
         write(f"{visible(str(index))}: {state} ({extent})")
         if report.leftovers:
-            write(f"{plural(len(report.leftovers), 'part')} of an interrupted writer, harmless; the next one removes them")
+            write(
+                f"{plural(len(report.leftovers), 'part')} of an interrupted writer, harmless; the next one removes them"
+            )
     if not report.ok:
         raise typer.Exit(PROBLEM)
 
@@ -85,7 +87,11 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
 def _searcher(searcher: dict[str, Any]) -> str:
     if searcher["settings"]["kind"] == "exact":
         return "exact"
-    rest = f"; {plural(searcher['searched_exactly'], 'newer vector')} searched exactly" if searcher["searched_exactly"] else ""
+    rest = (
+        f"; {plural(searcher['searched_exactly'], 'newer vector')} searched exactly"
+        if searcher["searched_exactly"]
+        else ""
+    )
     return f"{_listed(searcher['settings'])} over {searcher['covered']:,} vectors, {size(searcher['bytes'])}{rest}"
 
 
@@ -103,7 +109,9 @@ def export(
     index: Index,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Ending in .jsonl, .jsonl.gz or .parquet; it is replaced.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="Ending in .jsonl, .jsonl.gz or .parquet; it is replaced.", show_default=False
+        ),
     ],
     vectors: Annotated[bool, typer.Option("--vectors", help="Also the vectors; Parquet only.")] = False,
     json: Json = False,

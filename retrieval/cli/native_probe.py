@@ -7,6 +7,7 @@ loads them, and some do so in one order only. So `retrieval doctor` lets another
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 from typing import Any
@@ -33,14 +34,9 @@ def probe(order: list[str]) -> dict[str, Any]:
     from numba import get_num_threads
 
     found["threads"]["numba"] = get_num_threads()
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return found
-    found["runtimes"] = [
-        {name: pool.get(name) for name in ("user_api", "prefix", "version", "num_threads", "filepath")}
-        for pool in threadpool_info()
-    ]
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        pools = importlib.import_module("threadpoolctl").threadpool_info()
+        found["runtimes"] = [{name: pool.get(name) for name in ("user_api", "prefix", "filepath")} for pool in pools]
     return found
 
 

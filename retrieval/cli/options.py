@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from retrieval.errors import QueryError
+
 if TYPE_CHECKING:
     from retrieval.collection.collection import Collection
 
@@ -28,7 +30,9 @@ Where = Annotated[
         show_default=False,
     ),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Score every vector, even where there is an approximate searcher.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Score every vector, even where there is an approximate searcher.")
+]
 K1 = Annotated[
     float | None, typer.Option("--k1", metavar="X", help="BM25's k1, instead of the index's.", show_default=False)
 ]
@@ -52,11 +56,16 @@ def ranking(
     """Return the ranking settings that differ from the collection's, as arguments of its searches."""
     from dataclasses import replace
 
+    changes: dict[str, dict[str, Any]] = {
+        "bm25": {"k1": k1, "b": b},
+        "fusion": {"method": fusion, "dense_weight": dense_weight},
+    }
     settings: dict[str, Any] = {}
-    bm25 = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    if bm25:
-        settings["bm25"] = replace(collection.settings.bm25, **bm25)
-    fused = {name: value for name, value in (("method", fusion), ("dense_weight", dense_weight)) if value is not None}
-    if fused:
-        settings["fusion"] = replace(collection.settings.fusion, **fused)
+    for name, values in changes.items():
+        given = {field: value for field, value in values.items() if value is not None}
+        if given:
+            try:
+                settings[name] = replace(getattr(collection.settings, name), **given)
+            except ValueError as error:  # of the index floor's settings, which know no users
+                raise QueryError(str(error)) from None
     return settings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import B, DenseWeight, Exact, FusionMethod, Index, Json, K, K1, Mode, Where, ranking
+from retrieval.cli.options import K1, B, DenseWeight, Exact, FusionMethod, Index, Json, K, Mode, Where, ranking
 from retrieval.cli.rendering import Answer, write_answer
 from retrieval.cli.terminal import note, write_json
 from retrieval.errors import QueryError
@@ -27,8 +27,9 @@ def search(
     index: Index,
     query: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[QUERY...]", help="Words; without any, or for -, each line of standard input is a query."),
+        typer.Argument(metavar="QUERY", help="Words; without any, or for -, each line of standard input is a query."),
     ] = None,
+    *,
     k: K = 10,
     mode: Mode = None,
     where: Where = None,
@@ -46,8 +47,8 @@ def search(
 ) -> None:
     """Find the documents that answer a query best.
 
-    Queries from standard input are answered one by one as they come; with --json, each is a line of output. Put -- before
-    a query that begins with a minus sign.
+    Queries from standard input are answered one by one as they come; with --json, each is a line of output. Put --
+    before a query that begins with a minus sign.
     """
     from retrieval.collection.collection import Collection
 
@@ -75,6 +76,7 @@ def search(
 def similar(
     index: Index,
     document_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a document.", show_default=False)],
+    *,
     k: K = 10,
     where: Where = None,
     explain: Explain = False,

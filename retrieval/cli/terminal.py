@@ -1,7 +1,7 @@
 """What the commands write: results to standard output, notes to standard error, and nothing that a terminal obeys.
 
 Documents come from anywhere. An id or a title that holds control characters could move the cursor, change colours or
-hide other lines, so everything passes through `visible` or `readable` before people see it. JSON escapes them by itself.
+hide other lines, so everything passes through `visible` or `readable` before people see it. JSON escapes by itself.
 """
 
 from __future__ import annotations

@@ -74,11 +74,15 @@ def _runtimes(pools: list[dict[str, Any]] | None) -> Finding:
         return Finding("openmp", "note", "its runtimes cannot be listed", "pip install threadpoolctl")
     runtimes = {pool["filepath"]: pool["prefix"] for pool in pools if pool["user_api"] == "openmp"}
     kinds = set(runtimes.values())
-    listed = ", ".join(f"{kind} ({Path(path).parent.name}/{Path(path).name})" for path, kind in sorted(runtimes.items()))
+    listed = ", ".join(
+        f"{kind} ({Path(path).parent.name}/{Path(path).name})" for path, kind in sorted(runtimes.items())
+    )
     if {"libiomp", "libomp"} <= kinds:
         # Known to crash or hang, see threadpoolctl's multiple_openmp.md.
         fix = "install torch and faiss-cpu from one source, or set OMP_NUM_THREADS=1"
         return Finding("openmp", "problem", f"Intel's and LLVM's runtime in one process: {listed}", fix)
     if len(kinds) > 1:
-        return Finding("openmp", "note", f"runtimes of several kinds in one process: {listed}", "set OMP_NUM_THREADS=1 if it hangs")
+        return Finding(
+            "openmp", "note", f"runtimes of several kinds in one process: {listed}", "set OMP_NUM_THREADS=1 if it hangs"
+        )
     return Finding("openmp", "ok", listed or "no runtime")

@@ -1,4 +1,4 @@
-"""What `retrieval index` does to an index: open or create it, take documents in, delete what vanished, or leave no trace."""
+"""What `retrieval index` does to an index: open or create it, take documents in, delete what vanished."""
 
 from __future__ import annotations
 
@@ -104,12 +104,15 @@ def _check_complete(report: ReadReport, n_documents: int, *, allow_skipped: bool
     """Refuse to conclude from a source that was read in part that the rest has vanished."""
     if report.read == 0 and n_documents:
         raise DocumentError(
-            f"the source holds no documents; --sync would delete all {plural(n_documents, 'document')}. Nothing was changed"
+            f"the source holds no documents; --sync would delete all {plural(n_documents, 'document')}: "
+            "nothing was changed"
         )
     unread = {reason: count for reason, count in report.skipped.items() if reason != _EMPTY}
     if unread and not allow_skipped:
-        reasons = ", ".join(f"{reason}: {count:,}, first {report.examples[reason][0]}" for reason, count in unread.items())
+        reasons = ", ".join(
+            f"{reason}: {count:,}, first {report.examples[reason][0]}" for reason, count in unread.items()
+        )
         raise DocumentError(
-            f"--sync cannot tell what vanished, for some of the source could not be read ({reasons}). Nothing was "
+            f"--sync cannot tell what vanished, for some of the source could not be read ({reasons}): nothing was "
             "changed; mend the source, or add --allow-skipped to delete all the same"
         )

@@ -58,7 +58,7 @@ def source_files() -> dict[str, Path]:
 
 
 def _module_name(package: str, file: str) -> str | None:
-    stem, suffix = os.path.splitext(file)
+    stem, suffix = Path(file).stem, Path(file).suffix
     if suffix != ".py" or stem in _OMITTED or stem == _OTHER_PATHS:
         return None
     name = package if stem == "__init__" else f"{package}.{stem}".lstrip(".")

@@ -77,7 +77,5 @@ def _lazily_imported(sources: Sources, source: ModuleSource, name: str) -> list[
 def _publishes(module: str, defining_module: str) -> bool:
     """Say whether a module is where people find what another defines: its own, a submodule's or a private one's."""
     return (
-        module == defining_module
-        or defining_module.startswith(f"{module}.")
-        or not is_public_module(defining_module)
+        module == defining_module or defining_module.startswith(f"{module}.") or not is_public_module(defining_module)
     )

@@ -140,13 +140,11 @@ class _DefinitionReader:
     def _comments(self, node: ast.ClassDef) -> str:
         """Return the comments of a class: what its authors wrote where there is no docstring."""
         lines = iter(self._lines[node.lineno - 1 : node.end_lineno])
-        comments = []
         try:
-            for token in tokenize.tokenize(lambda: next(lines, b"")):
-                if token.type == tokenize.COMMENT:
-                    comments.append(token.string.lstrip("#!: ").strip())
+            tokens = list(tokenize.tokenize(lambda: next(lines, b"")))
         except (tokenize.TokenError, SyntaxError):  # a class that is indented, as under an if
             return ""
+        comments = [token.string.lstrip("#!: ").strip() for token in tokens if token.type == tokenize.COMMENT]
         return "\n".join(comment for comment in comments if any(map(str.isalpha, comment)))
 
 

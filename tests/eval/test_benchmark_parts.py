@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from eval.benchmarks import lexical_indexing
 from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread, peak_memory, ratios, run_worker
 from eval.benchmarks.short_texts import WordModel, short_texts
@@ -94,3 +95,13 @@ def test_an_outcome_is_shown_and_stored():
     assert content["numbers"] == {"n": 3}
     assert content["machine"]["cores"] >= 1
     assert outcome.table().row_count == 2
+
+
+@pytest.mark.slow
+def test_lexical_benchmark_checks_scores_before_it_times(tmp_path):
+    outcome = lexical_indexing.measure(tmp_path, n=300, source="synthetic", repeats=1)
+    assert outcome.numbers["check"]["queries"] > 100
+    assert 0 < outcome.numbers["check"]["largest_difference"] < 1e-4  # different arithmetic, same scores
+    assert len(outcome.numbers["ours"]) == len(outcome.numbers["bm25s"]) == 1
+    assert outcome.numbers["ours"][0]["bytes"] > 0
+    assert [row[0] for row in outcome.rows] == ["collection, on disk", "bm25s, tokenise + index"]

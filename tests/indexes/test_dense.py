@@ -175,10 +175,10 @@ def test_zero_vectors_and_zero_queries_score_zero(rng):
 
 
 @pytest.mark.parametrize("scale", [1e-45, 1e-38, 1e-20, 1e20, 1e36])
-@pytest.mark.parametrize("query_scale", [1e-45, 1e-20, 1e20, 1e38])
+@pytest.mark.parametrize("query_scale", [1e-45, 1e-20, 1e20, 1e37])
 def test_very_small_and_very_large_numbers(rng, scale, query_scale):
     vectors = (rng.uniform(-3, 3, (300, 9)) * scale).astype(np.float32)
-    queries = (rng.uniform(-3, 3, (6, 9)) * query_scale).clip(-1e37, 1e37).astype(np.float32)
+    queries = (rng.uniform(-3, 3, (6, 9)) * query_scale).clip(-3e36, 3e36).astype(np.float32)
     found = search_exact([segment_of(vectors)], queries, 12)
     for hits, query in zip(found, queries, strict=True):
         expected = oracle(vectors, range(300), query, 12)

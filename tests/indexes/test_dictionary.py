@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from indexes.dictionary import BYTES, OFFSETS, TermDictionary, encode_term, write_dictionary
 from indexes.errors import CorruptIndexError
 
+EXAMPLES = settings.default.max_examples  # of the profile
 # Any code points, lone surrogates included.
 TERMS = st.text(alphabet=st.characters(codec=None, exclude_categories=()), max_size=4)
 
@@ -20,7 +21,7 @@ def write(directory, terms):
 
 
 @given(terms=st.sets(TERMS, max_size=60), others=st.lists(TERMS, max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES // 2)
 def test_finds_every_term_and_no_other(terms, others):
     with tempfile.TemporaryDirectory() as name:
         ordered = sorted(terms)

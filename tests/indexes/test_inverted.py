@@ -24,6 +24,7 @@ FILES = [
     "postings-offsets",
     "postings-rows",
 ]
+EXAMPLES = settings.default.max_examples  # of the profile
 WORDS = ["a", "b", "ba", "c", "é", "日本", "z", "zz"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=12)
 # A document is a title and a text.
@@ -56,7 +57,7 @@ def contents(directory):
 
 
 @given(documents=DOCUMENTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES // 3)
 def test_holds_what_was_added(documents):
     with tempfile.TemporaryDirectory() as name:
         index = build(Path(name), documents)
@@ -91,7 +92,7 @@ def test_types(tmp_path):
 
 
 @given(documents=DOCUMENTS, order=st.permutations(WORDS))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=EXAMPLES // 3)
 def test_bytes_do_not_depend_on_the_callers_term_ids(documents, order):
     with tempfile.TemporaryDirectory() as name:
         build(Path(name) / "one", documents)
@@ -100,7 +101,7 @@ def test_bytes_do_not_depend_on_the_callers_term_ids(documents, order):
 
 
 @given(documents=DOCUMENTS, data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=EXAMPLES // 3)
 def test_document_frequencies_under_a_mask(documents, data):
     with tempfile.TemporaryDirectory() as name:
         index = build(Path(name), documents)
@@ -112,7 +113,7 @@ def test_document_frequencies_under_a_mask(documents, data):
 
 
 @given(documents=DOCUMENTS, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES // 3)
 def test_merging_gives_the_bytes_of_a_new_index(documents, data):
     """Each document goes to one of several indexes, some are dropped, the rest are merged in sequence order."""
     n_parts = data.draw(st.integers(1, 4))

@@ -36,7 +36,7 @@ filters = st.recursive(
         st.builds(Not, inner)
         | st.lists(inner, min_size=2, max_size=3)
         .map(tuple)
-        .flatmap(lambda parts: st.sampled_from([And(parts), Or(parts)]))
+        .flatmap(lambda parts: st.just(And(parts)) | st.just(Or(parts)))
     ),
     max_leaves=5,
 )
