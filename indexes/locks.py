@@ -1,6 +1,6 @@
 """One writer at a time: a lock that the kernel holds for a process and releases when it dies.
 
-POSIX record locks belong to a process: a forked child does not inherit them, and a killed holder cannot leave one behind.
+POSIX record locks belong to a process: a forked child does not inherit them, a killed holder cannot leave one behind.
 The file's content (process id, start) is for the message to the one who has to wait; it has no meaning as a lock.
 """
 

@@ -1,8 +1,8 @@
 """Files that either exist whole or not at all: durable writes, checksums and the records of both.
 
 A collection's directory holds *parts* (folders of files that never change once written) and one manifest that names
-them. Parts are written first and made durable with `seal`; then `replace_file` swaps the manifest in one step. A process
-that dies in between leaves the last manifest, and parts that nothing refers to.
+them. Parts are written first and made durable with `seal`; then `replace_file` swaps the manifest in one step. A
+process that dies in between leaves the last manifest, and parts that nothing refers to.
 """
 
 from __future__ import annotations

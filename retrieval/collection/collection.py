@@ -229,14 +229,15 @@ class Collection:
 
     def delete(self, ids: str | Iterable[str] | None = None, *, where: FilterSpec | None = None) -> int:
         """Delete documents by id, or all that pass a metadata filter; returns how many were there to delete."""
-        if (ids is None) == (where is None):
-            raise CollectionError("delete() takes either ids or where=")
-        with self._writer.change() as transaction:
-            if ids is not None:
+        if ids is not None and where is None:
+            with self._writer.change() as transaction:
                 return transaction.delete(as_ids(ids))
+        if where is not None and ids is None:
             from retrieval.filters import parse_filter
 
-            return transaction.delete_where(parse_filter(where))
+            with self._writer.change() as transaction:
+                return transaction.delete_where(parse_filter(where))
+        raise CollectionError("delete() takes either ids or where=")
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[ChangeReport]:
@@ -314,8 +315,8 @@ class Collection:
         vectors = None if vector is None else np.asarray(vector, np.float32).reshape(1, -1)
         if vectors is not None and not query.strip() and mode is None:
             mode = "dense"
-        settings = {"mode": mode, "where": where, "syntax": syntax, "exact": exact, "bm25": bm25, "fusion": fusion}
-        return self.search_many([query], k, vectors=vectors, **settings)[0]
+        options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        return self._run([query], k, vectors, options)[0]
 
     def search_many(
         self,
@@ -335,6 +336,11 @@ class Collection:
         Arguments are those of `search`; `vectors` is (n, d), one for each query.
         """
         options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        return self._run(queries, k, vectors, options)
+
+    def _run(
+        self, queries: Sequence[str], k: int, vectors: np.ndarray | None, options: SearchOptions
+    ) -> list[SearchResults]:
         snapshot = self.snapshot
         if vectors is not None:
             vectors = as_query_vectors(vectors, len(queries), snapshot.manifest.encoder)

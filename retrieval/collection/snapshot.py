@@ -34,10 +34,10 @@ class Snapshot:
     """
 
     def __init__(self, directory: Path, manifest: Manifest, reuse: Snapshot | None = None) -> None:
-        known = {segment.name: segment for segment in reuse.segments} if reuse else {}
+        known: dict[str, Segment] = {segment.name: segment for segment in reuse.segments} if reuse else {}
         self.directory = directory
         self.manifest = manifest
-        self.segments = [
+        self.segments: list[Segment] = [
             known[entry.documents.name].with_entry(directory, entry)
             if entry.documents.name in known
             else Segment(directory, entry)

@@ -265,7 +265,7 @@ class Transaction:
         self._pending_bytes = 0
 
     def compact(self) -> None:
-        """Merge all segments into one without deleted documents, and derive the approximate searcher from that again."""
+        """Merge all segments into one without deleted documents; an approximate searcher is derived again."""
         self.flush()
         searcher = self._searcher
         if len(self._segments) > 1 or any(working.alive is not None for working in self._segments):

@@ -165,7 +165,8 @@ def write_given_vectors(parts: PartWriter, waiting: Sequence[PendingDocument], r
     lengths = [len(pending.stored.document.full_text) for pending in waiting]
     with parts.new("dense") as part, VectorStoreWriter(part.directory, recorded.dimension) as store:
         for start in range(0, len(waiting), _GROUP):
-            vectors = np.stack([pending.vector for pending in waiting[start : start + _GROUP]])
+            group = [pending.vector for pending in waiting[start : start + _GROUP]]
+            vectors = np.stack([vector for vector in group if vector is not None])
             if recorded.similarity == "cosine":
                 vectors = normalise(vectors)
             store.append(vectors, np.arange(start, start + len(vectors)))

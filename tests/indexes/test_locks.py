@@ -25,7 +25,9 @@ HOLD = textwrap.dedent(
 def holder(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "held\n"
     yield process
@@ -72,9 +74,8 @@ def test_a_forked_child_does_not_inherit_the_lock(tmp_path):
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         # The child has opened and closed the file: the parent must still hold the lock.
-        attempt = subprocess.run(
-            [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
+        command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+        attempt = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         assert "LockedError" in attempt.stderr
 
 

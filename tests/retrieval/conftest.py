@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 
-WORDS = ["the", "a", "of", "and", "to", "in", "is", "search", "engine", "retrieval", "document", "query", "passage", "vector", "token", "model", "index", "word"]
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "search",
+    "engine",
+    "retrieval",
+    "document",
+    "query",
+    "model",
+    "word",
+]
 VOCABULARY = [
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     *WORDS,

@@ -22,7 +22,7 @@ from retrieval.errors import (
 
 BIRDS = [
     Document("owl", "An owl hunts mice at night.", title="Owls", metadata={"year": 2020, "tags": ["night", "bird"]}),
-    Document("swift", "Swifts sleep while they fly.", title="Swifts", metadata={"year": 2021, "seen": date(2021, 5, 1)}),
+    Document("swift", "Swifts sleep while they fly.", "Swifts", {"year": 2021, "seen": date(2021, 5, 1)}),
     Document("penguin", "A penguin cannot fly but swims well.", metadata={"year": 2022}),
     Document("robin", "The robin sings in winter.", title="Robin"),
 ]
@@ -30,7 +30,9 @@ BIRDS = [
 
 def letter_vectors(texts):
     """Count letters: a real, deterministic map from texts to vectors."""
-    return np.array([[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32)
+    return np.array(
+        [[text.lower().count(letter) for letter in "abcdefghijklmnopqrstuvwxyz"] for text in texts], np.float32
+    )
 
 
 def letters(version="1"):
@@ -497,7 +499,7 @@ def test_a_full_disk_changes_nothing(lexical, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("retrieval.collection.parts.seal", full)
-    with pytest.raises(CollectionError, match="nothing was changed.*No space left"):
+    with pytest.raises(CollectionError, match=r"nothing was changed.*No space left"):
         lexical.add(Document("eagle", "An eagle."))
     monkeypatch.undo()
     assert "eagle" not in Collection.open(lexical.path)

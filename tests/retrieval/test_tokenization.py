@@ -41,15 +41,15 @@ def test_cutting_on_the_left(backend):
 
 
 def test_many_texts_are_tokenised_in_groups(fast):
-    texts = [f"word {number} " * 2000 for number in range(100)]
+    texts = [f"word {number} " * 2000 for number in range(40)]
     counts = fast.count(texts)
     assert counts.tolist() == [int(fast.count([text])[0]) for text in texts]
 
 
 def test_spans_point_at_the_tokens(fast):
-    text = "Größe, naïve  search"
-    assert [text[start:end] for start, end in fast.spans([text])[0].tolist()][:2] == ["Größe", ","]
-    assert [span.shape for span in fast.spans(["", text])] == [(0, 2), (6, 2)]
+    text = "Naïve, crème  search"
+    assert [text[start:end] for start, end in fast.spans([text])[0].tolist()] == ["Naïve", ",", "crème", "search"]
+    assert [span.shape for span in fast.spans(["", text])] == [(0, 2), (4, 2)]
 
 
 def test_special_tokens_within_the_text_are_refused():
