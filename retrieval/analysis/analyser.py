@@ -75,8 +75,11 @@ class Analyser:
         stems, and a hash of the stop words in use.
         """
         words = "\n".join(sorted(self.stop_words))
+        settings = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.settings).items()
+        }
         return {
-            **asdict(self.settings),
+            **settings,
             "rules": RULES_VERSION,
             "snowball": self._stemmers.version,
             "stop_words_sha256": hashlib.sha256(words.encode()).hexdigest()[:16],

@@ -160,7 +160,7 @@ def test_stop_lists_are_words_of_their_language(name):
 def test_settings_and_fingerprint_are_json(settings):
     assert msgspec.convert(json.loads(json.dumps(asdict(settings))), AnalyserSettings) == settings
     fingerprint = Analyser(settings).fingerprint()
-    assert json.loads(json.dumps(fingerprint)) == msgspec.to_builtins(fingerprint)
+    assert json.loads(json.dumps(fingerprint)) == fingerprint == msgspec.to_builtins(fingerprint)
 
 
 def test_fingerprint_tells_analysers_apart():

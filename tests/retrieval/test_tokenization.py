@@ -47,8 +47,8 @@ def test_many_texts_are_tokenised_in_groups(fast):
 
 
 def test_spans_point_at_the_tokens(fast):
-    text = "Naïve, crème  search"
-    assert [text[start:end] for start, end in fast.spans([text])[0].tolist()] == ["Naïve", ",", "crème", "search"]
+    text = "Naïve, café  search"
+    assert [text[start:end] for start, end in fast.spans([text])[0].tolist()] == ["Naïve", ",", "café", "search"]
     assert [span.shape for span in fast.spans(["", text])] == [(0, 2), (4, 2)]
 
 
