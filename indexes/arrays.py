@@ -30,7 +30,7 @@ def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[in
     path = directory / f"{name}.npy"
     try:
         array = _map(path)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy parses a damaged header as Python source, which fails in many ways
         raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
     fits = len(array.shape) == len(shape) and all(
         wanted is None or wanted == found for wanted, found in zip(shape, array.shape, strict=True)
@@ -43,6 +43,10 @@ def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[in
 
 
 def _map(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        # `np.load` would also open archives, which are none of ours.
+        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            raise ValueError("not an .npy file")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:

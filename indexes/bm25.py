@@ -1,11 +1,4 @@
-"""BM25 over segments: exact, with statistics of the documents that are alive now.
-
-    score(q, d) = sum over terms t of q:  weight(t) * idf(t) * tf / (tf + k1 * (1 - b + b * length / average length))
-    idf(t)      = ln(1 + (N - df + 0.5) / (df + 0.5))
-
-This is the formula of Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), section
-3.4, in Lucene's form: an idf that is positive for every term, and no factor k1 + 1, which changes no order (Kamphuis et
-al., "Which BM25 Do You Mean?", ECIR 2020, table 1).
+"""BM25 over segments: exact, with statistics of the documents that are alive now (formula: `indexes.bm25_formula`).
 
 Nothing is precomputed per posting. N, df and the average length are counted over all segments without deleted
 documents, and a document's terms are added up in the terms' order in float64, so that scores are equal to the bit to
@@ -22,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from indexes.bm25_formula import LARGEST_PARAMETER, BM25Settings, inverse_document_frequency, length_norms
 from indexes.compilation import read_only
 from indexes.hits import Hits, merge_hits
 from indexes.lexical_statistics import LexicalSegment, LexicalStatistics, Masks
@@ -30,29 +24,9 @@ __all__ = ["BM25Searcher", "BM25Settings", "LexicalSegment", "TermContribution",
 
 Query = Mapping[str, float]
 
-_LARGEST_WEIGHT = 1e100
 _SMALLEST_SCORE = math.ulp(0.0)  # a document without any of the terms has 0 and is not found
 _QUERIES_PER_TASK = 16
 _RESULTS_PER_TASK = 1 << 22
-
-
-@dataclass(frozen=True)
-class BM25Settings:
-    """BM25's two parameters; other values need no new index.
-
-    Attributes:
-        k1: how slowly repeated occurrences of a term saturate, at least 0 (0: only presence counts).
-        b: how much long documents are held back, 0 (not at all) to 1 (fully, by length).
-    """
-
-    k1: float = 1.2
-    b: float = 0.75
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.k1 <= _LARGEST_WEIGHT:
-            raise ValueError(f"k1 must be a finite number of at least 0, not {self.k1!r}; usual is 0.9 to 2")
-        if not 0 <= self.b <= 1:
-            raise ValueError(f"b must be between 0 and 1, not {self.b!r}")
 
 
 @dataclass(frozen=True)
@@ -74,11 +48,6 @@ class TermContribution:
     idf: float
     weight: float
     score: float
-
-
-def inverse_document_frequency(n_documents: int, document_frequency: int) -> float:
-    """Return ln(1 + (N - df + 0.5) / (df + 0.5)), positive for every df up to N."""
-    return math.log1p((n_documents - document_frequency + 0.5) / (document_frequency + 0.5))
 
 
 class _Plan(NamedTuple):
@@ -110,7 +79,7 @@ class BM25Searcher:
         self._n_documents = self._statistics.n_documents
         self._unit = unit
         self._norms = [
-            read_only(_norms(segment.index.lengths / self._statistics.average_length, settings, unit))
+            read_only(length_norms(segment.index.lengths / self._statistics.average_length, settings, unit))
             for segment in segments
         ]
 
@@ -270,13 +239,8 @@ class BM25Searcher:
         return [merge_hits(part, k) for part in parts]
 
 
-def _norms(relative_lengths: np.ndarray, settings: BM25Settings, unit: int) -> np.ndarray:
-    """Return what stands beside tf below the fraction, (n_documents,) float64, in units of 1 / unit like tf."""
-    return settings.k1 * unit * (1 - settings.b + settings.b * relative_lengths)
-
-
 def _checked_weight(term: str, weight: float) -> float:
-    if not 1 / _LARGEST_WEIGHT <= weight <= _LARGEST_WEIGHT:
+    if not 1 / LARGEST_PARAMETER <= weight <= LARGEST_PARAMETER:
         raise ValueError(f"a query weight must be positive and finite: {term!r} has {weight!r}")
     return float(weight)
 

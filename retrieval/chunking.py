@@ -226,4 +226,4 @@ def _passages(document: _LongDocument, overlap: int) -> list[Passage]:
         Passage(start, end, (document.title if number else "") + text[start:end], 0)
         for number, (start, end) in enumerate(ranges)
     ]
-    return passages or [Passage(0, len(text), text, 0)]
+    return passages or [Passage(0, 0, "", 0)]  # white space alone

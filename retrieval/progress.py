@@ -22,7 +22,7 @@ class ProgressBar(Protocol):
         """Say that so much more is done."""
 
     def grow(self, amount: int) -> None:
-        """Say that there is so much more to do."""
+        """Say that there is so much more to do, or less."""
 
 
 class _Quiet:

@@ -12,8 +12,8 @@ _INVISIBLE_OR_JOINER = re.compile(f"[{INVISIBLE}{ZERO_WIDTH_NON_JOINER}\U000e000
 _TRADE_MARKS = re.compile("[™℠]")
 """NFKC would make "JavaTM" of "Java™"."""
 
-_ONE_CHARACTER = {"_": " ", "’": "'", "ς": "σ"}
-"""Read as the character on the right: an underscore joins names, not letters; final sigma is a matter of position."""
+_REPLACED = {"_": " ", "’": "'", "ß": "ss", "ς": "σ", "\u0640": ""}
+"""Read as what is on the right: ß and final sigma as full case folding would; the last only stretches Arabic words."""
 
 _WITHOUT_DECOMPOSITION = str.maketrans(
     {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t", "ı": "i"}
@@ -26,15 +26,15 @@ _DIACRITICS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\
 Signs of Indic scripts, Thai, kana or Hangul are in blocks of their own, and so are never removed.
 """
 _OPTIONAL_SIGNS = re.compile(
-    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670]"
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u0652\u0670]"
 )
-"""Hebrew points, Arabic vowel signs and the Arabic stretching stroke, which most writers leave out."""
+"""Hebrew points and Arabic vowel signs, which most writers leave out."""
 
 
 class Normalisation:
     """Maps text to its normal form: NFKC, lower case, without invisible characters.
 
-    Lower case is Unicode's, not full case folding; ß (as ss) and final sigma are handled as case folding would.
+    Lower case is Unicode's, not full case folding, which differs for letters that hardly occur.
     The form is the same for composed and decomposed input, and normalising twice changes nothing.
 
     Args:
@@ -54,10 +54,10 @@ class Normalisation:
         text = unicodedata.normalize("NFKC", text)
         if self._is_turkish:
             text = text.replace("I", "ı").replace("İ", "i")
-        text = unicodedata.normalize("NFKC", text.lower()).replace("ß", "ss")
-        for character, replacement in _ONE_CHARACTER.items():
+        text = text.lower()
+        for character, replacement in _REPLACED.items():
             text = text.replace(character, replacement)
-        return text
+        return unicodedata.normalize("NFKC", text)  # lower case may compose where upper case does not: J̌
 
 
 def fold_diacritics(token: str) -> str:

@@ -24,7 +24,7 @@ _STACKING_SIGNS = "\u17d2\u1039"  # Khmer coeng, Myanmar virama: the next conson
 # They begin with literals, so that a text without them is scanned fast.
 _DROPPED_SUFFIXES: dict[str, tuple[re.Pattern[str], ...]] = {
     "english": (re.compile(r"'(?<=\bcan')t\b"), re.compile(r"n't\b"), re.compile(r"'(?<=\w')(?:s|d|m|ll|re|ve)\b")),
-    "turkish": (re.compile(r"'(?<=\w')\w+"),),
+    "turkish": (re.compile(r"'(?<=\w')[a-zçğıöşüâîû]+"),),
 }
 
 

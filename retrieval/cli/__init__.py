@@ -7,65 +7,61 @@ so that `--help` is instant and a lexical search never loads a model's libraries
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
-from typer.main import get_command
+import click
 
 from retrieval.cli import changing, demo, doctor, evaluating, indexing, maintenance, searching
-from retrieval.cli.errors import DONE, guarded, library_warnings
+from retrieval.cli.errors import guarded, library_warnings
 from retrieval.cli.terminal import write
 
-__all__ = ["app", "main"]
+__all__ = ["application", "main"]
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-app = typer.Typer(
-    name="retrieval",
-    # Plain help: the pretty one takes longer to load than to read.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings=_CONTEXT,
-)
-for _name, _command, _summary in (
-    ("index", indexing.index, "Create or update an index from files."),
-    ("search", searching.search, "Find the documents that answer a query best."),
-    ("similar", searching.similar, "Find the documents most like one in the index."),
-    ("evaluate", evaluating.evaluate, "Measure what an index finds on a test set."),
-    ("delete", changing.delete, "Delete documents."),
-    ("compact", changing.compact, "Merge segments and drop deleted documents."),
-    ("optimize", changing.optimize, "Build an approximate searcher for vectors."),
-    ("reencode", changing.reencode, "Build the vectors of another model."),
-    ("export", maintenance.export, "Write all documents to a file."),
-    ("verify", maintenance.verify, "Check every file of an index."),
-    ("info", maintenance.info, "Show what an index holds."),
-    ("doctor", doctor.doctor, "Check whether everything works here."),
-    ("demo", demo.demo, "Index Python's own documentation, and search."),
-):
-    app.command(_name, short_help=_summary, context_settings=_CONTEXT)(_command)
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which people meet them, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
-    debug: Annotated[  # noqa: ARG001  # taken out of the arguments by `main`; declared here for the help
-        bool, typer.Option("--debug", help="Show tracebacks and what happens inside; works behind a command, too.")
-    ] = False,
-) -> None:
+@click.group(cls=_InOrder, invoke_without_command=True, context_settings=_CONTEXT)
+@click.option("--version", is_flag=True, help="Show the version and leave.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and what happens inside; works behind a command, too.")
+@click.pass_context
+def application(context: click.Context, *, version: bool, debug: bool) -> None:  # noqa: ARG001  # see `main`
     """Index documents, search them by words and by meaning, and measure how well that works.
 
-    An index is a folder: `retrieval index my.index corpus.jsonl`, then `retrieval search my.index "some words"`.
+    An index is a folder: `retrieval index my.index corpus.jsonl`, then `retrieval search my.index some words`.
     """
     if version:
         from importlib.metadata import version as installed_version
 
         write(f"retrieval-engine {installed_version('retrieval-engine')} (Python {sys.version.split()[0]})")
-        raise typer.Exit(DONE)
-    if context.invoked_subcommand is None:
+    elif context.invoked_subcommand is None:
         write(context.get_help())
+
+
+for _command in (
+    indexing.index,
+    searching.search,
+    searching.similar,
+    evaluating.evaluate,
+    changing.delete,
+    changing.compact,
+    changing.optimize,
+    changing.reencode,
+    maintenance.export,
+    maintenance.verify,
+    maintenance.info,
+    doctor.doctor,
+    demo.demo,
+):
+    _command.context_settings = _CONTEXT
+    application.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,15 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             # What the terminal's encoding cannot write is shown as an escape.
             stream.reconfigure(errors="backslashreplace")
-    with library_warnings(debug=debug):
+    with library_warnings(debug=debug), warnings.catch_warnings():
+        if not debug and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # they are for authors of programs
         status = guarded(lambda: _invoke(given), debug=debug)
     sys.exit(status)
 
 
 def _invoke(arguments: list[str]) -> None:
-    command = get_command(app)
-    with command.make_context("retrieval", arguments) as context:
-        command.invoke(context)
+    with application.make_context("retrieval", arguments) as context:
+        application.invoke(context)
 
 
 def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:

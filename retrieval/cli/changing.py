@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
-import typer
+import click
 
-from retrieval.cli.errors import PROBLEM
+from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.id_lists import read_ids
-from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import Index, Json, SearcherKind, Where
+from retrieval.cli.kernels import prepare_kernels
+from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option, where_option
 from retrieval.cli.terminal import duration, note, plural, shows_progress, size, visible, write, write_json
 from retrieval.errors import CollectionError
 
@@ -18,32 +19,28 @@ _SHOWN = 10
 """Missing ids that are named; the rest is counted."""
 
 
-def delete(
-    index: Index,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of documents.", show_default=False)] = None,
-    ids_from: Annotated[
-        str | None,
-        typer.Option(
-            "--ids-from",
-            metavar="FILE",
-            help='JSON lines with an id each, "like this" or {"id": "like this"}; - reads standard input.',
-            show_default=False,
-        ),
-    ] = None,
-    where: Where = None,
-    json: Json = False,
-) -> None:
+@click.command(short_help="Delete documents.")
+@index_argument
+@click.argument("ids", metavar="[ID...]", nargs=-1)
+@click.option(
+    "--ids-from",
+    metavar="FILE",
+    help='JSON lines with an id each, "like this" or {"id": "like this"}; - reads standard input.',
+)
+@where_option
+@json_option
+def delete(index: Path, ids: tuple[str, ...], *, ids_from: str | None, where: str | None, as_json: bool) -> None:
     """Delete documents by id, or all whose metadata pass a filter, in one commit.
 
     Ids that are not there are named, and the exit status is 1; the others are deleted all the same.
     """
     from retrieval.collection.collection import Collection
 
-    wanted = list(ids or []) + ([] if ids_from is None else read_ids(ids_from))
+    wanted = list(ids) + ([] if ids_from is None else read_ids(ids_from))
     if bool(wanted or ids_from) == (where is not None):
         raise CollectionError("say what to delete: either ids (or --ids-from), or --where")
     missing: list[str] = []
-    announce_compilation()
+    prepare_kernels()
     with Collection.open(index, progress=shows_progress()) as collection:
         if where is not None:
             deleted = collection.delete(where=where)
@@ -52,28 +49,31 @@ def delete(
             missing = [document_id for document_id in distinct if document_id not in collection]
             deleted = collection.delete(distinct)
         remaining = len(collection)
-    if json:
+    if as_json:
         write_json({"index": str(index), "deleted": deleted, "missing": missing, "documents": remaining})
     else:
         write(f"deleted {plural(deleted, 'document')}, {remaining:,} remain in {visible(str(index))}")
     if missing:
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
         note(f"not in the index: {', '.join(map(repr, missing[:_SHOWN]))}{more}")
-        raise typer.Exit(PROBLEM)
+        leave(PROBLEM)
 
 
-def compact(index: Index, json: Json = False) -> None:
+@click.command(short_help="Merge segments and drop deleted documents.")
+@index_argument
+@json_option
+def compact(index: Path, *, as_json: bool) -> None:
     """Merge all segments into one without the deleted documents; searches find the same."""
     from retrieval.collection.collection import Collection
 
     started = time.perf_counter()
-    announce_compilation()
+    prepare_kernels()
     with Collection.open(index, progress=shows_progress()) as collection:
         before = collection.stats()
         collection.compact()
         after = collection.stats()
     seconds = time.perf_counter() - started
-    if json:
+    if as_json:
         states = {name: _extent(stats) for name, stats in (("before", before), ("after", after))}
         write_json({"index": str(index), **states, "seconds": seconds})
         return
@@ -91,14 +91,15 @@ def _extent(stats: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def optimize(
-    index: Index,
-    kind: Annotated[
-        SearcherKind, typer.Argument(help="hnsw, ivf_pq, int8 or binary; exact drops the searcher there is.")
-    ] = "hnsw",
-    json: Json = False,
-) -> None:
-    """Build an approximate searcher over the vectors, for large indexes; exact search stays possible (--exact)."""
+@click.command(short_help="Build an approximate searcher for vectors.")
+@index_argument
+@click.argument("kind", type=click.Choice(SEARCHER_KINDS), default="hnsw")
+@json_option
+def optimize(index: Path, kind: str, *, as_json: bool) -> None:
+    """Build an approximate searcher over the vectors, for large indexes; exact search stays possible (--exact).
+
+    "exact" drops the searcher there is.
+    """
     from retrieval.collection.collection import Collection
 
     started = time.perf_counter()
@@ -106,7 +107,7 @@ def optimize(
         collection.optimize(kind)
         searcher = collection.stats()["searcher"]
     seconds = time.perf_counter() - started
-    if json:
+    if as_json:
         write_json({"index": str(index), "searcher": searcher, "seconds": seconds})
     elif kind == "exact":
         write(f"{visible(str(index))} is searched exactly")
@@ -117,16 +118,15 @@ def optimize(
         )
 
 
-def reencode(
-    index: Index,
-    encoder: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name or path of a sentence-transformers model.")
-    ] = "embedded",
-    json: Json = False,
-) -> None:
+@click.command(short_help="Build the vectors of another model.")
+@index_argument
+@click.argument("encoder", metavar="[MODEL]", default="embedded")
+@json_option
+def reencode(index: Path, encoder: str, *, as_json: bool) -> None:
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
-    On a lexical index this adds vectors. An approximate searcher has to be built anew with `optimize`.
+    MODEL is the name or path of a sentence-transformers model, by default the embedded one. On a lexical index this
+    adds vectors. An approximate searcher has to be built anew with `optimize`.
     """
     from retrieval.collection.collection import Collection
 
@@ -135,7 +135,7 @@ def reencode(
         report = collection.reencode(encoder)
         stats = collection.stats()
     seconds = time.perf_counter() - started
-    if json:
+    if as_json:
         shown = {name: stats[name] for name in ("documents", "passages", "encoder")}
         write_json({"index": str(index), **shown, "encoded": report.encoded, "seconds": seconds})
         return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from retrieval.cli.index_report import index_report, write_index_report
 from retrieval.cli.index_settings import WantedSettings
-from retrieval.cli.kernels import announce_compilation
+from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.rendering import Answer, write_answer
 from retrieval.cli.terminal import note, visible, write
 from retrieval.cli.updating import opened, update
@@ -28,20 +28,23 @@ QUERIES = (
 _HITS = 3
 
 
-def demo(
-    index: Annotated[Path, typer.Option("--index", metavar="DIR", help="Where to keep the index.")] = Path(
-        "python-docs.index"
-    ),
-    no_dense: Annotated[
-        bool, typer.Option("--no-dense", help="No vectors: seconds instead of a minute or two.")
-    ] = False,
-) -> None:
+@click.command(short_help="Index Python's own documentation, and search it.")
+@click.option(
+    "--index",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=Path("python-docs.index"),
+    show_default=True,
+    help="Where to keep the index.",
+)
+@click.option("--no-dense", is_flag=True, help="No vectors: seconds instead of a minute or two.")
+def demo(index: Path, *, no_dense: bool) -> None:
     """Index the documentation of this Python's standard library, and search it.
 
     The index is kept; another run finds it up to date and only searches.
     """
     started = time.perf_counter()
-    announce_compilation()
+    prepare_kernels()
     with opened(index, WantedSettings(no_dense=no_dense)) as (collection, created):
         _bring_up_to_date(collection, created=created, started=started)
         for query in QUERIES:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from retrieval.cli.errors import PROBLEM
-from retrieval.cli.options import Json
+from retrieval.cli.errors import PROBLEM, leave
+from retrieval.cli.options import json_option
 from retrieval.cli.terminal import plural, visible, write, write_json
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 
-def doctor(
-    index: Annotated[
-        Path | None, typer.Argument(metavar="INDEX", help="Also look at this index.", show_default=False)
-    ] = None,
-    json: Json = False,
-) -> None:
+@click.command(short_help="Check whether everything works here.")
+@click.argument("index", metavar="[INDEX]", required=False, type=click.Path(path_type=Path))
+@json_option
+def doctor(index: Path | None, *, as_json: bool) -> None:
     """Check versions, threads, OpenMP runtimes, the embedded model and the kernel cache; and an index, if one is given.
 
     Takes some seconds. The exit status is 1 when something does not work.
@@ -32,15 +30,15 @@ def doctor(
     findings = []
     for finding in _examine(index):
         findings.append(finding)
-        if not json:
+        if not as_json:
             _write(finding)
     problems = sum(finding.status == "problem" for finding in findings)
-    if json:
+    if as_json:
         write_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
     else:
         write(plural(problems, "problem") if problems else "all is well")
     if problems:
-        raise typer.Exit(PROBLEM)
+        leave(PROBLEM)
 
 
 def _examine(index: Path | None) -> Iterator[Finding]:

@@ -16,8 +16,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-import typer
+import click
 
 from indexes.errors import CorruptIndexError, StorageError
 from retrieval.cli.terminal import visible
@@ -28,41 +29,50 @@ PROBLEM = 1
 REFUSED = 2
 INTERRUPTED = 130
 
-# Its name in typer's public interface is only that of this subclass.
-UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 _LIBRARIES = ("retrieval", "indexes", "eval")
+
+
+def leave(status: int) -> NoReturn:
+    """End the command with an exit status, after it has said why."""
+    raise click.exceptions.Exit(status)
 
 
 def guarded(command: Callable[[], object], *, debug: bool) -> int:
     """Run a command and return its exit status; whatever it raises becomes one line.
 
     Args:
-        command: does the work; may raise `typer.Exit`.
+        command: does the work; may call `leave`.
         debug: show the traceback above the line.
     """
     try:
-        command()
-        sys.stdout.flush()
-    except typer.Exit as leave:
-        return _flushed(leave.exit_code)
+        status = _run(command)
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); that is no error worth a line.
-        _silence_stdout()
-        return PROBLEM
+        status = PROBLEM
     except KeyboardInterrupt:
         _report("interrupted; the collection is as its last commit left it", debug=debug)
-        return INTERRUPTED
+        status = INTERRUPTED
     except Exception as error:
         message, status = explain(error)
         _report(message, debug=debug)
-        return status
-    return DONE
+    _settle_stdout()
+    return status
+
+
+def _run(command: Callable[[], object]) -> int:
+    status = DONE
+    try:
+        command()
+    except click.exceptions.Exit as ending:
+        status = ending.exit_code
+    sys.stdout.flush()
+    return status
 
 
 def explain(error: Exception) -> tuple[str, int]:
     """Return the line that tells about an error, and the exit status."""
-    if isinstance(error, UsageError):
+    if isinstance(error, click.ClickException):
         return _usage(error), REFUSED
     if isinstance(error, CorruptIndexError):
         return str(error), PROBLEM
@@ -82,11 +92,10 @@ def _of_the_system(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback"
 
 
-def _usage(error: Exception) -> str:
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
-    context = getattr(error, "ctx", None)
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "retrieval"
-    return f"{message.strip().rstrip('.')}; see '{path} --help'"
+    return f"{error.format_message().strip().rstrip('.')}; see '{path} --help'"
 
 
 def _report(message: str, *, debug: bool) -> None:
@@ -96,20 +105,13 @@ def _report(message: str, *, debug: bool) -> None:
     sys.stderr.write(f"retrieval: error: {line}\n")
 
 
-def _flushed(status: int) -> int:
+def _settle_stdout() -> None:
+    """Write out what is left; where that fails, keep the interpreter from trying again when it ends."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-    return status
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from writing what is left to a closed pipe when it ends."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        return
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _StandardErrorHandler(logging.Handler):

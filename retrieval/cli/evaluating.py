@@ -4,69 +4,47 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 
-from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import K1, B, DenseWeight, Exact, FusionMethod, Index, Json, Mode, Where, ranking
+from retrieval.cli.kernels import prepare_kernels
+from retrieval.cli.options import check_k, index_argument, json_option, ranking_options, search_options
 from retrieval.cli.terminal import note, shows_progress, write_json, write_renderable
-from retrieval.errors import QueryError
-
-_LATENCY_SAMPLE = 200
 
 
+@click.command(short_help="Measure what an index finds on a test set.")
+@index_argument
+@click.argument("dataset", metavar="DATASET", type=click.Path(path_type=Path))
+@click.option("--split", metavar="NAME", help="Which judgements (test).")
+@click.option("--language", metavar="NAME", help="Which language of a multilingual set.")
+@click.option(
+    "--measures",
+    metavar="NAMES",
+    multiple=True,
+    help="Names as in ir_measures, separated by spaces (nDCG@10 R@100 RR@10 AP@100).",
+)
+@click.option("-k", "k", type=int, metavar="N", help="Documents to retrieve a query (as deep as the measures look).")
+@ranking_options
+@click.option("--ignore-identical-ids", is_flag=True, help="Leave out documents with the query's id, as for ArguAna.")
+@click.option("--latency", type=click.IntRange(min=0), default=200, metavar="N", help="Searches to time (200).")
+@click.option("--run", type=click.Path(path_type=Path), metavar="FILE", help="Write the rankings as a TREC run file.")
+@click.option("--per-query", is_flag=True, help="With --json: also the values of each query.")
+@json_option
 def evaluate(
-    index: Index,
-    dataset: Annotated[
-        Path,
-        typer.Argument(metavar="DATASET", help="A folder in BEIR's or MS MARCO's layout.", show_default=False),
-    ],
+    index: Path,
+    dataset: Path,
     *,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="Which judgements.", show_default="test")
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option("--language", metavar="NAME", help="Which language of a multilingual set.", show_default=False),
-    ] = None,
-    measures: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--measures",
-            metavar="NAMES",
-            help="Names as in ir_measures, separated by spaces.",
-            show_default="nDCG@10 R@100 RR@10 AP@100",
-        ),
-    ] = None,
-    k: Annotated[
-        int | None,
-        typer.Option(
-            "--k", "-k", metavar="N", help="Documents to retrieve a query.", show_default="as deep as the measures look"
-        ),
-    ] = None,
-    mode: Mode = None,
-    where: Where = None,
-    exact: Exact = False,
-    k1: K1 = None,
-    b: B = None,
-    fusion: FusionMethod = None,
-    dense_weight: DenseWeight = None,
-    ignore_identical_ids: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-identical-ids", help="Leave out documents with the query's id, as BEIR does for ArguAna."
-        ),
-    ] = False,
-    latency: Annotated[
-        int, typer.Option("--latency", metavar="N", help="Single searches to time; 0 for none.", min=0)
-    ] = _LATENCY_SAMPLE,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="FILE", help="Write the rankings as a TREC run file.", show_default=False),
-    ] = None,
-    per_query: Annotated[bool, typer.Option("--per-query", help="With --json: also the values of each query.")] = False,
-    json: Json = False,
+    split: str | None,
+    language: str | None,
+    measures: tuple[str, ...],
+    k: int | None,
+    ignore_identical_ids: bool,
+    latency: int,
+    run: Path | None,
+    per_query: bool,
+    as_json: bool,
+    **ranking: Any,
 ) -> None:
     """Run a test set's queries and measure what is found; every judged query counts.
 
@@ -78,36 +56,28 @@ def evaluate(
     from eval.testsets import read_testset
     from retrieval.collection.collection import Collection
 
-    if k is not None and k < 1:
-        raise QueryError(f"k must be at least 1, not {k}")
-    announce_compilation()
+    check_k(k)
+    prepare_kernels()
     with Collection.open(index) as collection:
-        testset = read_testset(dataset, split, language)
-        options = {
-            "mode": mode,
-            "where": where,
-            "exact": exact or None,
-            **ranking(collection, k1, b, fusion, dense_weight),
-        }
         report = evaluate_collection(
             collection,
-            testset,
-            _names(measures) or list(DEFAULT_MEASURES),
+            read_testset(dataset, split, language),
+            _names(measures) or DEFAULT_MEASURES,
             k=k,
             policies=Policies(ignore_identical_ids=ignore_identical_ids),
             latency_sample=latency,
             progress=shows_progress(),
-            **{name: value for name, value in options.items() if value is not None},
+            **search_options(collection, **ranking),
         )
     if run is not None:
         write_run(run, report.run, tag=report.mode or "retrieval")
         note(f"wrote the run to {run}")
-    if json:
+    if as_json:
         write_json(report.as_dict(per_query=per_query))
     else:
         write_renderable(report.table())
 
 
-def _names(measures: list[str] | None) -> list[str]:
+def _names(measures: tuple[str, ...]) -> list[str]:
     """Split at spaces and at commas that are outside parentheses."""
-    return [name for given in measures or [] for name in re.split(r"[\s,]+(?![^()]*\))", given) if name]
+    return [name for given in measures for name in re.split(r"[\s,]+(?![^()]*\))", given) if name]

@@ -3,96 +3,73 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from pathlib import Path
 
-import typer
+import click
 
-from retrieval.cli.errors import PROBLEM
+from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.index_report import index_report, write_index_report
 from retrieval.cli.index_settings import WantedSettings
-from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import Index, Json, SearcherKind
+from retrieval.cli.kernels import prepare_kernels
+from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option
 from retrieval.cli.terminal import write_json
 from retrieval.cli.updating import opened, update
 
 
+@click.command(short_help="Create or update an index from files.")
+@index_argument
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--format", "format_name", metavar="NAME", help="Read the sources in this format, whatever their names.")
+@click.option("--id", "id_column", metavar="COLUMN", default="auto", help="The id; 'row' makes ids of line numbers.")
+@click.option("--text", "text_columns", metavar="COLUMN", multiple=True, help="The text; repeat it to join columns.")
+@click.option("--title", "title_column", metavar="COLUMN", default="auto", help="The title; '' for no titles.")
+@click.option(
+    "--metadata", "metadata_columns", metavar="COLUMN", multiple=True, help="Metadata to keep (all); repeat it."
+)
+@click.option("--vectors", "vector_column", metavar="COLUMN", help="Ready-made vectors, instead of an encoder's.")
+@click.option("--encoder", metavar="MODEL", help="Name or path of a sentence-transformers model (embedded).")
+@click.option("--no-dense", is_flag=True, help="No vectors: a lexical index.")
+@click.option(
+    "--long",
+    type=click.Choice(["chunk", "truncate", "error"]),
+    help="What to do with texts longer than the encoder reads (chunk).",
+)
+@click.option("--language", metavar="NAME", help="Of stemmer and stop words (english); 'none' for any other.")
+@click.option("--title-boost", type=float, metavar="X", help="Weight of words in the title for BM25 (1).")
+@click.option("--sync", is_flag=True, help="Delete documents that are in none of the sources any more.")
+@click.option("--allow-skipped", is_flag=True, help="With --sync: delete even though rows could not be read.")
+@click.option("--strict", is_flag=True, help="Stop at the first row that cannot be used, and change nothing.")
+@click.option("--optimize", type=click.Choice(SEARCHER_KINDS), help="Afterwards, build this searcher over the vectors.")
+@json_option
 def index(
-    index: Index,
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Files or folders: JSON lines, CSV, TSV, Parquet, Arrow, BEIR, MS MARCO, a folder of texts; "
-            "or an id such as ir_datasets:vaswani.",
-            show_default=False,
-        ),
-    ],
+    index: Path,
+    sources: tuple[str, ...],
     *,
-    format_name: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="Read the sources as this format.", show_default=False),
-    ] = None,
-    id_column: Annotated[
-        str, typer.Option("--id", metavar="COLUMN", help="Column of the id; 'row' makes ids from line numbers.")
-    ] = "auto",
-    text_columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text", metavar="COLUMN", help="Column of the text; repeat it to join several.", show_default="auto"
-        ),
-    ] = None,
-    title_column: Annotated[
-        str, typer.Option("--title", metavar="COLUMN", help="Column of the title; '' for no titles.")
-    ] = "auto",
-    metadata_columns: Annotated[
-        list[str] | None,
-        typer.Option("--metadata", metavar="COLUMN", help="Column to keep as metadata; repeat it.", show_default="all"),
-    ] = None,
-    vectors: Annotated[
-        str | None,
-        typer.Option("--vectors", metavar="COLUMN", help="Column of ready-made vectors.", show_default=False),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder", metavar="MODEL", help="Name or path of a sentence-transformers model.", show_default="embedded"
-        ),
-    ] = None,
-    no_dense: Annotated[bool, typer.Option("--no-dense", help="No vectors: a lexical index.")] = False,
-    long: Annotated[
-        Literal["chunk", "truncate", "error"] | None,
-        typer.Option("--long", help="What to do with texts longer than the encoder reads.", show_default="chunk"),
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(
-            "--language", metavar="NAME", help="Language of stemmer and stop words, or 'none'.", show_default="english"
-        ),
-    ] = None,
-    title_boost: Annotated[
-        float | None,
-        typer.Option("--title-boost", metavar="X", help="Weight of words in the title for BM25.", show_default="1"),
-    ] = None,
-    sync: Annotated[
-        bool, typer.Option("--sync", help="Delete documents that are in none of the sources any more.")
-    ] = False,
-    allow_skipped: Annotated[
-        bool, typer.Option("--allow-skipped", help="With --sync: delete even though rows could not be read.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first row that cannot be used, and change nothing.")
-    ] = False,
-    optimize: Annotated[
-        SearcherKind | None,
-        typer.Option("--optimize", help="Build this searcher over the vectors afterwards.", show_default=False),
-    ] = None,
-    json: Json = False,
+    format_name: str | None,
+    id_column: str,
+    text_columns: tuple[str, ...],
+    title_column: str,
+    metadata_columns: tuple[str, ...],
+    vector_column: str | None,
+    encoder: str | None,
+    no_dense: bool,
+    long: str | None,
+    language: str | None,
+    title_boost: float | None,
+    sync: bool,
+    allow_skipped: bool,
+    strict: bool,
+    optimize: str | None,
+    as_json: bool,
 ) -> None:
     """Create an index from documents, or bring an existing one up to date.
 
+    A SOURCE is a file (JSON lines, CSV, TSV, Parquet, Arrow, text, Markdown, HTML ...), a folder of texts, a BEIR or
+    MS MARCO folder, or an id such as ir_datasets:vaswani. Columns are recognised by their names.
+
     Documents whose id is there already are replaced, unchanged ones cost nothing. Either everything is taken in or
-    nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --long,
-    --language, --title-boost) is decided when it is created.
+    nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --vectors,
+    --long, --language, --title-boost) is decided when it is created.
     """
     from retrieval.documents import read_documents
 
@@ -104,17 +81,18 @@ def index(
         text=text_columns or "auto",
         title=title_column or None,
         metadata=metadata_columns or "all",
-        vector=vectors,
+        vector=vector_column,
         strict=strict,
     )
-    wanted = WantedSettings(encoder, no_dense, vectors is not None, long, language, title_boost)
-    announce_compilation()
+    own_vectors = vector_column is not None
+    wanted = WantedSettings(encoder, no_dense, own_vectors, long, language, title_boost)
+    prepare_kernels()
     with opened(index, wanted) as (collection, created):
-        changes = update(collection, reader, sync=sync, allow_skipped=allow_skipped, own_vectors=vectors is not None)
+        changes = update(collection, reader, sync=sync, allow_skipped=allow_skipped, own_vectors=own_vectors)
         if optimize is not None:
             collection.optimize(optimize)
         seconds = time.perf_counter() - started
         report = index_report(collection, reader.report, changes, created=created, seconds=seconds)
-    (write_json if json else write_index_report)(report)
+    (write_json if as_json else write_index_report)(report)
     if reader.report.read == 0 and reader.report.n_skipped:
-        raise typer.Exit(PROBLEM)
+        leave(PROBLEM)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
-from retrieval.cli.errors import PROBLEM
-from retrieval.cli.options import Index, Json
+from retrieval.cli.errors import PROBLEM, leave
+from retrieval.cli.options import index_argument, json_option
 from retrieval.cli.terminal import plural, size, visible, write, write_json
 
 
-def verify(index: Index, json: Json = False) -> None:
+@click.command(short_help="Check every file of an index.")
+@index_argument
+@json_option
+def verify(index: Path, *, as_json: bool) -> None:
     """Read every file of an index, compare it with its checksum, and check that the parts belong together.
 
     Nothing is repaired. The exit status is 1 when something is damaged.
@@ -20,7 +23,7 @@ def verify(index: Index, json: Json = False) -> None:
     from retrieval.collection.verification import verify as verify_collection
 
     report = verify_collection(index)
-    if json:
+    if as_json:
         write_json(
             {
                 "index": str(index),
@@ -42,16 +45,19 @@ def verify(index: Index, json: Json = False) -> None:
                 f"{plural(len(report.leftovers), 'part')} of an interrupted writer, harmless; the next one removes them"
             )
     if not report.ok:
-        raise typer.Exit(PROBLEM)
+        leave(PROBLEM)
 
 
-def info(index: Index, json: Json = False) -> None:
+@click.command(short_help="Show what an index holds.")
+@index_argument
+@json_option
+def info(index: Path, *, as_json: bool) -> None:
     """Show what an index holds and how it was set up."""
     from retrieval.collection.collection import Collection
 
     with Collection.open(index) as collection:
         stats = collection.stats()
-    if json:
+    if as_json:
         write_json(stats)
         return
     facts = _facts(stats)
@@ -105,23 +111,21 @@ def _listed(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items())
 
 
-def export(
-    index: Index,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="Ending in .jsonl, .jsonl.gz or .parquet; it is replaced.", show_default=False
-        ),
-    ],
-    vectors: Annotated[bool, typer.Option("--vectors", help="Also the vectors; Parquet only.")] = False,
-    json: Json = False,
-) -> None:
-    """Write all documents to a file that `retrieval index` reads."""
+@click.command(short_help="Write all documents to a file.")
+@index_argument
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--vectors", is_flag=True, help="Also the vectors; Parquet only.")
+@json_option
+def export(index: Path, file: Path, *, vectors: bool, as_json: bool) -> None:
+    """Write all documents to a file that `retrieval index` reads.
+
+    FILE ends in .jsonl, .jsonl.gz or .parquet, and is replaced if it is there.
+    """
     from retrieval.collection.collection import Collection
 
     with Collection.open(index) as collection:
         count = collection.export(file, vectors=vectors)
-    if json:
+    if as_json:
         write_json({"index": str(index), "file": str(file), "documents": count})
     else:
         write(f"wrote {plural(count, 'document')} to {visible(str(file))}")

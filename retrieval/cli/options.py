@@ -2,70 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import typer
+import click
 
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from retrieval.collection.collection import Collection
 
-Index = Annotated[Path, typer.Argument(metavar="INDEX", help="The index, a folder.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, and nothing else.")]
-K = Annotated[int, typer.Option("--k", "-k", metavar="N", help="How many documents to return at most.")]
-Mode = Annotated[
-    Literal["hybrid", "bm25", "dense"] | None,
-    typer.Option(
-        "--mode", help="What to search by; hybrid where the index has vectors, else bm25.", show_default=False
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SEARCHER_KINDS = ("exact", "hnsw", "ivf_pq", "int8", "binary")
+
+index_argument = click.argument("index", metavar="INDEX", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else.")
+k_option = click.option(
+    "-k", "k", type=int, default=10, metavar="N", show_default=True, help="How many documents to return at most."
+)
+where_option = click.option(
+    "--where",
+    metavar="FILTER",
+    help="Only documents whose metadata pass: 'year >= 2020 and lang in [en, de]', or its JSON form.",
+)
+explain_option = click.option(
+    "--explain", is_flag=True, help="Say why each document was found: terms, similarity, ranks."
+)
+
+_RANKING = (
+    click.option(
+        "--mode",
+        type=click.Choice(["hybrid", "bm25", "dense"]),
+        help="What to search by; hybrid where the index has vectors, bm25 elsewhere.",
     ),
-]
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--where",
-        metavar="FILTER",
-        help="Only documents whose metadata pass: 'year >= 2020 and lang in [en, de]', or its JSON form.",
-        show_default=False,
-    ),
-]
-Exact = Annotated[
-    bool, typer.Option("--exact", help="Score every vector, even where there is an approximate searcher.")
-]
-K1 = Annotated[
-    float | None, typer.Option("--k1", metavar="X", help="BM25's k1, instead of the index's.", show_default=False)
-]
-B = Annotated[
-    float | None, typer.Option("--b", metavar="X", help="BM25's b, instead of the index's.", show_default=False)
-]
-FusionMethod = Annotated[
-    Literal["rrf", "weighted"] | None,
-    typer.Option("--fusion", help="How hybrid search fuses the two lists.", show_default=False),
-]
-DenseWeight = Annotated[
-    float | None,
-    typer.Option("--dense-weight", metavar="X", help="Weight of the dense list, 0 to 1.", show_default=False),
-]
-SearcherKind = Literal["exact", "hnsw", "ivf_pq", "int8", "binary"]
+    where_option,
+    click.option("--exact", is_flag=True, help="Score every vector, even where there is an approximate searcher."),
+    click.option("--k1", type=float, metavar="X", help="BM25's k1, instead of the index's."),
+    click.option("--b", type=float, metavar="X", help="BM25's b, instead of the index's."),
+    click.option("--fusion", type=click.Choice(["rrf", "weighted"]), help="How hybrid search fuses its two lists."),
+    click.option("--dense-weight", type=float, metavar="X", help="Weight of the dense list, 0 to 1."),
+)
 
 
-def ranking(
-    collection: Collection, k1: float | None, b: float | None, fusion: str | None, dense_weight: float | None
+def ranking_options(command: Command) -> Command:
+    """Give a command the options that decide how documents are ranked; it gets them as keyword arguments."""
+    for option in reversed(_RANKING):
+        command = option(command)
+    return command
+
+
+def search_options(
+    collection: Collection,
+    *,
+    mode: str | None,
+    where: str | None,
+    exact: bool,
+    k1: float | None,
+    b: float | None,
+    fusion: str | None,
+    dense_weight: float | None,
 ) -> dict[str, Any]:
-    """Return the ranking settings that differ from the collection's, as arguments of its searches."""
+    """Return what `ranking_options` gave as arguments of the collection's searches, without what was left out.
+
+    Raises:
+        FilterError: the filter cannot be understood.
+        QueryError: a parameter is out of its range.
+    """
+    options = {
+        "mode": mode,
+        "where": parsed_filter(where),
+        "exact": exact or None,
+        "bm25": _changed(collection.settings.bm25, {"k1": k1, "b": b}),
+        "fusion": _changed(collection.settings.fusion, {"method": fusion, "dense_weight": dense_weight}),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def parsed_filter(where: str | None) -> Any:
+    """Return the filter that `--where` names; None without one."""
+    if where is None:
+        return None
+    from retrieval.filters import parse_filter
+
+    return parse_filter(where)
+
+
+def check_k(k: int | None) -> None:
+    """Refuse a k that asks for nothing, before anything is opened."""
+    if k is not None and k < 1:
+        raise QueryError(f"k must be at least 1, not {k}")
+
+
+def _changed(settings: Any, values: dict[str, Any]) -> Any:
+    """Return settings with other values where some are given, None where none is."""
     from dataclasses import replace
 
-    changes: dict[str, dict[str, Any]] = {
-        "bm25": {"k1": k1, "b": b},
-        "fusion": {"method": fusion, "dense_weight": dense_weight},
-    }
-    settings: dict[str, Any] = {}
-    for name, values in changes.items():
-        given = {field: value for field, value in values.items() if value is not None}
-        if given:
-            try:
-                settings[name] = replace(getattr(collection.settings, name), **given)
-            except ValueError as error:  # of the index floor's settings, which know no users
-                raise QueryError(str(error)) from None
-    return settings
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return None
+    try:
+        return replace(settings, **given)
+    except ValueError as error:  # the index floor's settings know no users and raise this one
+        raise QueryError(str(error)) from None

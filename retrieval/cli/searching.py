@@ -5,12 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from retrieval.cli.kernels import announce_compilation
-from retrieval.cli.options import K1, B, DenseWeight, Exact, FusionMethod, Index, Json, K, Mode, Where, ranking
+from retrieval.cli.errors import PROBLEM, leave
+from retrieval.cli.kernels import prepare_kernels
+from retrieval.cli.options import (
+    check_k,
+    explain_option,
+    index_argument,
+    json_option,
+    k_option,
+    parsed_filter,
+    ranking_options,
+    search_options,
+    where_option,
+)
 from retrieval.cli.rendering import Answer, write_answer
 from retrieval.cli.terminal import note, write_json
 from retrieval.errors import QueryError
@@ -19,104 +31,89 @@ if TYPE_CHECKING:
     from retrieval.collection.collection import Collection
     from retrieval.results import SearchResults
 
-Explain = Annotated[bool, typer.Option("--explain", help="Say why each document was found: terms, similarity, ranks.")]
 STDIN = "-"
 
 
+@click.command(short_help="Find the documents that answer a query best.")
+@index_argument
+@click.argument("query", metavar="[QUERY...]", nargs=-1)
+@k_option
+@ranking_options
+@click.option(
+    "--syntax",
+    type=click.Choice(["plain", "query"]),
+    default="plain",
+    help='query understands +required, -excluded and "quoted phrases".',
+)
+@explain_option
+@json_option
 def search(
-    index: Index,
-    query: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="QUERY", help="Words; without any, or for -, each line of standard input is a query."),
-    ] = None,
-    *,
-    k: K = 10,
-    mode: Mode = None,
-    where: Where = None,
-    syntax: Annotated[
-        Literal["plain", "query"],
-        typer.Option("--syntax", help='query understands +required, -excluded and "quoted phrases".'),
-    ] = "plain",
-    explain: Explain = False,
-    exact: Exact = False,
-    k1: K1 = None,
-    b: B = None,
-    fusion: FusionMethod = None,
-    dense_weight: DenseWeight = None,
-    json: Json = False,
+    index: Path, query: tuple[str, ...], *, k: int, syntax: str, explain: bool, as_json: bool, **ranking: Any
 ) -> None:
     """Find the documents that answer a query best.
 
-    Queries from standard input are answered one by one as they come; with --json, each is a line of output. Put --
-    before a query that begins with a minus sign.
+    Without a QUERY, or for -, each line of standard input is one, answered as it comes; with --json, each answer is a
+    line of output. Put -- before a query that begins with a minus sign.
     """
     from retrieval.collection.collection import Collection
 
-    if k < 1:
-        raise QueryError(f"k must be at least 1, not {k}")
-    announce_compilation()
+    check_k(k)
+    prepare_kernels()
     with Collection.open(index) as collection:
-        options: dict[str, Any] = {
-            "mode": mode,
-            "where": _filter(where),
-            "syntax": syntax,
-            "exact": exact,
-            **ranking(collection, k1, b, fusion, dense_weight),
-        }
+        options = {"syntax": syntax, **search_options(collection, **ranking)}
 
         def answer(text: str) -> Answer:
             return _timed(collection, text, lambda: collection.search(text, k, **options))
 
-        if query and query != [STDIN]:
-            _write(answer(_text(" ".join(query))), explain=explain, json=json)
+        if query and query != (STDIN,):
+            _write(answer(_text(" ".join(query))), explain=explain, as_json=as_json)
         else:
-            _answer_lines(answer, explain=explain, json=json)
+            _answer_lines(answer, explain=explain, as_json=as_json)
 
 
-def similar(
-    index: Index,
-    document_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a document.", show_default=False)],
-    *,
-    k: K = 10,
-    where: Where = None,
-    explain: Explain = False,
-    json: Json = False,
-) -> None:
+@click.command(short_help="Find the documents most like one in the index.")
+@index_argument
+@click.argument("document_id", metavar="ID")
+@k_option
+@where_option
+@explain_option
+@json_option
+def similar(index: Path, document_id: str, *, k: int, where: str | None, explain: bool, as_json: bool) -> None:
     """Find the documents most like one that is in the index: by vectors, or by its words where there are none."""
     from retrieval.collection.collection import Collection
 
-    if k < 1:
-        raise QueryError(f"k must be at least 1, not {k}")
-    announce_compilation()
+    check_k(k)
+    prepare_kernels()
     with Collection.open(index) as collection:
-        allowed = _filter(where)
+        allowed = parsed_filter(where)
+        if document_id not in collection:
+            note(f"error: no document {document_id!r} in {index}")
+            leave(PROBLEM)
         answer = _timed(collection, "", lambda: collection.similar(document_id, k, where=allowed))
-        _write(answer, explain=explain, json=json, similar_to=document_id)
-
-
-def _filter(where: str | None) -> Any:
-    if where is None:
-        return None
-    from retrieval.filters import parse_filter
-
-    return parse_filter(where)
+        _write(answer, explain=explain, as_json=as_json, similar_to=document_id)
 
 
 def _timed(collection: Collection, query: str, search: Callable[[], SearchResults]) -> Answer:
     started = time.perf_counter()
     results = search()
-    return Answer(query, results, collection, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    if query and results.mode == "bm25" and not results:
+        from retrieval.analysis import Analyser
+
+        if not Analyser(collection.settings.analyser).terms(query):
+            note(f"no word to search by in {query!r}: only stop words or punctuation")
+    return Answer(query, results, collection, seconds)
 
 
-def _write(answer: Answer, *, explain: bool, json: bool, similar_to: str | None = None) -> None:
-    if json:
+def _write(answer: Answer, *, explain: bool, as_json: bool, similar_to: str | None = None) -> None:
+    if as_json:
         asked = {"query": answer.query} if similar_to is None else {"similar_to": similar_to}
         write_json({**asked, **answer.as_dict(explain=explain)})
     else:
         write_answer(answer, explain=explain)
 
 
-def _answer_lines(answer: Callable[[str], Answer], *, explain: bool, json: bool) -> None:
+def _answer_lines(answer: Callable[[str], Answer], *, explain: bool, as_json: bool) -> None:
     """Answer each line of standard input; an error ends it, unless somebody is typing."""
     typing = sys.stdin.isatty()
     if typing:
@@ -129,7 +126,7 @@ def _answer_lines(answer: Callable[[str], Answer], *, explain: bool, json: bool)
                 raise QueryError(f"line {number} of standard input: {error}") from None
             note(f"error: {error}")
             continue
-        if json:
+        if as_json:
             write_json({"query": line, **answered.as_dict(explain=explain)}, indent=None)
         else:
             write_answer(answered, explain=explain, show_query=not typing)

@@ -85,7 +85,7 @@ def update(
             for documents, vectors in reader.with_vectors():
                 collection.add(_noted(documents, seen, sync), on_duplicate="replace", vectors=vectors)
         else:
-            collection.upsert(_noted(reader, seen, sync))
+            collection.upsert(_counted(_noted(reader, seen, sync), shown=not collection.snapshot.has_vectors))
         if sync:
             _check_complete(reader.report, len(collection), allow_skipped=allow_skipped)
             # Before this commit the collection still shows the documents of the last one: those that may have vanished.
@@ -98,6 +98,16 @@ def _noted(documents: Iterable[Document], seen: set[str], sync: bool) -> Iterato
         if sync:
             seen.add(document.id)
         yield document
+
+
+def _counted(documents: Iterable[Document], *, shown: bool) -> Iterator[Document]:
+    """Show how many documents have been read; not where encoding shows how far it is."""
+    from retrieval.progress import progress
+
+    with progress("reading", enabled=shown) as bar:
+        for document in documents:
+            bar.advance()
+            yield document
 
 
 def _check_complete(report: ReadReport, n_documents: int, *, allow_skipped: bool) -> None:

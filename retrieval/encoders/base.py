@@ -87,7 +87,8 @@ def check_vectors(vectors: Any, n_texts: int, dimension: int | None, name: str) 
         EncoderError: another shape, or values that are not finite numbers.
     """
     try:
-        array = np.asarray(vectors, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinity, and is refused below
+            array = np.asarray(vectors, dtype=np.float32)
     except (TypeError, ValueError):
         raise EncoderError(f"encoder {name} returned {type(vectors).__name__}, not an array of numbers") from None
     if array.ndim != 2 or len(array) != n_texts or array.shape[1] != (dimension or array.shape[1] or -1):

@@ -29,6 +29,8 @@ def model_folder(name_or_path: str) -> Path:
     Raises:
         EncoderError: there is no such model here and none can be fetched, or it holds something that is not loaded.
     """
+    if not name_or_path.strip():
+        raise EncoderError(f"an encoder needs a name, not {name_or_path!r}; {_EMBEDDED_HINT}")
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _checked(path.resolve())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
@@ -38,6 +38,7 @@ def test_hash_is_of_the_text():
     assert passage_hashes([]).shape == (0, 16)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=6), max_size=6), st.lists(st.text(max_size=3), max_size=12))
 def test_finds_what_was_added(tmp_path_factory, added, wanted):
     staging = Staging(tmp_path_factory.mktemp("staging"), KEY, 3)
