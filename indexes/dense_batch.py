@@ -24,13 +24,14 @@ from indexes.vectors import VectorStore, check_vectors, norms
 
 if TYPE_CHECKING:
     from indexes.dense import DenseSegment
-    from indexes.dense_scoring import Passages
+    from indexes.dense_scoring import Passages, Running
 
 # A filter that leaves at most this share of the passages makes scoring just those cheaper than a scan of all.
 FEW = 0.05
 _MOST_QUERIES = 1024
-_ENTRY_BYTES = 24  # of a heap
-_HEAP_BYTES = 4 << 20  # of a batch: heaps are fast while they stay in the processor's cache
+_ENTRY_BYTES = 24 + 2 * 12  # a document kept, and two in the running
+_HEAP_BYTES = 4 << 20  # of a batch: they are fast while they stay in the processor's cache
+_SPARE_ROOM = 256
 _ROWS_PER_BLOCK = 1024  # so do blocks
 # Up to so many queries wait for memory, not for arithmetic, and BLAS is several times slower than a plain loop.
 _FEW_QUERIES = 4
@@ -153,7 +154,9 @@ class QueryBatch:
         scores, sequences, places = (
             column[query, :size] for column in (self._best.scores, self._best.sequences, self._best.places)
         )
-        order = np.lexsort((sequences, -scores))
+        order = np.argsort(-scores)
+        if (np.diff(scores[order]) == 0).any():
+            order = np.lexsort((sequences, -scores))
         places = places[order]
         return Hits((places >> 32).astype(np.int32), places & 0xFFFFFFFF, scores[order], sequences[order])
 
@@ -173,7 +176,7 @@ class QueryBatch:
         return self._prepared[number]
 
     def _scan_blocks(self, number: int, threads: int | None) -> None:
-        from indexes.dense_scoring import Queries, approximate_rows, scan_block
+        from indexes.dense_scoring import approximate_rows, scan_block, settle
 
         store, passages, n_queries = self._segments[number].store, self._passages(number), len(self.queries)
         few = n_queries <= _FEW_QUERIES
@@ -184,7 +187,7 @@ class QueryBatch:
         scores = np.empty((n_rows, n_queries), np.float32)
         columns = np.ascontiguousarray(self._units.T)  # (d, n_queries)
         error = error_bound(store)
-        queries = Queries(self.queries, self._lengths, self._bars(error), np.full(n_queries, -1, np.int64))
+        running = self._start(error)
         with _pool(workers) as pool:
             for start in range(0, store.n_passages, n_rows):
                 block = passages.vectors[start : start + n_rows]  # (m, d)
@@ -193,15 +196,26 @@ class QueryBatch:
                     _share(pool, workers, len(block), partial(approximate_rows, block, self._units, approximate))
                 else:
                     np.matmul(block, columns, out=approximate)
-                scan = partial(scan_block, approximate, start, error, passages, queries, self._best)
+                scan = partial(scan_block, approximate, start, running, passages, self._best, error)
                 _share(pool, 1 if few else workers, n_queries, scan)
+            _share(pool, workers, n_queries, partial(settle, running, passages, self._best, error))
 
-    def _bars(self, error: float) -> np.ndarray:
-        """Return the approximate scores that passages must reach, (n_queries,) float32."""
+    def _start(self, error: float) -> Running:
+        """Return the batch at the beginning of a segment."""
+        from indexes.dense_scoring import Running
+
+        n_queries, room = len(self.queries), 2 * self.k + _SPARE_ROOM
         full = self._best.sizes == self.k
-        bars = np.full(len(self.queries), -np.inf, np.float32)
+        bars = np.full(n_queries, -np.inf, np.float32)
         bars[full] = self._best.scores[full, 0] / self._lengths[full] - error
-        return bars
+        return Running(
+            queries=self.queries,
+            lengths=self._lengths,
+            bars=bars,
+            scores=np.empty((n_queries, room), np.float32),
+            positions=np.empty((n_queries, room), np.int64),
+            sizes=np.zeros(n_queries, np.int64),
+        )
 
 
 def _workers(threads: int | None, most: int) -> int:

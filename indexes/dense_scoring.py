@@ -58,20 +58,24 @@ class Passages(NamedTuple):
     first_place: np.ndarray
 
 
-class Queries(NamedTuple):
-    """A batch of queries on its way through one segment.
+class Running(NamedTuple):
+    """The queries of a batch on their way through one segment, and the documents that are still in the running.
 
     Attributes:
-        vectors: (n_queries, d) float32, as given, read-only.
+        queries: (n_queries, d) float32, as given, read-only.
         lengths: (n_queries,) float64, their lengths; 1 for a zero query.
         bars: (n_queries,) float32, approximate score below which no document can be among the best k; rises on the way.
-        last_rows: (n_queries,) int64, the document scored last, whose passages may go on in the next block.
+        scores: (n_queries, room) float32, approximate scores of documents in the running; room for 2 k at least.
+        positions: (n_queries, room) int64, a passage of each, ascending.
+        sizes: (n_queries,) int64, how many there are.
     """
 
-    vectors: np.ndarray
+    queries: np.ndarray
     lengths: np.ndarray
     bars: np.ndarray
-    last_rows: np.ndarray
+    scores: np.ndarray
+    positions: np.ndarray
+    sizes: np.ndarray
 
 
 @kernel
@@ -221,29 +225,66 @@ def _any_reaches(line: np.ndarray, bars: np.ndarray, first: int) -> bool:
 
 
 @kernel
+def _drop_the_beaten(running: Running, query: int, k: int, error: float) -> None:
+    """Raise the bar to where k documents in the running are certain to be better, and drop those below."""
+    size, scores, positions = running.sizes[query], running.scores[query], running.positions[query]
+    kth = np.float64(np.partition(scores[:size], size - k)[size - k])
+    running.bars[query] = max(np.float64(running.bars[query]), kth - 2.0 * error)
+    kept = 0
+    for i in range(size):
+        if scores[i] >= running.bars[query]:
+            scores[kept], positions[kept] = scores[i], positions[i]
+            kept += 1
+    running.sizes[query] = kept
+
+
+@kernel
+def _settle(running: Running, query: int, passages: Passages, best: Best, error: float) -> None:
+    """Score every document in the running exactly, keep the best and raise the bar to the worst of them."""
+    score_positions(running.positions[query, : running.sizes[query]], passages, running.queries[query], best, query)
+    running.sizes[query] = 0
+    if best.sizes[query] == best.scores.shape[1]:
+        bar = best.scores[query, 0] / running.lengths[query] - error
+        running.bars[query] = max(np.float64(running.bars[query]), bar)
+
+
+@kernel
+def settle(running: Running, passages: Passages, best: Best, error: float, first: int, stop: int) -> None:  # noqa: PLR0917
+    """Finish a segment for the queries [first, stop): score what is left in the running; see `scan_block`."""
+    k = best.scores.shape[1]
+    for query in range(first, stop):
+        if running.sizes[query] > k:
+            _drop_the_beaten(running, query, k, error)
+        _settle(running, query, passages, best, error)
+
+
+@kernel
 def scan_block(  # noqa: PLR0917 - numba passes arguments by position
     approximate: np.ndarray,
     start: int,
-    error: float,
+    running: Running,
     passages: Passages,
-    queries: Queries,
     best: Best,
+    error: float,
     first: int,
     stop: int,
 ) -> None:
-    """Score every document of a block whose approximate score says that it may be among the best k.
+    """Take into the running every document of a block whose approximate score says that it may be among the best k.
+
+    Where there is no room for more, those that k others exceed for certain are dropped; where that leaves too many,
+    because they tie, all are scored exactly.
 
     Args:
         approximate: (m, n_queries) float32, inner products of a block's passages with the queries scaled to length 1.
         start: position of the block's first passage.
-        error: an approximate score is off by this much at most.
+        running: the batch.
         passages: the segment.
-        queries: the batch.
-        best: its heaps.
+        best: the batch's heaps.
+        error: an approximate score is off by this much at most.
         first: the queries [first, stop) are worked on.
         stop: see first.
     """
-    lanes = np.empty(_LANES, np.float64)
+    k, room = best.scores.shape[1], running.scores.shape[1]
     for i in range(len(approximate)):
         line = approximate[i]
         row = passages.rows[start + i]
@@ -251,16 +292,23 @@ def scan_block(  # noqa: PLR0917 - numba passes arguments by position
             continue
         query = first
         while query < stop:
-            if query + _STRIDE <= stop and not _any_reaches(line, queries.bars, query):
+            if query + _STRIDE <= stop and not _any_reaches(line, running.bars, query):
                 query += _STRIDE
                 continue
             for _ in range(min(_STRIDE, stop - query)):
-                if line[query] >= queries.bars[query] and row != queries.last_rows[query]:
-                    queries.last_rows[query] = row
-                    score = _score_document(passages, start + i, queries.vectors[query], lanes)
-                    _offer(best, query, score, passages.sequences[row], passages.first_place[0] + row)
-                    if best.sizes[query] == best.scores.shape[1]:
-                        queries.bars[query] = best.scores[query, 0] / queries.lengths[query] - error
+                if line[query] >= running.bars[query]:
+                    size = running.sizes[query]
+                    if size > 0 and passages.rows[running.positions[query, size - 1]] == row:
+                        running.scores[query, size - 1] = max(running.scores[query, size - 1], line[query])
+                    else:
+                        if size == room:
+                            _drop_the_beaten(running, query, k, error)
+                            if running.sizes[query] > room - room // 4:
+                                _settle(running, query, passages, best, error)
+                            size = running.sizes[query]
+                        running.scores[query, size] = line[query]
+                        running.positions[query, size] = start + i
+                        running.sizes[query] = size + 1
                 query += 1
 
 

@@ -22,6 +22,15 @@ _held_here: dict[Path, int] = {}
 _guard = threading.Lock()
 
 
+def _renew_guard() -> None:
+    global _guard  # noqa: PLW0603 - another thread of the parent may have held it at the time of the fork
+    _guard = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_guard)
+
+
 class WriterLock:
     """Exclusive right to write to a directory, as a context manager; fails at once when somebody else has it.
 
@@ -34,7 +43,7 @@ class WriterLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+        self._path = path.resolve()  # one directory, one lock, whatever links lead to it
         self._descriptor: int | None = None
         self._owner_process: int | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -108,19 +108,15 @@ def split_documents(
     counts = encoder.count_tokens(full_texts)
     too_long = np.flatnonzero(counts > limit).tolist()
     if too_long and settings.policy == "error":
-        name = repr(ids[too_long[0]]) if ids is not None else f"number {too_long[0]}"
-        raise DocumentError(
-            f"document {name} has {counts[too_long[0]]:,} tokens, the encoder reads {limit:,}; "
-            "shorten it, or let long documents be chunked or truncated"
-        )
+        _refuse(too_long[0], int(counts[too_long[0]]), limit, ids)
     read = np.minimum(counts, limit).tolist()
     split = SplitDocuments([[Passage(0, len(text), text, n)] for text, n in zip(full_texts, read, strict=True)])
     split.long_documents = len(too_long)
     if settings.policy == "truncate":
         split.tokens_cut = int(np.maximum(counts - limit, 0).sum())
         return split
-    overhead = int(encoder.count_tokens([""])[0])
-    if too_long and limit <= overhead:
+    overhead = int(encoder.count_tokens([""])[0]) if too_long else 0
+    if limit <= overhead:
         raise EncoderError(f"passages of {limit} tokens hold no text: prompt and special tokens take {overhead}")
     for first in range(0, len(too_long), _GROUP):
         rows = too_long[first : first + _GROUP]
@@ -130,6 +126,14 @@ def split_documents(
             split.passages[row] = document.passages
             split.tokens_cut += sum(max(passage.tokens - limit, 0) for passage in document.passages)
     return split
+
+
+def _refuse(row: int, n_tokens: int, limit: int, ids: Sequence[str] | None) -> NoReturn:
+    name = repr(ids[row]) if ids is not None else f"number {row}"
+    raise DocumentError(
+        f"document {name} has {n_tokens:,} tokens, the encoder reads {limit:,}; "
+        "shorten it, or let long documents be chunked or truncated"
+    )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +99,11 @@ class QueryRunner:
         Raises:
             QueryError: k, the mode or a query makes no sense.
         """
-        if k < 1:
-            raise QueryError(f"k must be at least 1, not {k}")
+        k = checked_k(k)
         mode = self._mode(vectors)
         prepared = [self._prepare(number, text, mode) for number, text in enumerate(queries)]
+        if not prepared:
+            return []
         masks = self._masks(prepared)
         lexical = self._lexical(prepared, masks, k if mode == "bm25" else self._options.fusion.depth, mode)
         if mode != "bm25":
@@ -170,14 +172,14 @@ class QueryRunner:
         if mode == "dense":
             return None
         searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
-        if self._options.syntax == "plain" and queries:
+        if self._options.syntax == "plain":
             return searcher.search_many([query.weights for query in queries], depth, masks[0])
         return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
     def _dense(self, vectors: np.ndarray | None, masks: Sequence[Masks], depth: int, mode: Mode) -> list[Hits] | None:
         if mode == "bm25" or vectors is None:
             return None
-        if self._options.syntax == "plain" and len(vectors):
+        if self._options.syntax == "plain":
             return nearest(self._snapshot, vectors, depth, masks[0], exact=self._options.exact)
         return [
             hits
@@ -191,6 +193,21 @@ class QueryRunner:
         if fusion.method == "rrf":
             weights = [2 * weight for weight in weights]  # 0.5 is the plain formula
         return fuse([lists["bm25"], lists["dense"]], weights, fusion, k)
+
+
+def checked_k(k: int) -> int:
+    """Return how many documents are wanted, as Python's integer.
+
+    Raises:
+        QueryError: it is not a whole number, or less than 1.
+    """
+    try:
+        whole = operator.index(k)
+    except TypeError:
+        raise QueryError(f"k must be a whole number, not {k!r}") from None
+    if whole < 1:
+        raise QueryError(f"k must be at least 1, not {whole}")
+    return whole
 
 
 def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, exact: bool) -> list[Hits]:
@@ -215,8 +232,10 @@ def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, ex
 
 def results_of(snapshot: Snapshot, hits: Hits, evidence: SearchEvidence, mode: Mode) -> SearchResults:
     """Turn row numbers into hits with ids."""
-    segments = snapshot.segments
-    places = zip(hits.segments.tolist(), hits.rows.tolist(), hits.scores.tolist(), strict=True)
-    return SearchResults(
-        [Hit(segments[number].documents.id(row), score, number, row, evidence) for number, row, score in places], mode
-    )
+    ids = np.empty(len(hits.rows), object)
+    for number in np.unique(hits.segments).tolist():
+        here = np.flatnonzero(hits.segments == number)
+        ids[here] = snapshot.segments[number].documents.ids(hits.rows[here])
+    columns = (ids, hits.scores, hits.segments, hits.rows)
+    found = zip(*(column.tolist() for column in columns), strict=True)
+    return SearchResults([Hit(name, score, number, row, evidence) for name, score, number, row in found], mode)

@@ -10,7 +10,7 @@ import numpy as np
 from indexes.hits import Hits, select_top
 from retrieval.evidence import SearchEvidence
 from retrieval.results import SearchResults
-from retrieval.search import Masks, SearchOptions, nearest, results_of
+from retrieval.search import Masks, SearchOptions, checked_k, nearest, results_of
 
 if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
@@ -24,11 +24,15 @@ def similar(snapshot: Snapshot, options: SearchOptions, place: tuple[int, int], 
 
     With vectors, a document's score is the best similarity between a passage of the one and a passage of the other;
     without, it is BM25's for the document's most telling terms.
+
+    Raises:
+        QueryError: k makes no sense.
     """
+    k = checked_k(k)
     masks = _without(snapshot, snapshot.masks(options.where), place)
     passages = snapshot.segments[place[0]].passages
     if passages is None or not len(positions := passages.of_document(place[1])):
-        weights = telling_terms(snapshot, place)
+        weights = telling_terms(snapshot, options, place)
         hits = snapshot.bm25(options.bm25, options.unit).search(weights, k, masks)
         return results_of(
             snapshot, hits, SearchEvidence(snapshot, options, weights, {"bm25": hits}, None, mode="bm25"), "bm25"
@@ -59,18 +63,12 @@ def best_of(lists: list[Hits], k: int) -> Hits:
     return Hits(segments[chosen], rows[chosen], top, sequences[chosen])
 
 
-def telling_terms(snapshot: Snapshot, place: tuple[int, int]) -> dict[str, float]:
+def telling_terms(snapshot: Snapshot, options: SearchOptions, place: tuple[int, int]) -> dict[str, float]:
     """Return the terms of a document with the highest tf-idf, each counting once."""
-    index = snapshot.segments[place[0]].lexical
-    term_ids, frequencies = index.document(place[1])
-    terms = [index.term(int(term_id)) for term_id in term_ids]
-    documents = np.zeros(len(terms), np.int64)
-    for segment in snapshot.segments:
-        for at, term_id in enumerate(segment.lexical.term_ids(terms).tolist()):
-            if term_id >= 0:
-                documents[at] += len(segment.lexical.postings(term_id)[0])
-    weights = [
-        (-frequency * log(1 + snapshot.n_documents / count), term)
-        for term, frequency, count in zip(terms, frequencies.tolist(), documents.tolist(), strict=True)
-    ]
+    number, row = place
+    index = snapshot.segments[number].lexical
+    terms = [index.term(int(term_id)) for term_id in index.document(row)[0]]
+    # Frequencies over living documents only: the choice must not depend on what was deleted.
+    held = snapshot.bm25(options.bm25, options.unit).explain(dict.fromkeys(terms, 1.0), number, row)
+    weights = [(-term.frequency * log(1 + snapshot.n_documents / term.document_frequency), term.term) for term in held]
     return {term: 1.0 for _, term in sorted(weights)[:QUERY_TERMS]}

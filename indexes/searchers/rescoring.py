@@ -17,8 +17,12 @@ from indexes.errors import VectorError
 from indexes.hits import Hits
 from indexes.searchers.base import Searcher, selected
 
-# However few documents are asked for, so many are sampled over: the first candidates alone are the least certain.
+# A filter that leaves at most so many passages, or the share FEW of them, is scored exactly: that is faster than
+# looking for them among the others, and nothing is missed.
+_FEW_PASSAGES = 4096
+# Candidates are named as if at least so many documents were asked for: the order of a handful is the least certain.
 _LEAST_K = 10
+# A search that came up short asks for so many times more.
 _WIDEN = 4
 
 
@@ -82,7 +86,8 @@ class _Covered:
         allowed = self._joined(parts)
         n_allowed = selected(allowed, self._searcher.n_passages)
         n = self._wanted(batch.k)
-        if n_allowed <= max(n, FEW * self._searcher.n_passages):
+        few = 0 if allowed is None else max(_FEW_PASSAGES, FEW * self._searcher.n_passages)
+        if n_allowed <= max(n, few):
             for number in self._numbers:
                 batch.scan(number, threads)
             return

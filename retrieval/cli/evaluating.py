@@ -50,6 +50,7 @@ def evaluate(
 
     The index must hold the test set's documents: `retrieval index my.index DATASET` first.
     """
+    from eval.errors import RunError
     from eval.measures import DEFAULT_MEASURES, Policies
     from eval.runner import evaluate_collection
     from eval.runs import write_run
@@ -57,6 +58,8 @@ def evaluate(
     from retrieval.collection.collection import Collection
 
     check_k(k)
+    if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
+        raise RunError(f"cannot write the run: no folder {run.parent}")
     prepare_kernels()
     with Collection.open(index) as collection:
         report = evaluate_collection(

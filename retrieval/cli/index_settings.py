@@ -48,9 +48,10 @@ class WantedSettings:
         """
         from retrieval.collection.collection import Collection
 
-        collection = Collection.open(index, encoder=self.encoder, progress=progress)
+        collection = Collection.open(index, progress=progress)
         self._check(collection)
-        return collection
+        # The encoder last: loading it takes seconds, and is in vain where something else does not fit.
+        return collection if self.encoder is None else Collection.open(index, encoder=self.encoder, progress=progress)
 
     def create(self, index: Path, *, progress: bool) -> Collection:
         """Create an empty index."""
@@ -74,6 +75,10 @@ class WantedSettings:
         if self.no_dense and collection.snapshot.has_vectors:
             raise CollectionError(
                 f"{collection.path} has vectors; leave --no-dense out, or index into another folder without them"
+            )
+        if self.encoder is not None and not collection.snapshot.has_vectors:
+            raise CollectionError(
+                f"{collection.path} is lexical; leave --encoder out, or add vectors with `retrieval reencode`"
             )
         if self.long is not None:
             self._compare(collection.path, "--long", settings.long.policy, self.long)

@@ -91,14 +91,16 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _searcher(searcher: dict[str, Any]) -> str:
-    if searcher["settings"]["kind"] == "exact":
+    settings = dict(searcher["settings"])
+    kind = settings.pop("type")
+    if kind == "exact":
         return "exact"
     rest = (
         f"; {plural(searcher['searched_exactly'], 'newer vector')} searched exactly"
         if searcher["searched_exactly"]
         else ""
     )
-    return f"{_listed(searcher['settings'])} over {searcher['covered']:,} vectors, {size(searcher['bytes'])}{rest}"
+    return f"{kind} over {searcher['covered']:,} vectors, {size(searcher['bytes'])} ({_listed(settings)}){rest}"
 
 
 def _executions(segments: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from indexes.bm25 import BM25Settings
-from indexes.locks import WriterLock
 from retrieval.analysis import Analyser, AnalyserSettings
 from retrieval.chunking import ChunkSettings
+from retrieval.collection.creation import check_free, write_empty
 from retrieval.collection.encoder_slot import EncoderSlot, entry_of
 from retrieval.collection.inputs import (
     DocumentsInput,
     as_chunk_settings,
     as_documents,
     as_ids,
+    as_queries,
     as_query_vectors,
     as_searcher_settings,
     as_vectors,
 )
-from retrieval.collection.manifest import FORMAT, MANIFEST_NAME, Manifest, write_manifest
+from retrieval.collection.manifest import MANIFEST_NAME
 from retrieval.collection.open_state import OpenState
 from retrieval.collection.reports import ChangeReport
-from retrieval.collection.segment import PARTS
 from retrieval.collection.settings import Fields, Fusion
 from retrieval.collection.snapshot import Snapshot, open_snapshot
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import DuplicatePolicy
-from retrieval.collection.writing import LOCK_NAME, Writer
+from retrieval.collection.writing import Writer
 from retrieval.documents import Document
 from retrieval.errors import CollectionError, QueryError
 from retrieval.search import QueryRunner, SearchOptions
@@ -107,20 +107,14 @@ class Collection:
             bm25=bm25 or BM25Settings(),
             fusion=fusion or Fusion(),
         )
-        _check_free(directory)
+        check_free(directory)  # before an encoder is loaded in vain
         slot = EncoderSlot(None)
         if encoder is not None:
             from retrieval.encoders import load_encoder
 
             loaded = load_encoder(encoder)
             slot = EncoderSlot(entry_of(loaded), loaded)
-        manifest = Manifest(format=FORMAT, generation=0, settings=settings.to_json(), encoder=slot.recorded)
-        try:
-            (directory / PARTS).mkdir(parents=True, exist_ok=True)
-            with WriterLock(directory / LOCK_NAME):
-                write_manifest(directory, manifest)
-        except OSError as error:
-            raise CollectionError(f"cannot create a collection at {directory}: {error.strerror or error}") from error
+        write_empty(directory, settings, slot.recorded)
         return cls(directory, slot, open_snapshot(directory), progress=progress)
 
     @classmethod
@@ -160,24 +154,37 @@ class Collection:
     def open_or_create(cls, path: str | Path, **settings: Any) -> Collection:
         """Open the collection at `path`, or create it there with the given settings (those of `create`).
 
-        On an existing collection a given encoder or analyser must be the one it was built with; what only matters at
-        creation is not looked at.
+        An existing collection must have the settings that are given; `encoder=None` takes whatever it has.
+
+        Raises:
+            CollectionError: it has others; the message shows the difference.
+            EncoderMismatchError, AnalyserMismatchError: likewise.
         """
+        if unknown := settings.keys() - _OPENING - _CREATION:
+            raise TypeError(f"open_or_create() got an unexpected keyword argument {min(unknown)!r}")
         if not (Path(path) / MANIFEST_NAME).exists():
             return cls.create(path, **settings)
-        return cls.open(path, **{name: settings[name] for name in _OPENING & settings.keys()})
+        collection = cls.open(path, **{name: settings[name] for name in _OPENING & settings.keys()})
+        wanted = {name: settings[name] for name in sorted(_CREATION & settings.keys()) if settings[name] is not None}
+        if "long" in wanted:
+            wanted["long"] = as_chunk_settings(wanted["long"])
+        collection.settings.check(wanted)
+        return collection
 
     @property
     def snapshot(self) -> Snapshot:
         """The commit that searches see."""
-        return self._state.current()
+        return self._state.current()[0]
 
     def refresh(self) -> bool:
         """Move on to the last commit, which another process may have made; returns whether there was a newer one."""
         return self._state.refresh()
 
     def close(self) -> None:
-        """Let go of files and encoder; using the collection again opens them anew."""
+        """Let go of files and encoder; using the collection again opens them anew.
+
+        An encoder that was given and cannot be loaded by a name is kept.
+        """
         self._state.close()
 
     def __enter__(self) -> Collection:
@@ -312,8 +319,8 @@ class Collection:
             QueryError: the query is empty, k is less than 1, or the mode needs vectors that are not there.
             FilterError: the filter cannot be understood.
         """
-        vectors = None if vector is None else np.asarray(vector, np.float32).reshape(1, -1)
-        if vectors is not None and not query.strip() and mode is None:
+        vectors = None if vector is None else [vector]
+        if vectors is not None and isinstance(query, str) and not query.strip() and mode is None:
             mode = "dense"
         options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
         return self._run([query], k, vectors, options)[0]
@@ -336,16 +343,15 @@ class Collection:
         Arguments are those of `search`; `vectors` is (n, d), one for each query.
         """
         options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
-        return self._run(queries, k, vectors, options)
+        return self._run(as_queries(queries), k, vectors, options)
 
     def _run(
-        self, queries: Sequence[str], k: int, vectors: np.ndarray | None, options: SearchOptions
+        self, queries: list[str], k: int, vectors: np.ndarray | list[np.ndarray] | None, options: SearchOptions
     ) -> list[SearchResults]:
-        snapshot = self.snapshot
-        if vectors is not None:
-            vectors = as_query_vectors(vectors, len(queries), snapshot.manifest.encoder)
-        runner = QueryRunner(snapshot, self._analyser, self._encode_queries, options)
-        return runner.run(queries, k, vectors)
+        snapshot, slot = self._state.current()
+        given = None if vectors is None else as_query_vectors(vectors, len(queries), snapshot.manifest.encoder)
+        runner = QueryRunner(snapshot, self._analyser, lambda texts: slot.encode_queries(texts, snapshot), options)
+        return runner.run(queries, k, given)
 
     def similar(self, document_id: str, k: int = 10, *, where: FilterSpec | None = None) -> SearchResults:
         """Return the documents most similar to a stored one, which is left out.
@@ -388,9 +394,6 @@ class Collection:
             syntax=syntax,
             exact=exact,
         )
-
-    def _encode_queries(self, texts: list[str]) -> np.ndarray:
-        return self._state.slot.encode_queries(texts, self.snapshot)
 
     # ------------------------------------------------------------------------------------------------------ reading
 
@@ -439,13 +442,4 @@ class Collection:
 
 
 _OPENING = {"encoder", "analyser", "progress"}
-
-
-def _check_free(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise CollectionError(f"{directory} is a file; a collection is a directory")
-    if (directory / MANIFEST_NAME).exists():
-        raise CollectionError(f"there is a collection at {directory} already; open it, or remove the directory")
-    # What an interrupted `create` leaves behind is no obstacle.
-    if directory.is_dir() and any(entry.name not in (LOCK_NAME, PARTS) for entry in directory.iterdir()):
-        raise CollectionError(f"{directory} is not empty and not a collection; choose another directory")
+_CREATION = {"fields", "long", "bm25", "fusion"}

@@ -13,7 +13,9 @@ Files of the part:
 from __future__ import annotations
 
 import hashlib
+import mmap
 import threading
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +25,10 @@ import msgspec
 import numpy as np
 
 from indexes.arrays import load_array, save_array
-from indexes.errors import CorruptIndexError
+from indexes.errors import CorruptIndexError, StorageError
 from retrieval.documents import Document
 from retrieval.documents.document import metadata_json
+from retrieval.errors import DocumentError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,12 +36,19 @@ if TYPE_CHECKING:
 BATCH = 256
 """Rows of a record batch; small, since a batch is checked whole when it is first touched."""
 
+_KEPT_BATCHES = 1024
+"""Record batches that stay checked and at hand."""
+
 _EMPTY_METADATA = "{}"
 
 
 def id_hash(document_id: str) -> int:
-    """Return the 64-bit hash under which an id is looked up; the id itself is compared afterwards."""
-    return int.from_bytes(hashlib.blake2b(document_id.encode(), digest_size=8).digest(), "little")
+    """Return the 64-bit hash under which an id is looked up; the id itself is compared afterwards.
+
+    Lone surrogates, which no stored id holds, have a hash too: such an id is looked up and not found.
+    """
+    encoded = document_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
 
 
 def content_hash(document: Document, vector: np.ndarray | None = None) -> bytes:
@@ -79,7 +89,7 @@ class DocumentStore:
         self._path = directory / "documents.arrow"
         self.sequences = load_array(directory, "sequences", np.int64, (n_documents,))
         self._id_offsets = load_array(directory, "id-offsets", np.int64, (n_documents + 1,))
-        self._id_bytes = load_array(directory, "id-bytes", np.uint8, (int(self._id_offsets[-1]),))
+        self._id_view = load_array(directory, "id-bytes", np.uint8, (int(self._id_offsets[-1]),)).data
         self._id_hashes = load_array(directory, "id-hashes", np.uint64, (n_documents,))
         self._id_rows = load_array(directory, "id-rows", np.int32, (n_documents,))
         self._content = load_array(directory, "content-hashes", np.uint8, (n_documents, 16))
@@ -87,35 +97,47 @@ class DocumentStore:
         self._lock = threading.Lock()
         self._reader: Any = None
         self._batches: dict[int, pyarrow.RecordBatch] = {}
-        # Mapped at once, so that the file can be unlinked under an open reader.
-        self._map()
+        # Mapped at once, so that the file can be unlinked under an open reader; parsed when a text is read.
+        self._mapped = self._map()
 
-    def _map(self) -> None:
-        import pyarrow as pa
-
+    def _map(self) -> mmap.mmap:
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
-        except (pa.ArrowException, OSError) as error:
+            with self._path.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (FileNotFoundError, ValueError) as error:
             raise CorruptIndexError(f"file damaged: {self._path} ({error}); restore it or index again") from None
-        if self._reader.num_record_batches != -(-self.n_documents // BATCH):
-            raise CorruptIndexError(f"file damaged: {self._path} does not hold {self.n_documents:,} documents")
+        except OSError as error:
+            raise StorageError(f"cannot read {self._path}: {error.strerror}") from error
 
     def id(self, row: int) -> str:
         """Return the id of a row."""
-        start, end = int(self._id_offsets[row]), int(self._id_offsets[row + 1])
-        if not 0 <= start <= end <= len(self._id_bytes):
-            raise CorruptIndexError(f"file damaged: {self._directory / 'id-offsets.npy'}, row {row}")
-        return self._id_bytes[start:end].tobytes().decode()
+        return self._id_between(*self._id_offsets[row : row + 2].tolist())
+
+    def ids(self, rows: np.ndarray) -> list[str]:
+        """Return the ids of rows, (n,) int64; faster than one after the other."""
+        starts, ends = self._id_offsets[rows].tolist(), self._id_offsets[rows + 1].tolist()
+        return [self._id_between(start, end) for start, end in zip(starts, ends, strict=True)]
+
+    def _id_between(self, start: int, end: int) -> str:
+        if not 0 <= start <= end <= len(self._id_view):
+            raise CorruptIndexError(f"file damaged: {self._directory / 'id-offsets.npy'} leads out of the ids")
+        try:
+            return str(self._id_view[start:end], "utf-8")
+        except UnicodeDecodeError:
+            raise CorruptIndexError(f"file damaged: {self._directory / 'id-bytes.npy'} is not UTF-8") from None
 
     def document(self, row: int) -> Document:
         """Return the document of a row."""
         batch, at = self._batch(row // BATCH), row % BATCH
-        return Document(
-            id=self.id(row),
-            title=batch.column(0)[at].as_py(),
-            text=batch.column(1)[at].as_py(),
-            metadata=msgspec.json.decode(batch.column(2)[at].as_py() or _EMPTY_METADATA),
-        )
+        try:
+            return Document(
+                id=self.id(row),
+                title=batch.column(0)[at].as_py(),
+                text=batch.column(1)[at].as_py(),
+                metadata=msgspec.json.decode(batch.column(2)[at].as_py() or _EMPTY_METADATA),
+            )
+        except (msgspec.DecodeError, DocumentError) as error:
+            raise CorruptIndexError(f"file damaged: {self._path}, row {row} ({error})") from None
 
     def full_text(self, row: int) -> tuple[str, int]:
         """Return what is searched, title and text joined by a space, and the length of the title in it."""
@@ -162,15 +184,26 @@ class DocumentStore:
     def _batch(self, number: int) -> pyarrow.RecordBatch:
         batch = self._batches.get(number)
         if batch is None:
-            import pyarrow as pa
-
             with self._lock:
-                try:
-                    batch = self._reader.get_batch(number)
-                    batch.validate(full=True)  # offsets inside their buffers, text in UTF-8: nothing reads beyond
-                except (pa.ArrowException, OSError) as error:
-                    raise CorruptIndexError(f"file damaged: {self._path}, batch {number} ({error})") from None
+                batch = self._read_batch(number)
+                while len(self._batches) >= _KEPT_BATCHES:
+                    del self._batches[next(iter(self._batches))]
                 self._batches[number] = batch
+        return batch
+
+    def _read_batch(self, number: int) -> pyarrow.RecordBatch:
+        import pyarrow as pa
+
+        try:
+            if self._reader is None:
+                self._reader = pa.ipc.open_file(pa.py_buffer(self._mapped))
+            batch = self._reader.get_batch(number)
+            batch.validate(full=True)  # offsets inside their buffers, text in UTF-8: nothing reads beyond
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptIndexError(f"file damaged: {self._path}, batch {number} ({error})") from None
+        n_rows = min(BATCH, self.n_documents - number * BATCH)
+        if batch.num_rows != n_rows or not batch.schema.equals(_schema()):
+            raise CorruptIndexError(f"file damaged: {self._path}, batch {number} does not hold {n_rows} documents")
         return batch
 
 
@@ -179,39 +212,34 @@ def write_documents(directory: Path, documents: Iterable[StoredDocument]) -> int
 
     Works through an iterator: texts are held one record batch at a time, ids and numbers for the whole segment.
     """
-    ids: list[bytes] = []
-    hashes: list[int] = []
-    sequences: list[int] = []
-    contents: list[bytes] = []
+    ids, contents = bytearray(), bytearray()
+    ends, sequences, hashes = array("q", [0]), array("q"), array("Q")
 
     def noted() -> Iterator[Document]:
         for stored in documents:
-            encoded = stored.document.id.encode()
-            ids.append(encoded)
-            hashes.append(int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little"))
+            ids.extend(stored.document.id.encode())
+            ends.append(len(ids))
+            hashes.append(id_hash(stored.document.id))
             sequences.append(stored.sequence)
-            contents.append(stored.content)
+            contents.extend(stored.content)
             yield stored.document
 
     _write_texts(directory / "documents.arrow", noted())
-    offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum([len(encoded) for encoded in ids], out=offsets[1:])
-    all_hashes = np.array(hashes, np.uint64)
+    all_hashes = np.frombuffer(hashes, np.uint64)
     order = np.argsort(all_hashes, kind="stable")
-    save_array(directory, "id-bytes", np.frombuffer(b"".join(ids), np.uint8))
-    save_array(directory, "id-offsets", offsets)
+    save_array(directory, "id-bytes", np.frombuffer(ids, np.uint8))
+    save_array(directory, "id-offsets", np.frombuffer(ends, np.int64))
     save_array(directory, "id-hashes", all_hashes[order])
     save_array(directory, "id-rows", order.astype(np.int32))
-    save_array(directory, "sequences", np.array(sequences, np.int64))
-    save_array(directory, "content-hashes", np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 16))
-    return len(ids)
+    save_array(directory, "sequences", np.frombuffer(sequences, np.int64))
+    save_array(directory, "content-hashes", np.frombuffer(contents, np.uint8).reshape(-1, 16))
+    return len(sequences)
 
 
 def _write_texts(path: Path, documents: Iterator[Document]) -> None:
     import pyarrow as pa
 
-    # 64-bit offsets: a batch may hold more than 2 GiB of text.
-    schema = pa.schema([("title", pa.large_string()), ("text", pa.large_string()), ("metadata", pa.large_string())])
+    schema = _schema()
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         batch: list[Document] = []
 
@@ -229,3 +257,10 @@ def _write_texts(path: Path, documents: Iterator[Document]) -> None:
                 flush()
         if batch:
             flush()
+
+
+def _schema() -> pyarrow.Schema:
+    import pyarrow as pa
+
+    # 64-bit offsets: a batch may hold more than 2 GiB of text.
+    return pa.schema([(name, pa.large_string()) for name in ("title", "text", "metadata")])

@@ -76,6 +76,17 @@ class EncoderSlot:
                 )
             check_identity(recorded, encoder)
 
+    def renewed(self) -> EncoderSlot:
+        """Return the slot with the same encoder and another lock, for a forked process."""
+        other = EncoderSlot(self.recorded)
+        other._encoder = self._encoder
+        other._execution_checked = self._execution_checked
+        return other
+
+    def released(self) -> EncoderSlot:
+        """Return the slot without the encoder, unless only its owner could provide it again."""
+        return EncoderSlot(self.recorded) if self.recorded is None or self.recorded.source else self.renewed()
+
     @property
     def loaded(self) -> bool:
         """Whether the encoder is in memory."""
@@ -138,6 +149,8 @@ def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
         if passages is None or not passages.vectors.n_passages or passages.execution == here:
             continue
         rows = [row for row in segment.alive_rows()[:_CANARIES].tolist() if len(passages.of_document(row))]
+        if not rows:
+            continue
         positions = [passages.of_document(row)[0] for row in rows]
         # A document's first passage is encoded as it stands in the text.
         spans = passages.spans[positions].tolist()

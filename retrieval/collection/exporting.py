@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,9 +16,6 @@ from retrieval.collection.segment import Segment
 from retrieval.collection.snapshot import Snapshot
 from retrieval.errors import CollectionError
 
-if TYPE_CHECKING:
-    pass
-
 _ROWS = 1024
 
 
@@ -25,20 +23,28 @@ def export(snapshot: Snapshot, path: Path, *, vectors: bool) -> int:
     """Write all documents in the order of their texts; the file appears when it is complete. Returns how many.
 
     Raises:
-        CollectionError: the ending is unknown, or vectors are asked for where there are none or in JSON lines.
+        CollectionError: the ending is unknown, vectors are asked for where there are none or in JSON lines, or the file
+            cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        if vectors:
-            raise CollectionError("vectors are exported to Parquet only; choose a path ending in .parquet")
-        count = _write_lines(snapshot, temporary, compress=path.suffix == ".gz")
-    elif path.suffix == ".parquet":
-        if vectors and not snapshot.has_vectors:
-            raise CollectionError("this collection has no vectors to export")
-        count = _write_parquet(snapshot, temporary, vectors=vectors)
-    else:
+    lines = path.name.endswith((".jsonl", ".jsonl.gz"))
+    if not lines and path.suffix != ".parquet":
         raise CollectionError(f"cannot export to {path.name!r}: end it in .jsonl, .jsonl.gz or .parquet")
-    temporary.replace(path)
+    if vectors and lines:
+        raise CollectionError("vectors are exported to Parquet only; choose a path ending in .parquet")
+    if vectors and not snapshot.has_vectors:
+        raise CollectionError("this collection has no vectors to export")
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        if lines:
+            count = _write_lines(snapshot, temporary, compress=path.suffix == ".gz")
+        else:
+            count = _write_parquet(snapshot, temporary, vectors=vectors)
+        temporary.replace(path)
+    except OSError as error:
+        raise CollectionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return count
 
 

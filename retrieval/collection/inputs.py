@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,29 +44,66 @@ def as_ids(ids: str | Iterable[str]) -> Iterable[str]:
 
 def as_vectors(vectors: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield (d,) float32 vectors from an (n, d) array or an iterable of vectors, all of one dimension."""
+    if not isinstance(vectors, Iterable):
+        raise CollectionError(f"expected vectors, one a document, not {vectors!r:.80}")
     dimension: int | None = None
     for number, vector in enumerate(vectors):
-        array = np.asarray(vector, np.float32)
+        array = _numbers(vector)
+        if array is None:
+            raise CollectionError(f"vector {number} is not made of real numbers: {vector!r:.80}")
         if array.ndim != 1 or not len(array):
             raise CollectionError(f"vector {number} has shape {array.shape}, expected (dimension,)")
         if dimension is not None and len(array) != dimension:
             raise CollectionError(f"vector {number} has {len(array)} dimensions, the first one {dimension}")
-        if not np.isfinite(array).all():
-            raise CollectionError(f"vector {number} holds NaN or infinity")
+        if problem := _problem(array):
+            raise CollectionError(f"vector {number} {problem}")
         dimension = len(array)
         yield array
 
 
-def as_query_vectors(vectors: np.ndarray, n_queries: int, encoder: EncoderEntry | None) -> np.ndarray:
+def as_query_vectors(
+    vectors: np.ndarray | Sequence[np.ndarray], n_queries: int, encoder: EncoderEntry | None
+) -> np.ndarray:
     """Return query vectors as (n_queries, d) float32 after checking their shape and values."""
     if encoder is None:
         raise QueryError("this collection has no vectors; search it with mode='bm25' and no vector")
-    array = np.asarray(vectors, np.float32)
+    array = _numbers(vectors)
+    if array is None:
+        raise QueryError(f"query vectors are not made of real numbers: {vectors!r:.80}")
     if array.shape != (n_queries, encoder.dimension):
         raise QueryError(f"query vectors have shape {array.shape}, expected ({n_queries}, {encoder.dimension})")
-    if not np.isfinite(array).all():
-        raise QueryError("a query vector holds NaN or infinity")
+    for vector in array:
+        if problem := _problem(vector):
+            raise QueryError(f"a query vector {problem}")
     return array
+
+
+def as_queries(queries: Sequence[str]) -> list[str]:
+    """Return queries as a list; a single string is not one, for its characters would be searched one by one."""
+    if isinstance(queries, (str, bytes)) or not isinstance(queries, Iterable):
+        raise QueryError(f"expected a list of queries, not {queries!r:.80}")
+    return list(queries)
+
+
+def _numbers(values: object) -> np.ndarray | None:
+    """Return values as a float32 array; None where they are not an array of real numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        return None
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32) if array.dtype.kind in "fiub" else None
+
+
+def _problem(vector: np.ndarray) -> str | None:
+    """Say what keeps a (d,) float32 vector from being compared with others."""
+    from indexes.vectors import LARGEST_NORM, norms
+
+    if not np.isfinite(vector).all():
+        return "holds NaN or infinity"
+    if norms(vector[None, :])[0] > LARGEST_NORM:
+        return f"is longer than {LARGEST_NORM:g}; scale the vectors down"
+    return None
 
 
 def as_searcher_settings(searcher: str | SearcherSettings) -> SearcherSettings | None:

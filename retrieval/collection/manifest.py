@@ -22,7 +22,8 @@ FORMAT = 1
 """Version of the layout on disk; raised when an older engine could not read what a newer one writes."""
 
 MANIFEST_NAME = "manifest.json"
-_PART_NAME = re.compile(r"\d{8}-(documents|lexical|dense|tombstones|searcher)")
+PARTS = "parts"
+_PART_NAME = re.compile(r"\d{8,}-(documents|lexical|dense|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -154,11 +155,22 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return parts + ([self.searcher.part] if self.searcher else [])
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Replace the manifest in one step; this is the moment of the commit."""
+def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None = None) -> None:
+    """Replace the manifest in one step; this is the moment of the commit.
+
+    Args:
+        directory: the collection.
+        manifest: what it becomes.
+        before: what it was; the parts that this one does not name are made durable first.
+    """
+    known = {part.name for part in before.parts} if before else set()
+    folders = {directory / PARTS / part.name: part for part in manifest.parts if part.name not in known}
+    needs = [folder / name for folder, part in folders.items() for name in part.files]
+    needs += [*folders, directory / PARTS]
     content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
     digest = hashlib.sha256(content).hexdigest().encode()
-    replace_file(directory / MANIFEST_NAME, b'{"sha256": "' + digest + b'", "manifest":\n' + content + b"}\n")
+    envelope = b'{"sha256": "' + digest + b'", "manifest":\n' + content + b"}\n"
+    replace_file(directory / MANIFEST_NAME, envelope, needs)
 
 
 class _Envelope(msgspec.Struct):

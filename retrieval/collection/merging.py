@@ -19,13 +19,14 @@ from retrieval.collection.segment import Segment
 
 if TYPE_CHECKING:
     from retrieval.collection.passage_store import PassageStore
-    from retrieval.collection.transaction import WorkingSegment
+    from retrieval.collection.working_segment import WorkingSegment
 
 TIER_FACTOR = 8
-"""Segments of about the same size that are merged into one: a document is copied log_8(n) times in its life."""
+"""Segments of about the same size that become one: beyond the smallest, a document is copied log_8(n) times."""
 
 _SMALLEST_TIER = 1000
 _VECTOR_BLOCK = 8192
+_ROWS = 1 << 14
 
 
 def segments_to_merge(segments: Sequence[WorkingSegment], covered: set[str]) -> list[WorkingSegment]:
@@ -78,10 +79,11 @@ def merge_segments(parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarra
 
 
 def _documents(sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray) -> Iterator[StoredDocument]:
-    places = _places(sources)[order]
-    for number, row in places.tolist():
-        store = sources[number][0].documents
-        yield StoredDocument(store.document(row), int(store.sequences[row]), store.content(row))
+    places = _places(sources)
+    for start in range(0, len(order), _ROWS):  # as Python's numbers only some at a time
+        for number, row in places[order[start : start + _ROWS]].tolist():
+            store = sources[number][0].documents
+            yield StoredDocument(store.document(row), int(store.sequences[row]), store.content(row))
 
 
 def _places(sources: Sequence[tuple[Segment, np.ndarray]]) -> np.ndarray:

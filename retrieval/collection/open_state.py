@@ -1,60 +1,83 @@
-"""What an open collection holds and may exchange: the snapshot that searches see, and the encoder."""
+"""What an open collection holds and may exchange: the snapshot that searches see, and the encoder of its vectors."""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from retrieval.collection.encoder_slot import EncoderSlot
 from retrieval.collection.snapshot import Snapshot, open_snapshot
 
 
+class Opened(NamedTuple):
+    """A snapshot and the encoder of its vectors; exchanged together, so that no search can mix two generations.
+
+    Attributes:
+        snapshot: None when the collection was closed.
+        slot: its encoder.
+    """
+
+    snapshot: Snapshot | None
+    slot: EncoderSlot
+
+
 class OpenState:
-    """The current snapshot and encoder slot of one collection object; safe to use from several threads.
+    """The current snapshot and encoder of one collection object; safe to use from several threads.
 
     Attributes:
         directory: the collection.
-        slot: its encoder.
     """
 
     def __init__(self, directory: Path, snapshot: Snapshot, slot: EncoderSlot) -> None:
         self.directory = directory
-        self.slot = slot
-        self._snapshot: Snapshot | None = snapshot
+        self._opened = Opened(snapshot, slot)
         self._process = os.getpid()
         self._lock = threading.Lock()
 
-    def current(self) -> Snapshot:
-        """Return the snapshot to search; a forked process opens its own, as does whoever uses a closed collection."""
-        snapshot = self._snapshot
-        if snapshot is not None and self._process == os.getpid():
-            return snapshot
-        if self._process != os.getpid():
-            # The parent's thread may have held the lock at the time of the fork.
-            self._lock = threading.Lock()
-            self._process = os.getpid()
-            self._snapshot = None
-        with self._lock:
-            if self._snapshot is None:
-                self._snapshot = open_snapshot(self.directory)
-            return self._snapshot
+    @property
+    def slot(self) -> EncoderSlot:
+        """The encoder of the current snapshot."""
+        return self._opened.slot
 
-    def refresh(self) -> bool:
-        """Move on to the last commit; returns whether it is another one."""
-        before = self.current()
+    def current(self) -> tuple[Snapshot, EncoderSlot]:
+        """Return the snapshot to search and its encoder.
+
+        A forked process opens its own, as does whoever uses a closed collection.
+        """
+        opened = self._opened
+        if opened.snapshot is not None and self._process == os.getpid():
+            return opened.snapshot, opened.slot
+        if self._process != os.getpid():
+            # The parent's other threads may have held any of the locks at the time of the fork.
+            self._lock = threading.Lock()
+            self._opened = Opened(None, opened.slot.renewed())
+            self._process = os.getpid()
+        with self._lock:
+            if self._opened.snapshot is None:
+                self._take(open_snapshot(self.directory), None)
+            return self._opened  # type: ignore[return-value]
+
+    def refresh(self, slot: EncoderSlot | None = None) -> bool:
+        """Move on to the last commit; returns whether it is another one.
+
+        Args:
+            slot: the encoder with which that commit was made, if it was made here.
+        """
+        before, _ = self.current()
         with self._lock:
             newer = open_snapshot(self.directory, before)
-            self._snapshot = newer
-            if newer.manifest.encoder != self.slot.recorded:
-                self.slot = EncoderSlot(newer.manifest.encoder)
+            self._take(newer, slot)
         return newer is not before
 
-    def replace_slot(self, slot: EncoderSlot) -> None:
-        """Take another encoder, after a commit that was made with it."""
-        self.slot = slot
-
     def close(self) -> None:
-        """Let go of files and encoder."""
-        self._snapshot = None
-        self.slot = EncoderSlot(self.slot.recorded)
+        """Let go of files and encoder; an encoder that could not be loaded again by its name is kept."""
+        with self._lock:
+            self._opened = Opened(None, self._opened.slot.released())
+
+    def _take(self, snapshot: Snapshot, slot: EncoderSlot | None) -> None:
+        recorded = snapshot.manifest.encoder
+        if slot is None or slot.recorded != recorded:
+            slot = self._opened.slot if self._opened.slot.recorded == recorded else EncoderSlot(recorded)
+        self._opened = Opened(snapshot, slot)

@@ -8,14 +8,13 @@ from types import TracebackType
 from typing import Literal
 
 from indexes.storage import seal
-from retrieval.collection.manifest import Manifest, Part
-from retrieval.collection.segment import PARTS
+from retrieval.collection.manifest import PARTS, Manifest, Part
 
 PartKind = Literal["documents", "lexical", "dense", "tombstones", "searcher"]
 
 
 class NewPart:
-    """A part being written, as a context manager: on leaving it is made durable; on an error its folder goes.
+    """A part being written, as a context manager: on leaving it is recorded; on an error its folder goes.
 
     Attributes:
         directory: where to write its files.
@@ -62,13 +61,13 @@ class PartWriter:
         return NewPart(path)
 
 
-def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
-    """Remove the parts that the manifest does not name: leftovers of interrupted writers, or of what was merged.
+def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
+    """Remove the parts that no given manifest names: leftovers of interrupted writers, or of what was merged.
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.
     """
-    named = {part.name for part in manifest.parts}
+    named = {part.name for manifest in manifests for part in manifest.parts}
     removed = 0
     for path in (directory / PARTS).iterdir() if (directory / PARTS).is_dir() else ():
         if path.name not in named:

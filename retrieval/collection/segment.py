@@ -12,15 +12,13 @@ from indexes.arrays import load_array, save_array
 from indexes.errors import CorruptIndexError
 from indexes.storage import check_sizes
 from retrieval.collection.document_store import DocumentStore
-from retrieval.collection.manifest import Part, SegmentEntry
+from retrieval.collection.manifest import PARTS, SegmentEntry
 
 if TYPE_CHECKING:
     from indexes.inverted import InvertedIndex
     from retrieval.collection.passage_store import PassageStore
     from retrieval.filters import Filter
     from retrieval.metadata_columns import MetadataColumns
-
-PARTS = "parts"
 
 
 class Segment:
@@ -58,7 +56,12 @@ class Segment:
         """Return the segment as another manifest sees it: the same mapped files, other tombstones or vectors."""
         if entry == self.entry:
             return self
-        if entry.dense != self.entry.dense:
+        # Checksums included: a collection that was removed and created again may use the same names.
+        if (entry.documents, entry.lexical, entry.dense) != (
+            self.entry.documents,
+            self.entry.lexical,
+            self.entry.dense,
+        ):
             return Segment(directory, entry)
         other = object.__new__(Segment)
         other.__dict__.update(self.__dict__)
@@ -117,8 +120,3 @@ def read_tombstones(parts: Path, entry: SegmentEntry) -> np.ndarray | None:
 def write_tombstones(directory: Path, alive: np.ndarray) -> None:
     """Write the deleted rows of a segment, ascending."""
     save_array(directory, "deleted-rows", np.flatnonzero(~alive).astype(np.int32))
-
-
-def part_of(directory: Path, part: Part) -> Path:
-    """Return the folder of a part."""
-    return directory / PARTS / part.name

@@ -19,8 +19,8 @@ from retrieval.errors import CollectionError
 
 if TYPE_CHECKING:
     from retrieval.analysis import TermTable
+    from retrieval.collection.pending_document import PendingDocument
     from retrieval.collection.segment import Segment
-    from retrieval.collection.transaction import PendingDocument
     from retrieval.collection.vector_writer import VectorWriter
 
 
@@ -85,6 +85,15 @@ class SegmentWriter:
             )
         elif len(given) != recorded.dimension:
             raise CollectionError(f"vectors have {len(given)} dimensions, this collection's have {recorded.dimension}")
+
+    def has_stored(self, segment: Segment, row: int, vector: np.ndarray) -> bool:
+        """Tell whether a vector given for a document is the one that is stored for it."""
+        from retrieval.collection.vector_writer import as_stored
+
+        if self.slot.recorded is None or segment.passages is None:
+            return False
+        stored = segment.passages.vectors.gather(np.array(segment.passages.of_document(row), np.int64))
+        return np.array_equal(stored, as_stored(vector[None, :], self.slot.recorded))
 
     def write(self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]) -> SegmentEntry:
         """Write a segment.

@@ -1,7 +1,7 @@
 """What a collection is set up with: one small, frozen structure per concern, saved in its manifest.
 
 The same objects are constructor input, saved state and documentation. What the stored bytes depend on (`Fields`,
-`LongDocuments`, the analyser, the encoder) is fixed when the collection is created; what only ranking depends on
+`ChunkSettings`, the analyser, the encoder) is fixed when the collection is created; what only ranking depends on
 (`BM25Settings`, `Fusion`) is a default that each search may override.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,16 +13,20 @@ import numpy as np
 
 from indexes.errors import CorruptIndexError
 from retrieval.collection.document_store import id_hash
-from retrieval.collection.manifest import Manifest, read_manifest
-from retrieval.collection.segment import PARTS, Segment
+from retrieval.collection.manifest import PARTS, Manifest, read_manifest
+from retrieval.collection.segment import Segment
 
 if TYPE_CHECKING:
     from indexes.bm25 import BM25Searcher, BM25Settings
     from indexes.dense import DenseSegment
     from indexes.searchers import Searcher
+    from retrieval.collection.manifest import SearcherEntry
     from retrieval.filters import Filter
 
+logger = logging.getLogger(__name__)
+
 _KEPT_SEARCHERS = 4
+_ROWS = 1 << 14
 
 
 class Snapshot:
@@ -86,10 +91,26 @@ class Snapshot:
 
     @cached_property
     def searcher(self) -> Searcher | None:
-        """The approximate searcher, if there is one."""
+        """The approximate searcher, if there is one.
+
+        It is opened when it is first used. When a writer has removed it meanwhile, there is none: vectors are searched
+        exactly.
+
+        Raises:
+            CorruptIndexError: its files are damaged.
+        """
         entry = self.manifest.searcher
         if entry is None or self.manifest.encoder is None:
             return None
+        try:
+            return self._open_searcher(entry, self.manifest.encoder.dimension)
+        except (CorruptIndexError, FileNotFoundError):
+            if read_manifest(self.directory).searcher == entry:
+                raise
+            logger.info("the searcher %s has been removed since; vectors are searched exactly", entry.part.name)
+            return None
+
+    def _open_searcher(self, entry: SearcherEntry, dimension: int) -> Searcher:
         from indexes.searchers import open_searcher
         from indexes.storage import check_contents
 
@@ -98,7 +119,7 @@ class Snapshot:
         if problems := check_contents(directory, entry.part.files):
             raise CorruptIndexError(f"file damaged: {problems[0]}; run optimize() to build the searcher again")
         stores = [self.dense[number].store for number in self.covered]
-        return open_searcher(directory, sum(store.n_passages for store in stores), self.manifest.encoder.dimension)
+        return open_searcher(directory, sum(store.n_passages for store in stores), dimension)
 
     @cached_property
     def covered(self) -> list[int]:
@@ -132,8 +153,10 @@ class Snapshot:
         if not places:
             return
         every = np.concatenate(places)
-        for _, number, row in every[np.argsort(every[:, 0])].tolist():
-            yield self.segments[number], row
+        order = np.argsort(every[:, 0])
+        for start in range(0, len(order), _ROWS):  # as Python's numbers only some at a time
+            for _, number, row in every[order[start : start + _ROWS]].tolist():
+                yield self.segments[number], row
 
 
 def open_snapshot(directory: Path, reuse: Snapshot | None = None) -> Snapshot:

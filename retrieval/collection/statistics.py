@@ -42,7 +42,7 @@ def _searcher(snapshot: Snapshot) -> dict[str, Any]:
     }
     covered = sum(vectors.get(name, 0) for name in entry.covers) if entry else 0
     return {
-        "settings": entry.settings if entry else {"kind": "exact"},
+        "settings": entry.settings if entry else {"type": "exact"},
         "bytes": entry.part.size if entry else 0,
         "covered": covered,
         "searched_exactly": sum(vectors.values()) - covered,

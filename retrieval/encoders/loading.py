@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from retrieval.encoders.base import Encoder, fingerprint
+from retrieval.encoders.base import Encoder
 from retrieval.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 EncoderSpec: TypeAlias = "str | Path | Encoder | SentenceTransformer | None"
 """None or "embedded" for the packaged model; the name or path of a model; an encoder; a loaded model."""
+
+_SETTINGS = {"prompts", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
 
 
 def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
@@ -36,7 +38,7 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
 
         return load_embedded(**settings)
     if isinstance(specification, (str, Path)):
-        from retrieval.encoders.sentence_transformer import load_sentence_transformer
+        from retrieval.encoders.model_loading import load_sentence_transformer
 
         return load_sentence_transformer(specification, **settings)
     if _is_sentence_transformer(specification):
@@ -71,9 +73,6 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
     return load_encoder(source, **settings)
 
 
-_SETTINGS = {"prompts", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
-
-
 def _only(settings: Mapping[str, Any], allowed: set[str]) -> Mapping[str, Any]:
     refused = sorted(set(settings) - allowed)
     if refused:
@@ -88,6 +87,3 @@ def _is_sentence_transformer(thing: object) -> bool:
         and kind.__name__ == "SentenceTransformer"
         for kind in type(thing).__mro__
     )
-
-
-__all__ = ["Encoder", "EncoderSpec", "fingerprint", "load_encoder", "reload_encoder"]

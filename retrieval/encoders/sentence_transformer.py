@@ -7,23 +7,17 @@ what goes through the model together (`retrieval.batching`).
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from retrieval.batching import plan_batches
 from retrieval.encoders.base import Similarity, check_texts, check_vectors
-from retrieval.encoders.model_files import model_folder
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
 from retrieval.encoders.model_inputs import Task, inputs_of
-from retrieval.encoders.weights import remembered_digest
 from retrieval.errors import EncoderError
-
-logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -182,79 +176,6 @@ class SentenceTransformerEncoder:
         return value.to(self._device) if hasattr(value, "to") else value
 
 
-def load_sentence_transformer(
-    name_or_path: str | Path,
-    *,
-    source: str | None = None,
-    prompts: Mapping[str, str] | None = None,
-    max_tokens: int | None = None,
-    truncate_dim: int | None = None,
-    precision: Precision | None = "fp32",
-    batch_tokens: int | None = None,
-    device: str | None = None,
-) -> SentenceTransformerEncoder:
-    """Load a model from a folder or by its name on the model hub.
-
-    Args:
-        name_or_path: see `model_files.model_folder`.
-        source: what to load it from again; by default the absolute path, or the name.
-        prompts: "query" and "document" prompts instead of the model's own.
-        max_tokens: read that many tokens instead of what the model's configuration says.
-        truncate_dim: keep the first components of each vector, for models trained so that they suffice.
-        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
-        batch_tokens: see `SentenceTransformerEncoder`.
-        device: "cpu", "cuda", …; by default a GPU when there is one.
-
-    Raises:
-        EncoderError: there is no such model, it cannot be loaded safely, or the settings do not fit it.
-    """
-    folder = model_folder(str(name_or_path))
-    if source is None:
-        source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
-    if precision not in (None, *_DTYPES):
-        raise EncoderError(f"unknown precision {precision!r}: one of {', '.join(_DTYPES)}")
-    model = _load(folder, source, prompts, truncate_dim, device)
-    if max_tokens is not None:
-        _set_max_tokens(model, max_tokens)
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
-    digests = {
-        "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
-        "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),
-    }
-    if precision is not None:
-        model.to(_dtype(precision))
-    return SentenceTransformerEncoder(
-        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests
-    )
-
-
-def _load(
-    folder: Path, source: str, prompts: Mapping[str, str] | None, truncate_dim: int | None, device: str | None
-) -> Any:
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
-
-    showed_progress = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        return SentenceTransformer(
-            str(folder),
-            device=device,
-            prompts=dict(prompts) if prompts is not None else None,
-            truncate_dim=truncate_dim,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True},
-        )
-    except Exception as error:
-        # Whatever is wrong with a folder of somebody else's surfaces as nearly any exception of three libraries.
-        reason = " ".join(str(error).split())[:300]
-        raise EncoderError(f"model {source!r} cannot be loaded: {type(error).__name__}: {reason}") from error
-    finally:
-        if showed_progress:
-            transformers_logging.enable_progress_bar()
-
-
 def _similarity(model: Any) -> Similarity:
     name = model.similarity_fn_name
     if name not in ("cosine", "dot"):
@@ -267,19 +188,6 @@ def _max_tokens(model: Any) -> int | None:
     return None if limit is None or math.isinf(limit) or limit > _NO_LIMIT else int(limit)
 
 
-def _set_max_tokens(model: Any, max_tokens: int) -> None:
-    if max_tokens == model.max_seq_length:
-        return
-    positions = getattr(model.config, "max_position_embeddings", None) or -1
-    embeddings = getattr(getattr(model.transformers_model, "embeddings", None), "position_embeddings", None)
-    # RoBERTa and its kin count positions from behind the padding token's.
-    padding = getattr(embeddings, "padding_idx", None)
-    reserved = 0 if padding is None else padding + 1
-    if max_tokens < 1 or 0 < positions - reserved < max_tokens:
-        raise EncoderError(f"max_tokens is {max_tokens}, but this model reads 1 to {positions - reserved} tokens")
-    model.max_seq_length = max_tokens
-
-
 def _prompts(model: Any) -> dict[Task, str]:
     """Return the prompts that `encode_query` and `encode_document` take."""
     default = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
@@ -290,12 +198,19 @@ def _prompts(model: Any) -> dict[Task, str]:
 
 
 def _in_precision(model: Any, precision: Precision | None) -> Any:
-    if precision is None or all(parameter.dtype == _dtype(precision) for parameter in model.parameters()):
+    if precision is None or all(parameter.dtype == dtype_of(precision) for parameter in model.parameters()):
         return model
-    return copy.deepcopy(model).to(_dtype(precision))
+    return copy.deepcopy(model).to(dtype_of(precision))
 
 
-def _dtype(precision: Precision) -> Any:
+def dtype_of(precision: Precision) -> Any:
+    """Return the torch type of a precision.
+
+    Raises:
+        EncoderError: there is no such precision.
+    """
     import torch
 
+    if precision not in _DTYPES:
+        raise EncoderError(f"unknown precision {precision!r}: one of {', '.join(_DTYPES)}")
     return getattr(torch, _DTYPES[precision])

@@ -41,7 +41,7 @@ def published_entries(sources: Sources) -> Iterator[Entry]:
 def _exported_names(source: ModuleSource, sources: Sources) -> set[str]:
     """Return what `from module import *` binds, as far as the sources tell; a package also binds what it imports."""
     if source.exports is not None:
-        return set(source.exports)
+        return set(filter(is_public, source.exports))
     names = set(source.entries)
     for star in source.stars:
         other = sources.get(star)

@@ -6,6 +6,7 @@ import ast
 import tokenize
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def read_source(name: str, path: Path) -> ModuleSource | None:
             module.entries.setdefault(node.name, reader.entries(node))
         elif isinstance(node, ast.ImportFrom):
             _note_import(module, node, package)
-        elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
             _note_exports(module, node)
     module.entries = {name: entries for name, entries in module.entries.items() if entries}
     return module
@@ -186,13 +187,18 @@ def _note_import(module: ModuleSource, node: ast.ImportFrom, package: str) -> No
             module.imported.setdefault(alias.asname or alias.name, (origin, alias.name))
 
 
-def _note_exports(module: ModuleSource, node: ast.Assign | ast.AugAssign | ast.AnnAssign) -> None:
-    """Read `__all__ = [...]`; one that is computed or extended counts as missing."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+def _note_exports(module: ModuleSource, node: ast.Assign | ast.AugAssign | ast.Expr) -> None:
+    """Read `__all__ = [...]`; one that is computed or changed afterwards counts as missing."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign):
+        targets = [node.target]
+    else:  # __all__.extend(...)
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        targets = [called.value] if isinstance(called, ast.Attribute) else []
     if not any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
         return
-    try:
-        names = ast.literal_eval(node.value) if isinstance(node, ast.Assign) and node.value else None
-    except ValueError:
-        names = None
-    module.exports = frozenset(names) if names is not None else None
+    module.exports = None
+    if isinstance(node, ast.Assign):
+        with suppress(ValueError):
+            module.exports = frozenset(ast.literal_eval(node.value))

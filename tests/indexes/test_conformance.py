@@ -29,6 +29,7 @@ from indexes.searchers import (
     IVFPQSettings,
     build_searcher,
     open_searcher,
+    rescoring,
 )
 from indexes.searchers.rescoring import search_with
 from indexes.vectors import VectorStore, VectorStoreWriter, normalise
@@ -154,6 +155,14 @@ BACKENDS = [
 
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _searchers_search_small_collections():
+    """Filters that leave few passages are scored exactly; here that would leave the searchers nothing to do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rescoring, "_FEW_PASSAGES", 0)
+        yield
 
 
 @pytest.fixture
