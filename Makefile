@@ -46,7 +46,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format $(SOURCES)
 
 notebooks: $(VENV)/.installed-test
-	$(BIN)/python -m nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 reproduce: $(VENV)/.installed-test
 	$(BIN)/python -m eval.reproduce --data $(DATA)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from indexes.compilation import read_only
 from indexes.dense_batch import query_batches
 from indexes.errors import CorruptIndexError, VectorError
 from indexes.hits import Hits
@@ -114,6 +115,6 @@ def best_passage(segment: DenseSegment, row: int, query: np.ndarray) -> tuple[in
     if start == stop:
         raise VectorError(f"document row {row} has no vector")
     vector = check_vectors(np.atleast_2d(query), segment.store.dimension)[0]
-    scores = score_rows(segment.store.vectors, np.arange(start, stop), vector)
+    scores = score_rows(read_only(segment.store.vectors), np.arange(start, stop), read_only(vector))
     best = int(np.argmax(scores))
     return start + best, float(scores[best])

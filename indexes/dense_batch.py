@@ -24,7 +24,8 @@ from indexes.vectors import VectorStore, check_vectors, norms
 
 if TYPE_CHECKING:
     from indexes.dense import DenseSegment
-    from indexes.dense_scoring import Passages, Running
+    from indexes.dense_scan import Running
+    from indexes.dense_scoring import Passages
 
 # A filter that leaves at most this share of the passages makes scoring just those cheaper than a scan of all.
 FEW = 0.05
@@ -176,7 +177,7 @@ class QueryBatch:
         return self._prepared[number]
 
     def _scan_blocks(self, number: int, threads: int | None) -> None:
-        from indexes.dense_scoring import approximate_rows, scan_block, settle
+        from indexes.dense_scan import approximate_rows, scan_block, settle
 
         store, passages, n_queries = self._segments[number].store, self._passages(number), len(self.queries)
         few = n_queries <= _FEW_QUERIES
@@ -202,7 +203,7 @@ class QueryBatch:
 
     def _start(self, error: float) -> Running:
         """Return the batch at the beginning of a segment."""
-        from indexes.dense_scoring import Running
+        from indexes.dense_scan import Running
 
         n_queries, room = len(self.queries), 2 * self.k + _SPARE_ROOM
         full = self._best.sizes == self.k

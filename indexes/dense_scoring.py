@@ -1,4 +1,4 @@
-"""The one scoring function of dense search, and the loops around it; read top to bottom.
+"""The one scoring function of dense search, and the heaps of what it scored; read top to bottom.
 
 A document's score is the largest inner product of its passages with the query. Whatever finds a document (a full scan,
 a graph, quantised codes), its score is computed here, so every searcher returns the very same number for it. The
@@ -14,14 +14,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from indexes.compilation import kernel
 
 # The fixed order: so many running sums, then a tree over them. A constant, so that the compiler uses wide registers.
-_LANES = 32
-# So many approximate scores are looked at together before any of them is looked at alone.
-_STRIDE = 32
+LANES = 32
 
 
 class Best(NamedTuple):
@@ -58,38 +55,18 @@ class Passages(NamedTuple):
     first_place: np.ndarray
 
 
-class Running(NamedTuple):
-    """The queries of a batch on their way through one segment, and the documents that are still in the running.
-
-    Attributes:
-        queries: (n_queries, d) float32, as given, read-only.
-        lengths: (n_queries,) float64, their lengths; 1 for a zero query.
-        bars: (n_queries,) float32, approximate score below which no document can be among the best k; rises on the way.
-        scores: (n_queries, room) float32, approximate scores of documents in the running; room for 2 k at least.
-        positions: (n_queries, room) int64, a passage of each, ascending.
-        sizes: (n_queries,) int64, how many there are.
-    """
-
-    queries: np.ndarray
-    lengths: np.ndarray
-    bars: np.ndarray
-    scores: np.ndarray
-    positions: np.ndarray
-    sizes: np.ndarray
-
-
 @kernel
 def _inner_product(vector: np.ndarray, query: np.ndarray, lanes: np.ndarray) -> float:
-    """Return the inner product of two float32 vectors; `lanes` is scratch memory, (_LANES,) float64."""
+    """Return the inner product of two float32 vectors; `lanes` is scratch memory, (LANES,) float64."""
     d = len(query)
-    whole = d - d % _LANES
+    whole = d - d % LANES
     lanes[:] = 0.0
-    for i in range(0, whole, _LANES):
-        for lane in range(_LANES):
+    for i in range(0, whole, LANES):
+        for lane in range(LANES):
             lanes[lane] += np.float64(vector[i + lane]) * np.float64(query[i + lane])
     for i in range(whole, d):
         lanes[i - whole] += np.float64(vector[i]) * np.float64(query[i])
-    width = _LANES // 2
+    width = LANES // 2
     while width > 0:
         for lane in range(width):
             lanes[lane] += lanes[lane + width]
@@ -181,7 +158,7 @@ def score_positions(positions: np.ndarray, passages: Passages, vector: np.ndarra
         best: heaps of the batch.
         query: the query's number in the batch.
     """
-    lanes = np.empty(_LANES, np.float64)
+    lanes = np.empty(LANES, np.float64)
     previous = -1
     for position in positions:
         row = passages.rows[position]
@@ -189,127 +166,6 @@ def score_positions(positions: np.ndarray, passages: Passages, vector: np.ndarra
             score = _score_document(passages, position, vector, lanes)
             _offer(best, query, score, passages.sequences[row], passages.first_place[0] + row)
         previous = row
-
-
-@njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _approximate(vector: np.ndarray, unit: np.ndarray) -> np.float32:
-    """Return a float32 inner product, summed in whatever order is fastest; only `error_bound` is known about it."""
-    total = np.float32(0.0)
-    for i in range(len(unit)):
-        total += vector[i] * unit[i]
-    return total
-
-
-@kernel
-def approximate_rows(block: np.ndarray, units: np.ndarray, scores: np.ndarray, first: int, stop: int) -> None:
-    """Fill scores[first:stop] with approximate scores; for the few queries where a matrix product waits for memory.
-
-    Args:
-        block: (m, d) float32, read-only.
-        units: (n_queries, d) float32, read-only.
-        scores: (m, n_queries) float32, written to.
-        first: first row.
-        stop: row behind the last.
-    """
-    for i in range(first, stop):
-        for query in range(len(units)):
-            scores[i, query] = _approximate(block[i], units[query])
-
-
-@kernel
-def _any_reaches(line: np.ndarray, bars: np.ndarray, first: int) -> bool:
-    found = False
-    for query in range(first, first + _STRIDE):
-        found |= line[query] >= bars[query]  # no branch: compared in wide registers
-    return found
-
-
-@kernel
-def _drop_the_beaten(running: Running, query: int, k: int, error: float) -> None:
-    """Raise the bar to where k documents in the running are certain to be better, and drop those below."""
-    size, scores, positions = running.sizes[query], running.scores[query], running.positions[query]
-    kth = np.float64(np.partition(scores[:size], size - k)[size - k])
-    running.bars[query] = max(np.float64(running.bars[query]), kth - 2.0 * error)
-    kept = 0
-    for i in range(size):
-        if scores[i] >= running.bars[query]:
-            scores[kept], positions[kept] = scores[i], positions[i]
-            kept += 1
-    running.sizes[query] = kept
-
-
-@kernel
-def _settle(running: Running, query: int, passages: Passages, best: Best, error: float) -> None:
-    """Score every document in the running exactly, keep the best and raise the bar to the worst of them."""
-    score_positions(running.positions[query, : running.sizes[query]], passages, running.queries[query], best, query)
-    running.sizes[query] = 0
-    if best.sizes[query] == best.scores.shape[1]:
-        bar = best.scores[query, 0] / running.lengths[query] - error
-        running.bars[query] = max(np.float64(running.bars[query]), bar)
-
-
-@kernel
-def settle(running: Running, passages: Passages, best: Best, error: float, first: int, stop: int) -> None:  # noqa: PLR0917
-    """Finish a segment for the queries [first, stop): score what is left in the running; see `scan_block`."""
-    k = best.scores.shape[1]
-    for query in range(first, stop):
-        if running.sizes[query] > k:
-            _drop_the_beaten(running, query, k, error)
-        _settle(running, query, passages, best, error)
-
-
-@kernel
-def scan_block(  # noqa: PLR0917 - numba passes arguments by position
-    approximate: np.ndarray,
-    start: int,
-    running: Running,
-    passages: Passages,
-    best: Best,
-    error: float,
-    first: int,
-    stop: int,
-) -> None:
-    """Take into the running every document of a block whose approximate score says that it may be among the best k.
-
-    Where there is no room for more, those that k others exceed for certain are dropped; where that leaves too many,
-    because they tie, all are scored exactly.
-
-    Args:
-        approximate: (m, n_queries) float32, inner products of a block's passages with the queries scaled to length 1.
-        start: position of the block's first passage.
-        running: the batch.
-        passages: the segment.
-        best: the batch's heaps.
-        error: an approximate score is off by this much at most.
-        first: the queries [first, stop) are worked on.
-        stop: see first.
-    """
-    k, room = best.scores.shape[1], running.scores.shape[1]
-    for i in range(len(approximate)):
-        line = approximate[i]
-        row = passages.rows[start + i]
-        if len(passages.allowed) > 0 and not passages.allowed[row]:
-            continue
-        query = first
-        while query < stop:
-            if query + _STRIDE <= stop and not _any_reaches(line, running.bars, query):
-                query += _STRIDE
-                continue
-            for _ in range(min(_STRIDE, stop - query)):
-                if line[query] >= running.bars[query]:
-                    size = running.sizes[query]
-                    if size > 0 and passages.rows[running.positions[query, size - 1]] == row:
-                        running.scores[query, size - 1] = max(running.scores[query, size - 1], line[query])
-                    else:
-                        if size == room:
-                            _drop_the_beaten(running, query, k, error)
-                            if running.sizes[query] > room - room // 4:
-                                _settle(running, query, passages, best, error)
-                            size = running.sizes[query]
-                        running.scores[query, size] = line[query]
-                        running.positions[query, size] = start + i
-                        running.sizes[query] = size + 1
-                query += 1
 
 
 @kernel
@@ -324,7 +180,7 @@ def score_rows(vectors: np.ndarray, positions: np.ndarray, query: np.ndarray) ->
     Returns:
         (m,) float64.
     """
-    lanes = np.empty(_LANES, np.float64)
+    lanes = np.empty(LANES, np.float64)
     scores = np.empty(len(positions), np.float64)
     for i, position in enumerate(positions):
         scores[i] = _inner_product(vectors[position], query, lanes)

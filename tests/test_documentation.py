@@ -102,8 +102,8 @@ found = collection.search("sleep", mode="dense")
 assert {hit.id: hit.score for hit in found} == {
     hit.id: hit.score for hit in collection.search("sleep", mode="dense", exact=True)
 }
-found = own.search("words for BM25", vector=query_vector)
-assert found.mode == "hybrid" and found[0].id == "own 2"
+assert own.search("words for BM25", vector=query_vector).mode == "hybrid"
+assert own.search(vector=query_vector)[0].id == "own 2"
 assert collection.verify().ok and own.verify().ok
 """
 
@@ -308,17 +308,14 @@ def test_a_collection_lies_on_disk_as_described(prepared):
     collection.optimize("hnsw")
 
     listing = next(block.code for block in blocks("") if block.code.startswith("my.index/"))
-    described = {line.split()[0].rstrip("/") for line in listing.splitlines()[1:] if line.startswith("  ")}
-    for name in described - {"staging"}:  # there while texts are encoded
-        pattern = name.replace("…", "*")
-        assert list(Path("my.index").glob(pattern)), f"{name} is not in a collection's folder"
-    there = {re.sub(r"^parts/\d+", "parts/…", str(path.relative_to("my.index"))) for path in parts_of("my.index")}
-    assert there == {re.sub(r"^parts/\d+", "parts/…", name) for name in described} - {"staging"}
+    described = {line.split()[0].rstrip("/") for line in listing.splitlines()[1:]}
+    described.remove("staging")  # is there while texts are encoded
+    assert described == parts_of(Path("my.index"))
 
 
-def parts_of(index: str) -> list[Path]:
-    top = [path for path in Path(index).iterdir() if path.name != "parts"]
-    return top + list((Path(index) / "parts").iterdir())
+def parts_of(index: Path) -> set[str]:
+    paths = [path for path in index.iterdir() if path.name != "parts"] + list((index / "parts").iterdir())
+    return {path.relative_to(index).as_posix() for path in paths}
 
 
 def test_incremental_answers_are_those_of_an_index_built_anew(prepared):
@@ -402,5 +399,5 @@ def test_every_snowball_language_has_a_stemmer():
     from retrieval import Analyser, AnalyserSettings
 
     for language in Stemmer.algorithms():
-        if language not in ("porter", "lovins"):  # algorithms for English, not languages
+        if language not in ("porter", "lovins", "dutch_porter"):  # other algorithms, not languages
             assert Analyser(AnalyserSettings(language=language)).terms("katalog")

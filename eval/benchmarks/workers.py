@@ -112,7 +112,7 @@ def encode_with_collection(path: Texts, directory: Path, vectors: Path) -> None:
     seconds = _timed(work)
     peak = peak_memory()
     made[0].export(directory.with_suffix(".parquet"), vectors=True)
-    np.save(vectors, _exported_vectors(directory.with_suffix(".parquet"), len(texts)))
+    np.save(vectors, _exported_vectors(directory.with_suffix(".parquet"), len(texts)), allow_pickle=False)
     _report(seconds=seconds, peak=peak, before=before, bytes=directory_size(directory))
 
 
@@ -131,7 +131,7 @@ def encode_with_sentence_transformers(path: Texts, vectors: Path) -> None:
 
     seconds = _timed(work)
     peak = peak_memory()
-    np.save(vectors, made[0])
+    np.save(vectors, made[0], allow_pickle=False)
     _report(seconds=seconds, peak=peak, before=before, bytes=0)
 
 

@@ -36,6 +36,8 @@ def application(context: click.Context, *, version: bool, debug: bool) -> None: 
     """Index documents, search them by words and by meaning, and measure how well that works.
 
     An index is a folder: `retrieval index my.index corpus.jsonl`, then `retrieval search my.index some words`.
+
+    Exit status: 0 done; 1 a problem was found, such as damage or an unknown id; 2 it cannot be done as asked.
     """
     if version:
         from importlib.metadata import version as installed_version

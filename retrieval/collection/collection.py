@@ -338,9 +338,10 @@ class Collection:
         bm25: BM25Settings | None = None,
         fusion: Fusion | None = None,
     ) -> list[SearchResults]:
-        """Return the best k documents for each of many queries; faster than one after the other, with the same results.
+        """Return the best k documents for each of many queries; faster than one after the other.
 
-        Arguments are those of `search`; `vectors` is (n, d), one for each query.
+        Arguments are those of `search`; `vectors` is (n, d), one for each query. Results are those of `search` for the
+        same query vectors; texts that are encoded together may get vectors, and scores, that differ in the last digits.
         """
         options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
         return self._run(as_queries(queries), k, vectors, options)

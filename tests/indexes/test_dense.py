@@ -98,9 +98,15 @@ def worlds(draw):
     return vectors, np.repeat(np.arange(n), passages), np.array(spread), np.array(alive)
 
 
-@given(world=worlds(), k=st.integers(1, 50), n_queries=st.sampled_from([1, 6]), rows_per_block=st.integers(1, 9))
-@settings(max_examples=60)
-def test_any_division_into_segments_is_the_rebuilt_single_one(world, k, n_queries, rows_per_block):
+@given(
+    world=worlds(),
+    k=st.integers(1, 50),
+    n_queries=st.sampled_from([1, 6, 40]),
+    rows_per_block=st.integers(1, 9),
+    spare_room=st.integers(0, 5),
+)
+@settings(max_examples=100)
+def test_any_division_into_segments_is_the_rebuilt_single_one(world, k, n_queries, rows_per_block, spare_room):
     vectors, rows, spread, alive = world
     queries = np.random.default_rng(1).integers(-1, 2, (n_queries, 5)).astype(np.float32)
     kept = np.flatnonzero(alive)  # rebuilt: the living documents, renumbered in order
@@ -117,6 +123,7 @@ def test_any_division_into_segments_is_the_rebuilt_single_one(world, k, n_querie
     expected = search_exact([rebuilt], queries, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dense_batch, "_ROWS_PER_BLOCK", rows_per_block)
+        patch.setattr(dense_batch, "_SPARE_ROOM", spare_room)
         found = search_exact(segments, queries, k)
     for hits, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(hits.sequences, wanted.sequences)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def test_thousands_of_documents_ordered_by_unique_ids(documents):
 
 
 def digest(documents):
+    documents = [document for document in documents if document.metadata["module"] != "sys"]  # tests replace hooks
     return hashlib.sha256(repr([document.to_mapping() for document in documents]).encode()).hexdigest()
 
 
@@ -82,7 +84,7 @@ def test_well_known_names(by_id, name, kind, module):
 
 
 def test_texts_are_the_docstrings(by_id):
-    for value, name in [(csv.reader, "csv.reader"), (str.split, "str.split"), (os.walk, "os.walk"), (csv, "csv")]:
+    for value, name in [(csv.reader, "csv.reader"), (str.split, "str.split"), (os.walk, "os.walk"), (json, "json")]:
         assert by_id[name].text == inspect.cleandoc(value.__doc__).strip()
     assert by_id["os.walk"].title.startswith("os.walk(top, topdown=True, onerror=None, followlinks=False)")
 
@@ -96,7 +98,8 @@ def test_reading_is_deterministic_and_has_no_side_effects(documents):
     script = (
         "import hashlib, sys\n"
         "from retrieval.standard_library import standard_library_documents\n"
-        "mappings = [document.to_mapping() for document in standard_library_documents()]\n"
+        "documents = list(standard_library_documents())\n"
+        "mappings = [one.to_mapping() for one in documents if one.metadata['module'] != 'sys']\n"
         "never = {'this', 'antigravity', 'tkinter', 'turtle', 'idlelib', 'readline', 'test', 'torch', 'numba'}\n"
         "print(hashlib.sha256(repr(mappings).encode()).hexdigest(), sorted(never & set(sys.modules)))\n"
     )
