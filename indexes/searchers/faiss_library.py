@@ -78,6 +78,8 @@ def read_index(directory: Path, kind: bytes, n_passages: int, dimension: int, co
         raise damaged(
             path, f"{found_kind!r} of {entries:,} x {found_dimension}, not {kind!r} {n_passages:,} x {dimension}"
         )
+    if not fields[-2]:
+        raise damaged(path, "its quantiser is not trained")
     if not binary and metric != _INNER_PRODUCT:
         raise damaged(path, f"metric {metric} is not the inner product")
     if size < n_passages * code_bytes:

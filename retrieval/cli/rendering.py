@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from retrieval.results import Explanation, Hit, SearchResults
 
 _SNIPPET_WIDTH = 240
-_TITLE_WIDTH = 160
+_LEAST_WIDTH = 30
 _HIGHLIGHT = "bold yellow"
 _INDENT = 14
 
@@ -73,6 +73,7 @@ def write_answer(answer: Answer, *, explain: bool = False, show_query: bool = Fa
     from rich.text import Text
 
     from retrieval.analysis import Analyser
+    from retrieval.snippets import ELLIPSIS
 
     analyser = Analyser(answer.collection.settings.analyser)
     query_terms = dict.fromkeys(analyser.terms(answer.query), 1.0)
@@ -83,8 +84,12 @@ def write_answer(answer: Answer, *, explain: bool = False, show_query: bool = Fa
         explanation = hit.explain()
         weights = {term.term: term.score for term in explanation.terms} or query_terms
         head = Text.assemble(f"{rank:>3}  {hit.score:>7.4f}  ", (visible(hit.id), "bold cyan"))
-        if hit.title:
-            head.append_text(Text("  ")).append_text(_marked(hit.title, analyser, weights, _TITLE_WIDTH))
+        title = hit.title.removeprefix(hit.id)  # one that begins with the id goes on where the id ends
+        if title:
+            head.append("  " if title == hit.title else "")
+            room = max(_LEAST_WIDTH, screen.width - head.cell_len)
+            shown = title if len(title) <= room else f"{title[: room - 1]}{ELLIPSIS}"
+            head.append_text(_marked(shown, analyser, weights, room))
         screen.print(head, soft_wrap=True)
         _write_indented(screen, _marked(_telling_part(hit, explanation), analyser, weights, _SNIPPET_WIDTH))
         if explain:
@@ -117,7 +122,8 @@ def _telling_part(hit: Hit, explanation: Explanation) -> str:
 def _write_indented(screen: Console, text: Text) -> None:
     from rich.text import Text as Line
 
-    for line in text.wrap(screen, max(20, screen.width - _INDENT)):
+    for line in text.wrap(screen, max(_LEAST_WIDTH, screen.width - _INDENT)):
+        line.rstrip()
         screen.print(Line(" " * _INDENT).append_text(line), soft_wrap=True)
 
 

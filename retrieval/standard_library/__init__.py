@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from retrieval.documents import Document
@@ -11,10 +10,9 @@ from retrieval.standard_library.entries import Entry
 from retrieval.standard_library.modules import source_files
 from retrieval.standard_library.publication import published_entries
 from retrieval.standard_library.source_reader import Sources
+from retrieval.standard_library.titles import summary, title
 
 __all__ = ["standard_library_documents"]
-
-_WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
 
 
 def standard_library_documents() -> Iterator[Document]:
@@ -26,37 +24,17 @@ def standard_library_documents() -> Iterator[Document]:
 
     Yields:
         Documents ordered by id. The id is the qualified name ("csv.DictReader", "pathlib.Path.read_text",
-        "str.split"), the title the name with its parameters and its words, the text the docstring (for a class
-        without one that of its constructor, or the comments of its source), the metadata `kind` (module, class,
-        function, method) and `module`.
+        "str.split"), the title the name with its parameters, its words and what its module is about, the text the
+        docstring (for a class without one that of its constructor, or the comments of its source), the metadata
+        `kind` (module, class, function, method) and `module`.
     """
     entries: dict[str, Entry] = {}
     for entry in published_entries(Sources(source_files())):
         entries.setdefault(entry.name, entry)
     for entry in CompiledReader(set(entries)).entries():
         entries.setdefault(entry.name, entry)
-    summaries = {entry.module: _summary(entry.text) for entry in entries.values() if entry.kind == "module"}
+    summaries = {entry.module: summary(entry.text) for entry in entries.values() if entry.kind == "module"}
     for name in sorted(entries):
-        yield _document(entries[name], summaries)
-
-
-def _document(entry: Entry, summaries: dict[str, str]) -> Document:
-    return Document(
-        id=entry.name,
-        text=entry.text,
-        title=_title(entry, summaries),
-        metadata={"kind": entry.kind, "module": entry.module},
-    )
-
-
-def _title(entry: Entry, summaries: dict[str, str]) -> str:
-    """Return the name with its parameters, the words that the name is made of, and what its module is about."""
-    return f"{entry.name}{entry.signature}"
-
-
-def _words(name: str) -> str:
-    return " ".join(_WORD_STARTS.split(name)).lower()
-
-
-def _summary(text: str) -> str:
-    return text.split("\n\n")[0].replace("\n", " ").strip(" .")
+        entry = entries[name]
+        metadata = {"kind": entry.kind, "module": entry.module}
+        yield Document(id=name, text=entry.text, title=title(entry, summaries), metadata=metadata)

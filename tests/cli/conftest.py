@@ -14,11 +14,11 @@ from retrieval.cli import main
 DOCUMENTS = [
     {
         "id": "csv.DictReader",
-        "title": "csv.DictReader",
+        "title": "Dictionaries from CSV",
         "text": "Read rows of a csv file into dictionaries.",
         "year": 2020,
     },
-    {"id": "json.load", "title": "json.load", "text": "Read a JSON document from a file.", "year": 2021},
+    {"id": "json.load", "title": "json.load(fp)", "text": "Read a JSON document from a file.", "year": 2021},
     {"id": "日本 東京", "text": "東京は日本の首都です。", "year": 2022, "lang": "ja"},
     {"id": "line\nend", "text": "A document whose id holds a line end and speaks of turtles.", "year": 2023},
 ]

@@ -263,7 +263,7 @@ def test_the_embedded_encoder_is_the_default(cli, tmp_path, corpus):
     found = cli("search", index, "comma separated values to mappings", "--json", "--explain").json
     assert found["mode"] == "hybrid"
     assert found["hits"][0]["id"] == "csv.DictReader"
-    assert found["hits"][0]["explanation"]["passage"]["text"].startswith("csv.DictReader")
+    assert found["hits"][0]["explanation"]["passage"]["text"].startswith("Dictionaries from CSV Read")
     assert cli("optimize", index, "hnsw").status == 0
     assert "hnsw" in cli("info", index).out
     nearest = cli("similar", index, "csv.DictReader", "-k", "1", "--json").json

@@ -54,6 +54,7 @@ def test_a_lexical_search_loads_no_model_library(lexical):
     assert "scipy.linalg" not in loaded
 
 
+@pytest.mark.slow
 def test_lexical_indexing_and_upkeep_load_no_model_library(lexical, corpus, tmp_path):
     for arguments in (
         ["index", tmp_path / "new.index", corpus, "--no-dense"],
