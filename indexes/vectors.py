@@ -15,15 +15,16 @@ import numpy as np
 from indexes.arrays import load_array, save_array
 from indexes.errors import CorruptIndexError, VectorError
 
-# Far below the largest float32 (3.4e38), so that no sum inside an inner product with a unit vector can overflow.
-LARGEST_NORM = 1e37
+# Inner products of vectors that are no longer, and sums of millions of those, stay far below the largest float32
+# (3.4e38): neither the matrix products of exact search nor the searchers' graphs and centroids meet an infinite value.
+LARGEST_NORM = 1e15
 # A vector this close to length 1 is left as it is: dividing it again would only move its last bits.
 _UNIT_TOLERANCE = 2.0**-22
 _ROWS_PER_CHECK = 1 << 22
 
 
 def check_vectors(vectors: np.ndarray, dimension: int | None = None) -> np.ndarray:
-    """Return vectors as the indexes hold them: float32, C order, finite.
+    """Return vectors as the indexes hold them: float32, C order, finite, not too long.
 
     Args:
         vectors: (n, d), any real type.
@@ -32,6 +33,14 @@ def check_vectors(vectors: np.ndarray, dimension: int | None = None) -> np.ndarr
     Raises:
         VectorError: another shape, dimension or type, or a value that is NaN, infinite or too large; names the row.
     """
+    checked = _finite(vectors, dimension)
+    too_long = np.flatnonzero(norms(checked) > LARGEST_NORM)
+    if len(too_long):
+        raise VectorError(f"vector {too_long[0]} is longer than {LARGEST_NORM:g}; scale the vectors down")
+    return checked
+
+
+def _finite(vectors: np.ndarray, dimension: int | None) -> np.ndarray:
     given = np.asarray(vectors)
     if given.ndim != 2 or given.dtype.kind not in "fiub":
         raise VectorError(f"vectors must be real numbers of shape (n, dimension), got {given.dtype} {given.shape}")
@@ -42,9 +51,6 @@ def check_vectors(vectors: np.ndarray, dimension: int | None = None) -> np.ndarr
     finite = np.isfinite(checked).all(axis=1)
     if not finite.all():
         raise VectorError(f"vector {int(np.argmin(finite))} holds NaN or an infinite value; leave it out or repair it")
-    too_long = np.flatnonzero(norms(checked) > LARGEST_NORM)
-    if len(too_long):
-        raise VectorError(f"vector {too_long[0]} is longer than {LARGEST_NORM:g}; scale the vectors down")
     return checked
 
 
@@ -60,9 +66,9 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     is an inner product. Zero vectors stay zero and score 0 with everything. Doing it twice changes no bit.
 
     Raises:
-        VectorError: as `check_vectors`.
+        VectorError: as `check_vectors`, but vectors may be of any length.
     """
-    checked = check_vectors(vectors)
+    checked = _finite(vectors, None)
     lengths = norms(checked)
     # Lengths come from float64 sums, so neither tiny nor long vectors under- or overflow on the way.
     leave = (np.abs(lengths - 1.0) <= _UNIT_TOLERANCE) | (lengths == 0.0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from indexes.errors import CorruptIndexError
+from indexes.vectors import LARGEST_NORM
 
 INDEX_FILE = "index.faiss"
 _INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
@@ -102,6 +103,12 @@ def view(vector: Any) -> np.ndarray:
     if vector.size() == 0:
         return faiss.vector_to_array(vector)
     return faiss.rev_swig_ptr(vector.data(), vector.size())
+
+
+def check_values(vector: Any, path: Path) -> None:
+    """Raise CorruptIndexError where ranges or centroids are impossible: on NaN a walk through a graph can hang."""
+    if vector.size() and not (np.abs(view(vector)) <= 2 * LARGEST_NORM).all():
+        raise damaged(path, "its quantiser holds values that no vector has")
 
 
 def selector_of(allowed: np.ndarray | None) -> Any:

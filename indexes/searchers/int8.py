@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.searchers.base import CoveredVectors, Settings
-from indexes.searchers.faiss_library import damaged, load_faiss
+from indexes.searchers.faiss_library import check_values, damaged, load_faiss
 from indexes.searchers.faiss_searcher import FaissSearcher
 
 
@@ -53,3 +53,4 @@ def check_scalar_codes(index: Any, n_passages: int, dimension: int, path: Path) 
     sizes = (index.d, index.code_size, index.codes.size(), index.sq.trained.size())
     if sizes != (dimension, dimension, n_passages * dimension, 2 * dimension):
         raise damaged(path, f"codes have sizes {sizes}")
+    check_values(index.sq.trained, path)

@@ -13,7 +13,7 @@ import numpy as np
 
 from indexes.errors import VectorError
 from indexes.searchers.base import CoveredVectors, Settings
-from indexes.searchers.faiss_library import damaged, load_faiss
+from indexes.searchers.faiss_library import check_values, damaged, load_faiss
 from indexes.searchers.faiss_searcher import FaissSearcher
 
 # FAISS asks for at least so many training vectors for each centroid.
@@ -89,6 +89,7 @@ class IVFPQSearcher(FaissSearcher[IVFPQSettings]):
         sizes = (quantiser.d, quantiser.M * quantiser.dsub, quantiser.centroids.size(), quantiser.code_size)
         if sizes != (index.d, index.d, quantiser.ksub * index.d, code_bytes) or quantiser.ksub != 1 << quantiser.nbits:
             raise damaged(path, f"the quantiser has sizes {sizes}")
+        check_values(quantiser.centroids, path)
         if (lists.nlist, lists.code_size, lists.compute_ntotal()) != (index.nlist, code_bytes, index.ntotal):
             raise damaged(path, "the lists have other sizes than recorded")
         for number in range(index.nlist):

@@ -55,11 +55,33 @@ _ABBREVIATIONS = {
 }
 """Words that names of the standard library abbreviate."""
 
+_VERBS = {
+    "builder": "builds",
+    "compressor": "compresses",
+    "counter": "counts",
+    "decoder": "decodes",
+    "decompressor": "decompresses",
+    "encoder": "encodes",
+    "executor": "executes",
+    "finder": "finds",
+    "formatter": "formats",
+    "generator": "generates",
+    "handler": "handles",
+    "loader": "loads",
+    "opener": "opens",
+    "parser": "parses",
+    "reader": "reads",
+    "scanner": "scans",
+    "sniffer": "detects",
+    "writer": "writes",
+}
+"""What things do that are named after it: stems of nouns and verbs differ, and people ask with verbs."""
+
 
 def title(entry: Entry, summaries: Mapping[str, str]) -> str:
     """Return a name with its parameters, then the words that it is made of and what its module is about.
 
-    For example "csv.DictReader(f, fieldnames=None, ...): dictionary reader, CSV parsing and writing".
+    For example "csv.DictReader(f, fieldnames=None, ...): dictionary reader (reads), CSV parsing and writing".
 
     Args:
         entry: what to name.
@@ -80,4 +102,5 @@ def summary(text: str) -> str:
 
 def _words(name: str) -> str:
     words = " ".join(_WORD_STARTS.split(name)).lower().split()
-    return " ".join(_ABBREVIATIONS.get(word, word) for word in words)
+    verb = _VERBS.get(words[-1]) if words else None
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in words) + (f" ({verb})" if verb else "")

@@ -111,6 +111,17 @@ def test_the_metric_is_the_inner_product(tmp_path, rng, kind):
 
 
 @every_kind
+@pytest.mark.parametrize("scale", [1e-30, 9e14])
+def test_very_short_and_very_long_vectors(tmp_path, rng, kind, scale):
+    vectors, queries = clustered(rng, 600, 20, 32, 4)
+    segment = whole(store_in(tmp_path / "vectors", vectors * scale))
+    searcher = built(tmp_path / "searcher", SMALL[kind], [segment.store])
+    found = search_with(searcher, [0], [segment], queries * scale, 10)
+    assert recall(found, search_exact([segment], queries * scale, 10)) >= (0.8 if scale > 1 else 0.0)
+    assert all(len(hits.rows) == 10 for hits in found)
+
+
+@every_kind
 @pytest.mark.parametrize("share", [0.02, 0.4])
 def test_candidates_are_allowed_distinct_and_ascending(tmp_path, rng, kind, share):
     vectors, queries = clustered(rng, 500, 10, 24, 4)
@@ -270,6 +281,20 @@ def test_links_that_lead_nowhere_are_found(tmp_path, rng):
     start = content.index(graph.tobytes())
     path.write_bytes(content[:start] + np.int32(300).tobytes() + content[start + 4 :])
     with pytest.raises(CorruptIndexError, match="index"):
+        open_searcher(tmp_path / "searcher", 300, 8)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "int8", "ivf_pq"])
+def test_values_that_no_vector_has_are_found(tmp_path, rng, kind):
+    store = store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))
+    searcher = built(tmp_path / "searcher", SMALL[kind], [store])  # FAISS frees its parts with it
+    index = faiss.downcast_index(searcher._index.storage) if kind == "hnsw" else searcher._index
+    values = faiss.vector_to_array(index.pq.centroids if kind == "ivf_pq" else index.sq.trained)
+    path = tmp_path / "searcher" / "index.faiss"
+    content = path.read_bytes()
+    start = content.index(values.tobytes())
+    path.write_bytes(content[:start] + np.float32(np.nan).tobytes() + content[start + 4 :])
+    with pytest.raises(CorruptIndexError, match="values that no vector has"):
         open_searcher(tmp_path / "searcher", 300, 8)
 
 
