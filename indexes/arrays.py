@@ -39,10 +39,11 @@ def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[in
     path = directory / f"{name}.npy"
     try:
         array = _map(path)
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except FileNotFoundError as error:
         raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # numpy parses a damaged header as Python source, which fails in many ways
         raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
     fits = len(array.shape) == len(shape) and all(
         wanted is None or wanted == found for wanted, found in zip(shape, array.shape, strict=True)

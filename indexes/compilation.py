@@ -7,6 +7,7 @@ that is full, read-only or damaged costs time, never a search.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
+_KERNEL_SOURCES = ("dense_scan.py", "dense_scoring.py", "kernels.py", "list_kernels.py")
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -28,7 +31,7 @@ def cache_directory() -> Path | None:
     from numba import config
 
     chosen = config.CACHE_DIR or platformdirs.user_cache_dir("retrieval-engine", appauthor=False)
-    directory = Path(chosen)
+    directory = Path(chosen) / f"kernels-{_sources_digest()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=directory).close()
@@ -36,6 +39,12 @@ def cache_directory() -> Path | None:
         logger.warning("kernels are compiled anew in each process: %s is not writable (%s)", directory, error.strerror)
         return None
     return directory
+
+
+def _sources_digest() -> str:
+    """Return a digest of all kernel sources: numba looks at a kernel's own file only, not at what it calls."""
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in _KERNEL_SOURCES)).hexdigest()[:12]
 
 
 def kernel(function: Function) -> Function:

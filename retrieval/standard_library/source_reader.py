@@ -118,7 +118,7 @@ class _DefinitionReader:
         if constructor is None or isinstance(constructor, ast.ClassDef):
             yield from self._entry(qualified_name, "class", "", _docstring(node) or self._comments(node))
         else:
-            text = _docstring(node) or _docstring(constructor) or self._comments(node)
+            text = _docstring(node) or _docstring(constructor) or self._comments(constructor) or self._comments(node)
             yield from self._entry(qualified_name, "class", _signature(constructor, bound=True), text)
         for name, member in members.items():
             if not is_public(name):
@@ -138,12 +138,13 @@ class _DefinitionReader:
                 members = self._members(private) | members
         return members
 
-    def _comments(self, node: ast.ClassDef) -> str:
-        """Return the comments of a class: what its authors wrote where there is no docstring."""
-        lines = iter(self._lines[node.lineno - 1 : node.end_lineno])
+    def _comments(self, node: Definition) -> str:
+        """Return the comments of a class or its constructor: what authors wrote where there is no docstring."""
+        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        source = iter([b"if True:\n", *lines] if node.col_offset else lines)
         try:
-            tokens = list(tokenize.tokenize(lambda: next(lines, b"")))
-        except (tokenize.TokenError, SyntaxError):  # a class that is indented, as under an if
+            tokens = list(tokenize.tokenize(lambda: next(source, b"")))
+        except (tokenize.TokenError, SyntaxError):  # tokenize is stricter about some old sources than the parser
             return ""
         comments = [token.string.lstrip("#!: ").strip() for token in tokens if token.type == tokenize.COMMENT]
         return "\n".join(comment for comment in comments if any(map(str.isalpha, comment)))
