@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from retrieval.standard_library.entries import Entry
 
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|_")
+_FILE_NAME = re.compile(r"^\w+\.py\s*[-:]*\s*")
 _LONGEST_SUMMARY = 100
 
 _ABBREVIATIONS = {
@@ -81,7 +82,7 @@ _VERBS = {
 def title(entry: Entry, summaries: Mapping[str, str]) -> str:
     """Return a name with its parameters, then the words that it is made of and what its module is about.
 
-    For example "csv.DictReader(f, fieldnames=None, ...): dictionary reader (reads), CSV parsing and writing".
+    For example "csv.DictReader(f, fieldnames=None, ...): dictionary reader (reads), read/write/investigate CSV files".
 
     Args:
         entry: what to name.
@@ -97,6 +98,7 @@ def title(entry: Entry, summaries: Mapping[str, str]) -> str:
 def summary(text: str) -> str:
     """Return the first sentence of a module's documentation, where it is a short one."""
     first = " ".join(text.split("\n\n", 1)[0].split()).split(". ", 1)[0].strip(" .:")
+    first = _FILE_NAME.sub("", first)
     return first if len(first) <= _LONGEST_SUMMARY else ""
 
 

@@ -52,7 +52,7 @@ def test_only_public_names(by_id):
 
 def test_csv_dict_reader(by_id):
     document = by_id["csv.DictReader"]
-    assert document.title.endswith(": dictionary reader (reads), CSV parsing and writing")
+    assert "): dictionary reader (reads)" in document.title
     expected = inspect.getdoc(csv.DictReader) or "list of keys for the dict"  # comments stand in for a docstring
     assert expected in document.text
     assert document.title.startswith("csv.DictReader(f, fieldnames=None, restkey=None, restval=None, dialect='excel'")
