@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from eval.benchmarks import lexical_indexing
 from eval.benchmarks.outcome import Outcome
-from eval.benchmarks.processes import Spread, peak_memory, ratios, run_worker
+from eval.benchmarks.processes import Spread, ratios, run_worker
 from eval.benchmarks.short_texts import WordModel, short_texts
 from eval.benchmarks.workers import read_texts, write_texts
 from eval.errors import EvaluationError, ReproductionError
@@ -75,11 +77,13 @@ def test_spreads_and_ratios():
 
 
 def test_peak_memory_sees_what_was_given_back():
-    before = peak_memory()
-    block = np.ones(25_000_000)
-    del block
-    assert peak_memory() - before > 100_000_000
-    assert peak_memory() < 100 * 2**30
+    # In a process of its own: the peak of this one may be far above what is allocated here.
+    code = (
+        "import numpy as np; from eval.benchmarks.processes import peak_memory; before = peak_memory(); "
+        "block = np.ones(25_000_000); del block; print(peak_memory() - before)"
+    )
+    grown = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+    assert 100_000_000 < grown < 1_000_000_000
 
 
 def test_a_failing_worker_is_named():
