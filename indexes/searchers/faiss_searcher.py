@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from indexes.searchers.faiss_library import INDEX_FILE, faiss_threads, read_inde
 Kind = TypeVar("Kind", bound=Settings)
 
 
-class FaissSearcher(Generic[Kind]):
+class FaissSearcher(ABC, Generic[Kind]):
     """A searcher whose codes lie in a FAISS index; the metric is the inner product in all of them.
 
     Attributes:
@@ -61,23 +62,23 @@ class FaissSearcher(Generic[Kind]):
         return unpadded(self._index.search(np.ascontiguousarray(queries), n, params=parameters)[1])
 
     @classmethod
+    @abstractmethod
     def _trained(cls, settings: Kind, vectors: CoveredVectors) -> Any:
         """Return an index without entries that is ready for them."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def _code_bytes(cls, settings: Kind, dimension: int) -> int:
         """Return the size of one entry's code."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def _check(cls, index: Any, code_bytes: int, path: Path) -> None:
         """Raise CorruptIndexError where a number in the index would lead a search outside its arrays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _parameters(self, n: int, n_selected: int, selector: Any) -> Any:
         """Return FAISS's parameters of a search for n of the n_selected passages in `selector`."""
-        raise NotImplementedError
 
 
 def unpadded(found: np.ndarray) -> list[np.ndarray]:
