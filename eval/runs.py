@@ -18,7 +18,7 @@ import numpy as np
 from eval.errors import RunError
 from eval.measures import Ranking, Run
 from eval.text_files import numbered_lines
-from indexes.storage import sync_directory, sync_file
+from indexes.file_operations import sync
 
 
 def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: bool = False) -> None:
@@ -46,9 +46,9 @@ def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: 
                     _write_lines(cast(IO[bytes], packed), run, tag, exact_scores)
             else:
                 _write_lines(raw, run, tag, exact_scores)
-        sync_file(temporary)
+        sync(temporary)
         temporary.replace(path)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as fault:
         raise RunError(f"cannot write {path}: {fault.strerror or fault}") from None
     finally:

@@ -1,4 +1,4 @@
-"""Writing a `.npy` file block by block, for arrays whose length is known only at the end."""
+"""Writing a `.npy` file, whole or block by block, for arrays whose length is known only at the end."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from indexes.file_operations import create
+
 
 class ArrayWriter:
-    """Writes a one-dimensional array to `<name>.npy` without holding it in memory; a context manager.
+    """Writes an array to `<name>.npy` without holding it in memory; a context manager.
 
-    The bytes are those that `numpy.save` writes for the whole array. The header is written first for no elements and
-    again at the end: numpy pads it so that the final length fits. After an exception in its block the file stays
-    unfinished, and is one without elements to whoever opens it.
+    The bytes are those that `numpy.save` writes for the whole array. The header is written first for no rows and again
+    at the end: numpy pads it so that the final length fits. After an exception in its block the file stays unfinished,
+    and is one without rows, followed by bytes that do not belong to it, to whoever opens it.
 
     Args:
-        directory: where the file goes; an existing file is replaced.
+        directory: where the file goes; there must be none of this name.
         name: its name without the ending.
         dtype: of the elements.
+        row_shape: shape of one row; () for a flat array.
     """
 
-    def __init__(self, directory: Path, name: str, dtype: npt.DTypeLike) -> None:
+    def __init__(self, directory: Path, name: str, dtype: npt.DTypeLike, row_shape: tuple[int, ...] = ()) -> None:
         self._dtype = np.dtype(dtype)
+        self._row_shape = row_shape
         self._length = 0
-        self._file = (directory / f"{name}.npy").open("wb")
+        self._file = create(directory / f"{name}.npy")
         self._header_size = self._file.write(self._header())
 
     def append(self, block: np.ndarray) -> None:
-        """Add the elements of `block`, converted to the file's type, which must hold them."""
+        """Add rows, converted to the file's type, which must hold them."""
+        if block.shape[1:] != self._row_shape:
+            raise ValueError(f"rows of shape {block.shape[1:]} do not go into {self._file.name}, {self._row_shape}")
         self._file.write(np.ascontiguousarray(block, dtype=self._dtype).data)
         self._length += len(block)
 
@@ -39,7 +45,7 @@ class ArrayWriter:
         description = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": (self._length,),
+            "shape": (self._length, *self._row_shape),
         }
         np.lib.format.write_array_header_1_0(buffer, description)
         return buffer.getvalue()
@@ -61,7 +67,7 @@ class ArrayWriter:
                 self._file.write(header)
 
 
-def write_whole(directory: Path, name: str, array: np.ndarray) -> None:
-    """Write an array that is in memory, as `ArrayWriter` does."""
-    with ArrayWriter(directory, name, array.dtype) as writer:
+def save_array(directory: Path, name: str, array: np.ndarray) -> None:
+    """Write an array that is in memory; durability is the business of `indexes.storage.replace_file`."""
+    with ArrayWriter(directory, name, array.dtype, array.shape[1:]) as writer:
         writer.append(array)

@@ -1,67 +1,170 @@
 """Arrays on disk: one `.npy` file each, memory-mapped on open (small ones are read) and checked against expectations.
 
+Nothing in a file is believed: the header must describe exactly the bytes that follow it, so that no number in it can
+make numpy allocate or read more. Blocks are compared with their checksums when they are first used (see
+`indexes.block_checksums`); small files are used when they are read.
+
 Every mapping keeps its file open, and a process may open only so many: a collection of dozens of small segments must
 not use them up. So what is small is read, which is faster besides.
 """
 
 from __future__ import annotations
 
+import io
+import math
+import mmap
+import os
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from indexes.block_checksums import BlockChecksums, BlockGuard
 from indexes.errors import CorruptIndexError, StorageError
+from indexes.plain_files import open_plain
 
 _READ_UP_TO = 256 << 10
 """Bytes of a file that is read rather than mapped."""
 
+_LONGEST_HEADER = 1 << 12
 
-def save_array(directory: Path, name: str, array: np.ndarray) -> None:
-    """Write an array to `<name>.npy`; durability is the business of `indexes.storage.replace_file`."""
-    np.save(directory / f"{name}.npy", array, allow_pickle=False)
+Shape = tuple[int | None, ...]
 
 
-def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Map the array in `<name>.npy`, read-only; a small one is read.
+class CheckedArray:
+    """An array whose blocks are compared with their checksums when they are first used.
 
     Args:
-        directory: where the file lies.
-        name: its name without the ending.
-        dtype: what it must hold.
-        shape: the shape it must have; None for a length that the caller cannot know.
+        values: the array, flat or of rows.
+        guard: checks its file; None where there is nothing to compare with.
+        offset: where the array begins in the file.
+
+    Attributes:
+        values: the array, unchecked: look at it after `whole`, or at what was touched.
+    """
+
+    def __init__(self, values: np.ndarray, guard: BlockGuard | None = None, offset: int = 0) -> None:
+        self.values = values
+        self._guard = guard
+        self._offset = offset
+        self._row_bytes = values.itemsize * math.prod(values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def whole(self) -> np.ndarray:
+        """Return the array, all of it checked.
+
+        Raises:
+            CorruptIndexError: a block is not what was written; the message names the file.
+        """
+        if self._guard is not None:
+            self._guard.check_all()
+            self._guard = None
+        return self.values
+
+    def touch(self, begins: np.ndarray, ends: np.ndarray) -> None:
+        """Check the rows begins[i]:ends[i], which must lie inside the array; raises what `whole` raises."""
+        if self._guard is not None:
+            self._guard.check(self._offset + begins * self._row_bytes, self._offset + ends * self._row_bytes)
+
+    def span(self, begin: int, end: int) -> np.ndarray:
+        """Return rows begin to end, checked; raises what `whole` raises."""
+        if self._guard is not None:
+            self.touch(np.array([begin]), np.array([end]))
+        return self.values[begin:end]
+
+
+class ArrayFolder:
+    """The arrays in one directory, with its block checksums if it has any.
+
+    Args:
+        directory: where the files lie.
 
     Raises:
-        CorruptIndexError: the file is missing, is not an array, or has another type or shape; the message names it.
-        StorageError: the system does not let us read it.
+        CorruptIndexError: the checksums are damaged.
     """
-    path = directory / f"{name}.npy"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._checksums = BlockChecksums(directory)
+
+    def checked(self, name: str, dtype: npt.DTypeLike, shape: Shape) -> CheckedArray:
+        """Map the array in `<name>.npy`, to be checked where it is used; a small one is read and checked at once.
+
+        Args:
+            name: of the file, without the ending.
+            dtype: what it must hold.
+            shape: the shape it must have; None for a length that the caller cannot know.
+
+        Raises:
+            CorruptIndexError: the file is missing, is not an array, or has another type or shape; names it.
+            StorageError: the system does not let us read it.
+        """
+        path = self.directory / f"{name}.npy"
+        mapped = _map(path, np.dtype(dtype), shape)
+        array = CheckedArray(mapped.array, self._checksums.guard(path.name, mapped.content), mapped.offset)
+        if len(mapped.content) <= _READ_UP_TO:
+            array.whole()
+        return array
+
+    def load(self, name: str, dtype: npt.DTypeLike, shape: Shape) -> np.ndarray:
+        """Return the array in `<name>.npy`, read-only and checked, for arrays that are used as a whole anyway."""
+        return self.checked(name, dtype, shape).whole()
+
+    def load_unchecked(self, name: str, dtype: npt.DTypeLike, shape: Shape) -> np.ndarray:
+        """Return the array in `<name>.npy` without comparing checksums: for vectors, which only `verify` checks."""
+        return _map(self.directory / f"{name}.npy", np.dtype(dtype), shape).array
+
+
+def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: Shape) -> np.ndarray:
+    """Return one array of a directory, read-only and checked; see `ArrayFolder.load`."""
+    return ArrayFolder(directory).load(name, dtype, shape)
+
+
+class _Mapped(NamedTuple):
+    array: np.ndarray
+    content: np.ndarray  # (size,) uint8, the whole file
+    offset: int  # where the array begins in it
+
+
+def _map(path: Path, dtype: np.dtype, shape: Shape) -> _Mapped:
+    with open_plain(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            if size <= _READ_UP_TO:
+                content = np.frombuffer(file.read(), np.uint8)
+            else:
+                content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    found_dtype, found_shape, offset = _header(path, content[:_LONGEST_HEADER].tobytes())
+    fits = len(found_shape) == len(shape) and all(
+        wanted is None or wanted == found for wanted, found in zip(shape, found_shape, strict=True)
+    )
+    if found_dtype != dtype or not fits:
+        raise CorruptIndexError(f"file damaged: {path} holds {found_dtype} {found_shape}, expected {dtype} {shape}")
+    # Python's integers: a product of absurd lengths does not wrap around.
+    wanted_size = offset + dtype.itemsize * math.prod(found_shape)
+    if wanted_size != len(content):
+        raise CorruptIndexError(
+            f"file damaged: {path} has {len(content):,} bytes, its header says {wanted_size:,}; restore it or index "
+            "again"
+        )
+    array = content[offset:].view(dtype).reshape(found_shape)
+    array.flags.writeable = False
+    return _Mapped(array, content, offset)
+
+
+def _header(path: Path, start: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
+    """Return type, shape and size of the header of a `.npy` file."""
+    stream = io.BytesIO(start)
     try:
-        array = _map(path)
-    except FileNotFoundError as error:
-        raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        np.lib.format.read_magic(stream)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # numpy parses a damaged header as Python source, which fails in many ways
         raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
-    fits = len(array.shape) == len(shape) and all(
-        wanted is None or wanted == found for wanted, found in zip(shape, array.shape, strict=True)
-    )
-    if array.dtype != np.dtype(dtype) or not fits:
-        raise CorruptIndexError(
-            f"file damaged: {path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
-        )
-    return array
-
-
-def _map(path: Path) -> np.ndarray:
-    # An array without elements cannot be mapped; its file is small.
-    mode: Literal["r"] | None = "r" if path.stat().st_size > _READ_UP_TO else None
-    with path.open("rb") as file:
-        # `np.load` would also open archives, which are none of ours.
-        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("not an .npy file")
-    array = np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))  # a plain array is faster than `memmap`
-    array.flags.writeable = False
-    return array
+    if fortran_order or dtype.hasobject or any(length < 0 for length in shape):
+        raise CorruptIndexError(f"file damaged: {path} does not hold numbers in C order; restore it or index again")
+    return dtype, shape, stream.tell()

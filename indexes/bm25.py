@@ -196,10 +196,13 @@ class BM25Searcher:
                     weights.append(weight * idf[term][1])
             bounds.append(len(places))
         chosen = np.array(places, np.int64)
+        spans = [segment.index.spans(ids[chosen]) for segment, ids in zip(self._segments, numbers, strict=True)]
+        for segment, (starts, ends) in zip(self._segments, spans, strict=True):
+            segment.index.inverted.touch(starts, ends)
         return _Plan(
             bounds=read_only(np.array(bounds, np.int64)),
             weights=read_only(np.array(weights, np.float64)),
-            spans=[segment.index.spans(ids[chosen]) for segment, ids in zip(self._segments, numbers, strict=True)],
+            spans=spans,
         )
 
     def _search_range(self, plan: _Plan, first: int, last: int, k: int, allowed: Sequence[np.ndarray]) -> list[Hits]:

@@ -11,6 +11,10 @@ class CorruptIndexError(StorageError):
     """A file of an index is missing, has another size or checksum than recorded, or holds impossible values."""
 
 
+class NotDurableError(StorageError):
+    """A change is in effect, but the system could not confirm that it would survive a power failure."""
+
+
 class LockedError(StorageError):
     """Another process is writing to the same directory."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexes.array_writer import write_whole
+from indexes.array_writer import save_array
 from indexes.compilation import read_only
 from indexes.dictionary import encode_term, write_dictionary
 from indexes.lists import FORWARD, POSTINGS, Lists, offsets_of, transposed
@@ -105,7 +105,7 @@ class InvertedIndexWriter:
         postings.write(directory, POSTINGS)
         # Transposed twice, every document's terms are sorted.
         transposed(postings, forward.offsets).write(directory, FORWARD)
-        write_whole(directory, LENGTHS, lengths)
+        save_array(directory, LENGTHS, lengths)
 
     def _collapsed(self, n_vocabulary: int) -> tuple[Lists, np.ndarray]:
         """Return the documents' distinct terms by first occurrence, and the documents' lengths, int32."""

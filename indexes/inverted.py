@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexes.arrays import load_array
+from indexes.arrays import ArrayFolder
 from indexes.compilation import read_only
 from indexes.dictionary import TermDictionary
 from indexes.errors import CorruptIndexError
@@ -48,17 +48,19 @@ class InvertedIndex:
     def open(cls, directory: Path) -> InvertedIndex:
         """Map an index's files.
 
-        Checks types and sizes and that the files fit together, not every number: those are checked where they are used.
+        Checks types and sizes and that the files fit together; numbers, and checksums if the index is part of a
+        collection, are checked where they are used.
 
         Raises:
             CorruptIndexError: a file is missing or is not what it should be; the message names it.
         """
-        dictionary = TermDictionary(directory)
-        lengths = np.asarray(load_array(directory, LENGTHS, np.int32, (None,)))
+        folder = ArrayFolder(directory)
+        dictionary = TermDictionary(folder)
+        lengths = folder.load(LENGTHS, np.int32, (None,))
         if len(lengths) and lengths.min() < 0:
             raise CorruptIndexError(f"file damaged: {directory / LENGTHS}.npy holds a negative length")
-        forward = Lists.load(directory, FORWARD, len(lengths))
-        inverted = Lists.load(directory, POSTINGS, len(dictionary))
+        forward = Lists.load(folder, FORWARD, len(lengths))
+        inverted = Lists.load(folder, POSTINGS, len(dictionary))
         if len(forward.members) != len(inverted.members):
             raise CorruptIndexError(
                 f"files damaged: {directory} has {len(inverted.members):,} postings and {len(forward.members):,} "
@@ -138,13 +140,14 @@ class InvertedIndex:
         from indexes import list_kernels
 
         counts = np.zeros(self.n_terms, np.int64)
+        self.forward.touch(*self.forward.spans(rows))
         offsets, terms, _ = self.forward.arrays
         if not list_kernels.count_terms(offsets, terms, read_only(rows.astype(np.int64, copy=False)), counts):
             raise self.forward.damaged("points to lists of impossible terms")
         return counts
 
     def spans(self, term_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the postings of terms begin and end, (n,) int64 each, safe to read; empty for an id of -1.
+        """Return where the postings of terms begin and end, (n,) int64 each; empty for an id of -1.
 
         Raises:
             CorruptIndexError: the offsets of one are damaged.

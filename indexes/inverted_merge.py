@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.array_writer import ArrayWriter, write_whole
+from indexes.array_writer import ArrayWriter, save_array
+from indexes.arrays import ArrayFolder
 from indexes.compilation import read_only
 from indexes.dictionary import write_dictionary
 from indexes.errors import CorruptIndexError
@@ -53,9 +54,9 @@ def merge_inverted(inputs: Inputs, order: np.ndarray, directory: Path) -> None:
     counts = [index.document_frequencies(_mask(index, rows)) for index, rows in kept]
     renumbered, totals = _merge_dictionaries(kept, counts, directory)
     lengths = np.concatenate([np.empty(0, np.int32), *(index.lengths[rows] for index, rows in kept)])
-    write_whole(directory, LENGTHS, lengths[order])
+    save_array(directory, LENGTHS, lengths[order])
     _merge_documents(kept, order, renumbered, directory)
-    write_postings(directory, Lists.load(directory, FORWARD, total), offsets_of(totals))
+    write_postings(directory, Lists.load(ArrayFolder(directory), FORWARD, total), offsets_of(totals))
 
 
 def _mask(index: InvertedIndex, rows: np.ndarray) -> np.ndarray:
@@ -111,7 +112,7 @@ def _merge_documents(kept: Inputs, order: np.ndarray, renumbered: Sequence[np.nd
     rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in kept)])[order]
     sizes = np.concatenate([np.empty(0, np.int64), *(_sizes(index, rows) for index, rows in kept)])[order]
     offsets = offsets_of(sizes)
-    write_whole(directory, FORWARD.offsets, offsets)
+    save_array(directory, FORWARD.offsets, offsets)
     with (
         ArrayWriter(directory, FORWARD.members, np.int32) as terms_file,
         ArrayWriter(directory, FORWARD.frequencies, np.uint32) as frequencies_file,
@@ -135,5 +136,5 @@ def _merge_documents(kept: Inputs, order: np.ndarray, renumbered: Sequence[np.nd
 
 
 def _sizes(index: InvertedIndex, rows: np.ndarray) -> np.ndarray:
-    starts, ends = index.forward.spans(rows)
+    starts, ends = index.forward.whole().spans(rows)
     return ends - starts

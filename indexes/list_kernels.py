@@ -99,6 +99,8 @@ def transpose(
     the output and, afterwards, where it ends.
     """
     for row in range(len(offsets) - 1):
+        if offsets[row] < 0 or offsets[row + 1] > len(columns):
+            return False
         for position in range(offsets[row], offsets[row + 1]):
             column = columns[position] - first
             if column < 0 or column >= len(cursors):

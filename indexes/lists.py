@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from indexes.array_writer import ArrayWriter, write_whole
-from indexes.arrays import load_array
+from indexes.array_writer import ArrayWriter, save_array
+from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
 
@@ -47,44 +47,67 @@ class Lists(NamedTuple):
         members: (n_pairs,) int32, terms of a document or documents of a term.
         frequencies: (n_pairs,) uint32.
         source: the file of the offsets, or what else error messages should name.
+        stored: the same arrays as they lie in files, to be checked where they are used; None for lists in memory.
     """
 
     offsets: np.ndarray
     members: np.ndarray
     frequencies: np.ndarray
     source: str = "lists in memory"
+    stored: tuple[CheckedArray, CheckedArray, CheckedArray] | None = None
 
     @classmethod
-    def load(cls, directory: Path, files: ListFiles, n_lists: int) -> Lists:
+    def load(cls, folder: ArrayFolder, files: ListFiles, n_lists: int) -> Lists:
         """Map lists from files; checks how many there are and that the files fit together.
 
         Raises:
             CorruptIndexError: a file is missing or is not what it should be.
         """
-        offsets = np.asarray(load_array(directory, files.offsets, np.int64, (n_lists + 1,)))
-        members = np.asarray(load_array(directory, files.members, np.int32, (None,)))
-        frequencies = np.asarray(load_array(directory, files.frequencies, np.uint32, (len(members),)))
-        lists = cls(offsets, members, frequencies, f"{directory / files.offsets}.npy")
-        if offsets[0] != 0 or offsets[-1] != len(members):
-            raise lists.damaged(f"runs from {offsets[0]} to {offsets[-1]}, not from 0 to {len(members)}")
+        offsets = folder.checked(files.offsets, np.int64, (n_lists + 1,))
+        members = folder.checked(files.members, np.int32, (None,))
+        frequencies = folder.checked(files.frequencies, np.uint32, (len(members),))
+        stored = (offsets, members, frequencies)
+        source = f"{folder.directory / files.offsets}.npy"
+        lists = cls(offsets.values, members.values, frequencies.values, source, stored)
+        first, last = int(lists.offsets[0]), int(lists.offsets[-1])
+        if first != 0 or last != len(members):
+            raise lists.damaged(f"runs from {first} to {last}, not from 0 to {len(members)}")
         return lists
 
     def write(self, directory: Path, files: ListFiles) -> None:
         """Write the three files."""
         for name, values in zip(files, self[:3], strict=True):
-            write_whole(directory, name, values)
+            save_array(directory, name, values)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The three arrays, read-only, as kernels take them."""
+        """The three arrays, read-only, as kernels take them; unchecked: see `touch` and `whole`."""
         return read_only(self.offsets), read_only(self.members), read_only(self.frequencies)
+
+    def whole(self) -> Lists:
+        """Return the lists, all of them compared with their checksums; CorruptIndexError where they differ."""
+        for array in self.stored or ():
+            array.whole()
+        return self
+
+    def touch(self, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Compare the entries starts[i]:ends[i], which `spans` gave, with their checksums.
+
+        Raises:
+            CorruptIndexError: they are not what was written.
+        """
+        if self.stored:
+            self.stored[1].touch(starts, ends)
+            self.stored[2].touch(starts, ends)
 
     def spans(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where lists begin and end, int64, checked to lie inside the arrays.
 
         Raises:
-            CorruptIndexError: the offsets of one are impossible.
+            CorruptIndexError: the offsets of one are impossible, or not what was written.
         """
+        if self.stored:
+            self.stored[0].touch(numbers, numbers + 2)
         starts, ends = self.offsets[numbers], self.offsets[numbers + 1]
         if len(numbers) and not (starts.min() >= 0 and ends.max() <= len(self.members) and (starts <= ends).all()):
             raise self.damaged("does not ascend")
@@ -99,9 +122,9 @@ class Lists(NamedTuple):
         """
         if not 0 <= number < len(self.offsets) - 1:
             raise IndexError(f"no list {number} in {self.source}: there are {len(self.offsets) - 1:,}")
-        begin, end = map(int, self.offsets[number : number + 2])
-        if not 0 <= begin <= end <= len(self.members):
-            raise self.damaged("does not ascend")
+        starts, ends = self.spans(np.array([number]))
+        self.touch(starts, ends)
+        begin, end = int(starts[0]), int(ends[0])
         members = self.members[begin:end]
         if len(members) and (members[0] < 0 or members[-1] >= n_members or (members[1:] <= members[:-1]).any()):
             raise self.damaged(f"points to a list (number {number}) of impossible numbers")
@@ -148,7 +171,7 @@ def transposed(lists: Lists, offsets: np.ndarray, first: int = 0, last: int | No
     cursors = own[:-1].copy()
     members = np.empty(int(own[-1]), np.int32)
     frequencies = np.empty(int(own[-1]), np.uint32)
-    fits = list_kernels.transpose(*lists.arrays, first, cursors, members, frequencies)
+    fits = list_kernels.transpose(*lists.whole().arrays, first, cursors, members, frequencies)
     if not fits or not np.array_equal(cursors, own[1:]):
         raise lists.damaged("and the counts of its members contradict each other")
     return Lists(own, members, frequencies)
@@ -156,7 +179,7 @@ def transposed(lists: Lists, offsets: np.ndarray, first: int = 0, last: int | No
 
 def write_postings(directory: Path, forward: Lists, offsets: np.ndarray) -> None:
     """Write the postings of forward lists, in as many passes over them as keep the memory bounded."""
-    write_whole(directory, POSTINGS.offsets, offsets)
+    save_array(directory, POSTINGS.offsets, offsets)
     with (
         ArrayWriter(directory, POSTINGS.members, np.int32) as rows,
         ArrayWriter(directory, POSTINGS.frequencies, np.uint32) as frequencies,

@@ -10,11 +10,15 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 import threading
 from pathlib import Path
 from types import TracebackType
 
 from indexes.errors import LockedError, StorageError
+
+# Neither through a link, whose target is not ours to write, nor waiting for the other end of a pipe.
+_OPENING = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 # Record locks do not exclude threads of one process from each other, and closing *any* descriptor of the file drops the
 # process's lock. So a process notes here what it holds and opens the file only when it does not hold it.
@@ -43,7 +47,7 @@ class WriterLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()  # one directory, one lock, whatever links lead to it
+        self._path = path.parent.resolve() / path.name  # one directory, one lock, whatever links lead to it
         self._descriptor: int | None = None
         self._owner_process: int | None = None
 
@@ -69,9 +73,14 @@ class WriterLock:
 
 def _open_and_lock(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, _OPENING, 0o644)
     except OSError as error:
+        if path.is_symlink():
+            raise StorageError(f"{path} is a symbolic link, which is not followed; remove it") from None
         raise StorageError(f"cannot write to {path.parent}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise StorageError(f"{path} is not a plain file; remove it")
     try:
         _lock(descriptor)
     except OSError as error:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import zlib
 from collections.abc import Iterable
+from io import RawIOBase
 from pathlib import Path
 
 import msgspec
 
-from indexes.errors import CorruptIndexError, StorageError
+from indexes import block_checksums, file_operations
+from indexes.errors import CorruptIndexError, NotDurableError, StorageError
+from indexes.file_operations import sync
+from indexes.plain_files import check_directory, open_plain, plain_size
 
 _SYNCS_AT_ONCE = 8
 
@@ -33,25 +37,9 @@ class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 digest of a file's content, read in blocks."""
+    """Return the hexadecimal SHA-256 digest of any file's content, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's content durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the entries of a directory (names created, replaced or removed in it) durable."""
-    # Windows cannot open directories; there the file system journals renames by itself.
-    with contextlib.suppress(PermissionError):
-        sync_file(path)
 
 
 def sync_all(paths: Iterable[Path]) -> None:
@@ -65,17 +53,10 @@ def sync_all(paths: Iterable[Path]) -> None:
     waiting = list(paths)
     if len(waiting) <= 1:
         for path in waiting:
-            _sync_either(path)
+            sync(path)
         return
     with ThreadPoolExecutor(min(_SYNCS_AT_ONCE, len(waiting))) as pool:
-        list(pool.map(_sync_either, waiting))
-
-
-def _sync_either(path: Path) -> None:
-    if path.is_dir():
-        sync_directory(path)
-    else:
-        sync_file(path)
+        list(pool.map(sync, waiting))
 
 
 def make_directory(path: Path) -> None:
@@ -85,18 +66,45 @@ def make_directory(path: Path) -> None:
     while not above.exists():
         missing.append(above)
         above = above.parent
-    path.mkdir(parents=True, exist_ok=True)
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            file_operations.make_directory(new)
     sync_all(new.parent for new in missing)
 
 
 def seal(directory: Path) -> dict[str, FileRecord]:
-    """Return what to remember of every file of a finished part, by file name.
+    """Write the block checksums of a finished part, and return what to remember of each of its files, by name.
 
     Call it once, after the last write. Only plain files directly inside `directory` belong to a part. Durable they
     become by `replace_file`, together with everything else that the same manifest names.
     """
-    paths = sorted(directory.iterdir())
-    return {path.name: FileRecord(size=path.stat().st_size, sha256=sha256_of(path)) for path in paths}
+    records, blocks = {}, {}
+    for path in sorted(directory.iterdir()):
+        records[path.name], blocks[path.name] = _summed(path)
+    content = block_checksums.encode_checksums(blocks)
+    file_operations.write_file(directory / block_checksums.NAME, content)
+    records[block_checksums.NAME] = FileRecord(len(content), hashlib.sha256(content).hexdigest())
+    return records
+
+
+def _summed(path: Path) -> tuple[FileRecord, list[int]]:
+    """Read a file once, for its digest and the checksums of its blocks."""
+    digest, blocks, size = hashlib.sha256(), [], 0
+    buffer = bytearray(block_checksums.BLOCK)
+    with path.open("rb", buffering=0) as file:
+        while block := _read_block(file, buffer):
+            digest.update(block)
+            blocks.append(zlib.crc32(block))
+            size += len(block)
+    return FileRecord(size, digest.hexdigest()), blocks
+
+
+def _read_block(file: RawIOBase, buffer: bytearray) -> memoryview:
+    """Return the next block of a file, empty at its end; a system may give less than it is asked for."""
+    view, filled = memoryview(buffer), 0
+    while filled < len(buffer) and (read := file.readinto(view[filled:])):
+        filled += read
+    return view[:filled]
 
 
 def replace_file(path: Path, content: bytes, needs: Iterable[Path] = ()) -> None:
@@ -106,32 +114,40 @@ def replace_file(path: Path, content: bytes, needs: Iterable[Path] = ()) -> None
         path: the file; it need not exist.
         content: its new content.
         needs: files and directories that the new content refers to; they are durable before it takes its place.
+
+    Raises:
+        NotDurableError: the file has its new content, but the system could not confirm that it would survive a power
+            failure.
+        OSError: nothing has changed.
     """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
+    file_operations.remove(temporary)  # an interrupted writer's
+    file_operations.write_file(temporary, content)
     sync_all([*needs, temporary])
-    temporary.replace(path)
-    sync_directory(path.parent)
+    file_operations.rename(temporary, path)
+    try:
+        sync(path.parent)
+    except OSError as error:
+        raise NotDurableError(
+            f"{path.parent} has changed, but the disk did not confirm it ({error.strerror or error}); check the disk: "
+            "after a power failure the state before may be back"
+        ) from error
 
 
 def check_sizes(directory: Path, records: dict[str, FileRecord]) -> None:
     """Check that every recorded file of a part is there with the recorded size; cheap, done on every open.
 
     Raises:
-        CorruptIndexError: a file is missing or has another size.
+        CorruptIndexError: a file is missing, has another size, or is a link.
         StorageError: the system does not let us look at it.
     """
+    check_directory(directory)
     for name, record in records.items():
-        path = directory / name
-        try:
-            size = path.stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            raise CorruptIndexError(f"file missing: {path}; restore it from a backup or index again") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        size = plain_size(directory / name)
         if size != record.size:
             raise CorruptIndexError(
-                f"file damaged: {path} has {size:,} bytes, {record.size:,} were written; restore it or index again"
+                f"file damaged: {directory / name} has {size:,} bytes, {record.size:,} were written; "
+                "restore it or index again"
             )
 
 
@@ -140,14 +156,23 @@ def check_contents(directory: Path, records: dict[str, FileRecord]) -> list[str]
 
     Reads everything; `verify` uses it.
     """
+    try:
+        check_directory(directory)
+    except StorageError as error:
+        return [str(error)]
     problems = []
     for name, record in records.items():
         path = directory / name
         try:
-            if path.stat().st_size != record.size:
-                problems.append(f"{path}: {path.stat().st_size:,} bytes instead of {record.size:,}")
-            elif sha256_of(path) != record.sha256:
-                problems.append(f"{path}: content differs from what was written (SHA-256)")
+            size = plain_size(path)
+            if size != record.size:
+                problems.append(f"{path}: {size:,} bytes instead of {record.size:,}")
+                continue
+            with open_plain(path) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != record.sha256:
+                    problems.append(f"{path}: content differs from what was written (SHA-256)")
+        except StorageError as error:
+            problems.append(str(error))
         except OSError as error:
             problems.append(f"{path}: {error.strerror or error}")
     return problems

@@ -6,13 +6,14 @@ memory. Exact search reads it as it is; the searchers in `indexes.searchers` are
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 
-from indexes.arrays import load_array, save_array
+from indexes.array_writer import ArrayWriter, save_array
+from indexes.arrays import ArrayFolder
 from indexes.errors import CorruptIndexError, VectorError
 
 # Inner products of vectors that are no longer, and sums of millions of those, stay far below the largest float32
@@ -77,9 +78,10 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
 
 
 class VectorStoreWriter:
-    """Write a store as a stream, in blocks of any size; use it as a context manager.
+    """Write a store as a stream, in blocks of any size; a context manager.
 
-    Memory does not grow with the number of vectors. Nothing opens as a store before `finish`.
+    Memory does not grow with the number of vectors. The files are complete when the block has been left without an
+    exception; nothing opens as a store before.
 
     Args:
         directory: an existing directory for the store's files.
@@ -94,8 +96,9 @@ class VectorStoreWriter:
         self._n_passages = 0
         self._last_row = 0
         self._largest_norm = 0.0
-        self._vectors = _start_array(directory, "vectors", np.dtype("<f4"), (dimension,))
-        self._rows = _start_array(directory, "passage-rows", np.dtype("<i4"), ())
+        self._files = contextlib.ExitStack()
+        self._vectors = self._files.enter_context(ArrayWriter(directory, "vectors", "<f4", (dimension,)))
+        self._rows = self._files.enter_context(ArrayWriter(directory, "passage-rows", "<i4"))
 
     def append(self, vectors: np.ndarray, rows: np.ndarray) -> None:
         """Add passages.
@@ -115,17 +118,11 @@ class VectorStoreWriter:
             return
         if int(rows[0]) < self._last_row or (rows[1:] < rows[:-1]).any() or int(rows[-1]) > np.iinfo(np.int32).max:
             raise VectorError("document rows must not decrease from passage to passage, nor pass 2**31 - 1")
-        self._vectors.write(checked.tobytes())
-        self._rows.write(rows.astype("<i4").tobytes())
+        self._vectors.append(checked)
+        self._rows.append(rows)
         self._n_passages += len(rows)
         self._last_row = int(rows[-1])
         self._largest_norm = max(self._largest_norm, float(norms(checked).max()))
-
-    def finish(self) -> None:
-        """Complete the files; durability is the business of `indexes.storage.seal`."""
-        _finish_array(self._vectors, np.dtype("<f4"), (self._n_passages, self._dimension))
-        _finish_array(self._rows, np.dtype("<i4"), (self._n_passages,))
-        save_array(self._directory, "largest-norm", np.array([self._largest_norm]))
 
     def __enter__(self) -> VectorStoreWriter:
         return self
@@ -133,8 +130,9 @@ class VectorStoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._vectors.close()
-        self._rows.close()
+        self._files.__exit__(kind, error, trace)
+        if kind is None:
+            save_array(self._directory, "largest-norm", np.array([self._largest_norm]))
 
 
 class VectorStore:
@@ -164,18 +162,17 @@ class VectorStore:
         Raises:
             CorruptIndexError: a file is missing, has another size or type than its parts say, or rows run backwards.
         """
-        vectors = load_array(directory, "vectors", "<f4", (None, None))
-        _check_file(directory / "vectors.npy", vectors)
-        rows = load_array(directory, "passage-rows", "<i4", (len(vectors),))
-        _check_file(directory / "passage-rows.npy", rows)
+        folder = ArrayFolder(directory)
+        vectors = folder.load_unchecked("vectors", "<f4", (None, None))
+        rows = folder.load("passage-rows", "<i4", (len(vectors),))
         for start in range(0, len(rows), _ROWS_PER_CHECK):
             part = rows[max(0, start - 1) : start + _ROWS_PER_CHECK]
             if part[0] < 0 or (part[1:] < part[:-1]).any():
                 raise CorruptIndexError(f"file damaged: {directory / 'passage-rows.npy'} has rows that run backwards")
-        largest_norm = float(load_array(directory, "largest-norm", "<f8", (1,))[0])
+        largest_norm = float(folder.load("largest-norm", "<f8", (1,))[0])
         if not 0.0 <= largest_norm <= LARGEST_NORM:
             raise CorruptIndexError(f"file damaged: {directory / 'largest-norm.npy'} holds {largest_norm}")
-        return cls(np.asarray(vectors), np.asarray(rows), largest_norm)
+        return cls(vectors, rows, largest_norm)
 
     def passages_of(self, row: int) -> tuple[int, int]:
         """Return the positions [start, stop) of a document's passages; start == stop when it has none."""
@@ -194,34 +191,3 @@ class VectorStore:
             if len(bad):
                 return [f"vector {start + int(bad[0])} is not finite or longer than recorded ({self.largest_norm:g})"]
         return []
-
-
-def _start_array(directory: Path, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> IO[bytes]:
-    file = (directory / f"{name}.npy").open("wb")
-    _write_header(file, dtype, (0, *shape))
-    return file
-
-
-def _write_header(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    # numpy leaves room in the header for a longer first axis, so that it can be written again once that is known.
-    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def _finish_array(file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    file.seek(0)
-    _write_header(file, dtype, shape)
-    file.close()
-
-
-def _check_file(path: Path, array: np.ndarray) -> None:
-    """Refuse a file with bytes behind its array: its writer was interrupted or something was appended."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        wanted = file.tell() + array.nbytes
-    size = path.stat().st_size
-    if size != wanted or not array.flags.c_contiguous:
-        raise CorruptIndexError(
-            f"file damaged: {path} has {size:,} bytes, its header says {wanted:,} in C order; restore it or index again"
-        )

@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import json
 import logging
+import mmap
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from indexes.storage import sha256_of, sync_directory
+from indexes import file_operations
+from indexes.errors import StorageError
+from indexes.plain_files import check_directory, open_plain
+from indexes.storage import make_directory, replace_file
 from retrieval.encoders.base import Encoder, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -133,19 +136,20 @@ class Staging:
     def clear(self) -> None:
         """Remove the staged vectors of this key: they are committed."""
         self._hashes, self._vectors, self._index, self._n_written = [], [], None, 0
-        shutil.rmtree(self._folder, ignore_errors=True)
+        file_operations.remove_tree(self._folder)
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()  # unless another encoder's vectors wait in it
 
     def _adopt(self) -> None:
-        if not self._folder.is_dir():
-            return
+        for folder in (self._folder.parent, self._folder):
+            if not os.path.lexists(folder):
+                return
+            check_directory(folder)
         for path in sorted(self._folder.iterdir()):
             block = self._checked(path)
             if block is None:
                 logger.warning("removing %s: not a whole block of encoded passages", path)
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                file_operations.remove_tree(path)
                 continue
             self._hashes.append(block[0])
             self._vectors.append(block[1])
@@ -155,10 +159,13 @@ class Staging:
 
     def _checked(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
-            if path.suffix != ".safetensors" or sha256_of(path) != path.stem:
+            if path.suffix != ".safetensors":
                 return None
+            with open_plain(path) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
+                    return None
             hashes, vectors = _map_block(path)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         fits = vectors.shape == (len(hashes), self._dimension) and hashes.shape == (len(hashes), HASH_BYTES)
         return (np.array(hashes), vectors) if fits and np.isfinite(vectors).all() else None
@@ -194,27 +201,28 @@ def _write_block(folder: Path, hashes: np.ndarray, vectors: np.ndarray) -> Path:
 
     content = save({"hashes": hashes, "vectors": vectors})
     path = folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_directory(folder)
+    make_directory(folder)
+    replace_file(path, content)
     return path
 
 
 def _map_block(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Map the two arrays of a block: 8 bytes with the header's length, the header in JSON, then the data."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            raise ValueError(f"{path} is shorter than its header says")
         header = json.loads(file.read(length))
+        content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     arrays = []
     for name, code, dtype in (("hashes", "U8", np.uint8), ("vectors", "F32", np.float32)):
         described = header[name]
-        if described["dtype"] != code:
-            raise ValueError(f"{path} holds {name} as {described['dtype']}, not {code}")
-        offset = 8 + length + int(described["data_offsets"][0])
-        arrays.append(np.memmap(path, dtype, mode="r", offset=offset, shape=tuple(described["shape"])))
+        n_rows, width = map(int, described["shape"])
+        begin, end = (8 + length + int(place) for place in described["data_offsets"])
+        if described["dtype"] != code or n_rows < 0 or width < 0:
+            raise ValueError(f"{path} holds {name} as {described['dtype']} {described['shape']}")
+        if not 0 <= begin <= end <= size or end - begin != n_rows * width * np.dtype(dtype).itemsize:
+            raise ValueError(f"{path} has another size than its header says")
+        arrays.append(content[begin:end].view(dtype).reshape(n_rows, width))
     return arrays[0], arrays[1]

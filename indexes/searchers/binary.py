@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from indexes.arrays import load_array, save_array
+from indexes.array_writer import save_array
+from indexes.arrays import load_array
 from indexes.errors import CorruptIndexError
 from indexes.searchers.base import CoveredVectors, Settings, selected
 from indexes.searchers.faiss_library import (

@@ -8,6 +8,7 @@ here is left over from an interrupted writer.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from indexes.errors import CorruptIndexError
+from indexes.plain_files import read_plain
 from indexes.storage import FileRecord, replace_file
 from retrieval.errors import CollectionError
 
@@ -23,6 +25,10 @@ FORMAT = 1
 
 MANIFEST_NAME = "manifest.json"
 PARTS = "parts"
+
+LARGEST_MANIFEST = 1 << 28
+"""Bytes; tens of thousands of segments."""
+
 _PART_NAME = re.compile(r"\d{8,}-(documents|lexical|dense|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
@@ -191,11 +197,11 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST_NAME
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        content = read_plain(path, LARGEST_MANIFEST)
+    except CorruptIndexError:
+        if os.path.lexists(path):
+            raise
         raise CollectionError(f"no collection at {directory}: create one with `retrieval index`") from None
-    except OSError as error:
-        raise CollectionError(f"cannot read {path}: {error.strerror}") from error
     try:
         envelope = msgspec.json.decode(content, type=_Envelope)
         raw = bytes(envelope.manifest).strip()
@@ -207,5 +213,5 @@ def read_manifest(directory: Path) -> Manifest:
                 f"{directory} was written by a newer version (format {version}, this one reads up to {FORMAT}); upgrade"
             )
         return msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptIndexError(f"file damaged: {path} is not a manifest ({error}); restore it from a backup") from None

@@ -104,19 +104,19 @@ def _merge_vectors(
     numbers, positions, rows = _passage_places(sources, kept, order)
     spans = np.empty((len(positions), 2), np.int32)
     hashes = np.empty((len(positions), 16), np.uint8)
+    dimension = kept[0].vectors.dimension
     with parts.new("dense") as dense:
-        writer = VectorStoreWriter(dense.directory, kept[0].vectors.dimension)
-        for start in range(0, len(positions), _VECTOR_BLOCK):
-            block = slice(start, start + _VECTOR_BLOCK)
-            vectors = np.empty((len(positions[block]), kept[0].vectors.dimension), np.float32)
-            for number, store in enumerate(kept):
-                mine = np.flatnonzero(numbers[block] == number)
-                chosen = positions[block][mine]
-                vectors[mine] = store.vectors.gather(chosen)
-                spans[start + mine] = store.spans[chosen]
-                hashes[start + mine] = store.hashes[chosen]
-            writer.append(vectors, rows[block])
-        writer.finish()
+        with VectorStoreWriter(dense.directory, dimension) as writer:
+            for start in range(0, len(positions), _VECTOR_BLOCK):
+                block = slice(start, start + _VECTOR_BLOCK)
+                vectors = np.empty((len(positions[block]), dimension), np.float32)
+                for number, store in enumerate(kept):
+                    mine = np.flatnonzero(numbers[block] == number)
+                    chosen = positions[block][mine]
+                    vectors[mine] = store.vectors.gather(chosen)
+                    spans[start + mine] = store.spans[chosen]
+                    hashes[start + mine] = store.hashes[chosen]
+                writer.append(vectors, rows[block])
         write_passage_sides(dense.directory, spans, hashes)
     execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
     return DensePart(part=dense.sealed(), n_passages=len(positions), execution=execution)

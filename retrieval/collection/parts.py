@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from indexes.storage import seal
+from indexes import file_operations
+from indexes.plain_files import check_directory
+from indexes.storage import make_directory, seal, sync_all
 from retrieval.collection.manifest import PARTS, Manifest, Part
 
 PartKind = Literal["documents", "lexical", "dense", "tombstones", "searcher"]
@@ -25,14 +27,15 @@ class NewPart:
         self._part: Part | None = None
 
     def __enter__(self) -> NewPart:
-        self.directory.mkdir(parents=True)
+        make_directory(self.directory.parent)
+        file_operations.make_directory(self.directory)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            file_operations.remove_tree(self.directory)
             return
         self._part = Part(self.directory.name, seal(self.directory))
 
@@ -66,11 +69,20 @@ def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.
+
+    Raises:
+        CorruptIndexError: the parts' directory is a link.
+        OSError: the manifest on disk cannot be made durable.
     """
+    if not os.path.lexists(directory / PARTS):
+        return 0
+    check_directory(directory / PARTS)
     named = {part.name for manifest in manifests for part in manifest.parts}
-    removed = 0
-    for path in (directory / PARTS).iterdir() if (directory / PARTS).is_dir() else ():
-        if path.name not in named:
-            shutil.rmtree(path, ignore_errors=True)
-            removed += 1
-    return removed
+    unnamed = [path for path in sorted((directory / PARTS).iterdir()) if path.name not in named]
+    if unnamed:
+        # The writer before us may have died between replacing the manifest and making that durable: a power failure
+        # now could bring back the manifest before, and with it the need for the parts that it names.
+        sync_all([directory])
+    for path in unnamed:
+        file_operations.remove_tree(path)
+    return len(unnamed)

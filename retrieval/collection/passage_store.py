@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from indexes.arrays import load_array, save_array
+from indexes.array_writer import save_array
+from indexes.arrays import ArrayFolder
 from indexes.vectors import VectorStore
 
 
@@ -20,18 +21,27 @@ class PassageStore:
     """Read access to the passages of one segment, by memory map.
 
     Attributes:
-        vectors: the vector store.
-        spans: (n_passages, 2) int32, start and end in the document's full text.
-        hashes: (n_passages, 16) uint8.
+        vectors: the vector store; its vectors are compared with their checksum by `verify` only.
         execution: how the vectors were computed.
     """
 
     def __init__(self, directory: Path, execution: dict[str, object]) -> None:
         self.vectors = VectorStore.open(directory)
         n_passages = self.vectors.n_passages
-        self.spans = load_array(directory, "passage-spans", np.int32, (n_passages, 2))
-        self.hashes = load_array(directory, "passage-hashes", np.uint8, (n_passages, 16))
+        folder = ArrayFolder(directory)
+        self._spans = folder.checked("passage-spans", np.int32, (n_passages, 2))
+        self._hashes = folder.checked("passage-hashes", np.uint8, (n_passages, 16))
         self.execution = execution
+
+    @property
+    def spans(self) -> np.ndarray:
+        """(n_passages, 2) int32, start and end in the document's full text."""
+        return self._spans.whole()
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """(n_passages, 16) uint8, of the texts that were encoded."""
+        return self._hashes.whole()
 
     def of_document(self, row: int) -> range:
         """Return the positions of a document's passages."""

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.arrays import load_array, save_array
+from indexes import block_checksums
+from indexes.array_writer import save_array
+from indexes.arrays import load_array
 from indexes.errors import CorruptIndexError
 from indexes.storage import check_sizes
 from retrieval.collection.document_store import DocumentStore
-from retrieval.collection.manifest import PARTS, SegmentEntry
+from retrieval.collection.manifest import PARTS, Part, SegmentEntry
 
 if TYPE_CHECKING:
     from indexes.inverted import InvertedIndex
@@ -37,7 +39,7 @@ class Segment:
 
         parts = directory / PARTS
         for part in entry.parts:
-            check_sizes(parts / part.name, part.files)
+            check_part(directory, part)
         self.entry = entry
         self.documents = DocumentStore(parts / entry.documents.name, entry.n_documents)
         self.lexical: InvertedIndex = InvertedIndex.open(parts / entry.lexical.name)
@@ -67,7 +69,7 @@ class Segment:
         other.__dict__.update(self.__dict__)
         other.entry = entry
         if entry.tombstones:
-            check_sizes(directory / PARTS / entry.tombstones.name, entry.tombstones.files)
+            check_part(directory, entry.tombstones)
         other.alive = read_tombstones(directory / PARTS, entry)
         return other
 
@@ -102,6 +104,20 @@ class Segment:
     def alive_rows(self) -> np.ndarray:
         """Return the rows that are not deleted, ascending."""
         return np.arange(self.entry.n_documents) if self.alive is None else np.flatnonzero(self.alive)
+
+
+def check_part(directory: Path, part: Part) -> None:
+    """Check that a part's files are there, each with its size, and that they can be checked further.
+
+    Raises:
+        CorruptIndexError: naming what is wrong.
+    """
+    if block_checksums.NAME not in part.files:
+        raise CorruptIndexError(
+            f"{directory / PARTS / part.name} has no block checksums: a version before the format was fixed wrote it; "
+            "index again"
+        )
+    check_sizes(directory / PARTS / part.name, part.files)
 
 
 def read_tombstones(parts: Path, entry: SegmentEntry) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexes.errors import CorruptIndexError
+from indexes.plain_files import check_directory
 from retrieval.collection.document_store import id_hash
 from retrieval.collection.manifest import PARTS, Manifest, read_manifest
 from retrieval.collection.segment import Segment
@@ -40,6 +41,8 @@ class Snapshot:
 
     def __init__(self, directory: Path, manifest: Manifest, reuse: Snapshot | None = None) -> None:
         known: dict[str, Segment] = {segment.name: segment for segment in reuse.segments} if reuse else {}
+        if manifest.segments:
+            check_directory(directory / PARTS)
         self.directory = directory
         self.manifest = manifest
         self.segments: list[Segment] = [

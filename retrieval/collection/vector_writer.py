@@ -105,17 +105,16 @@ class VectorWriter:
         hashes: list[np.ndarray] = []
         # The total is an estimate by characters, put right group by group as texts are tokenised.
         total = n_characters // _CHARACTERS_PER_TOKEN
-        with (
-            parts.new("dense") as part,
-            VectorStoreWriter(part.directory, self._encoder.dimension) as store,
-            progress("encoding", unit="tokens", total=total, enabled=self._show_progress) as bar,
-        ):
-            while group := list(islice(texts, _GROUP)):
-                rows, group_spans, group_hashes, vectors = self._encode(group, known, bar)
-                store.append(vectors, rows)
-                spans.append(group_spans)
-                hashes.append(group_hashes)
-            store.finish()
+        with parts.new("dense") as part:
+            with (
+                VectorStoreWriter(part.directory, self._encoder.dimension) as store,
+                progress("encoding", unit="tokens", total=total, enabled=self._show_progress) as bar,
+            ):
+                while group := list(islice(texts, _GROUP)):
+                    rows, group_spans, group_hashes, vectors = self._encode(group, known, bar)
+                    store.append(vectors, rows)
+                    spans.append(group_spans)
+                    hashes.append(group_hashes)
             write_passage_sides(part.directory, _stacked(spans, 2), _stacked(hashes, 16))
         execution = msgspec.to_builtins(self._encoder.execution())
         return DensePart(part=part.sealed(), n_passages=sum(map(len, spans)), execution=execution)
@@ -163,12 +162,12 @@ def write_given_vectors(parts: PartWriter, waiting: Sequence[PendingDocument], r
         recorded: what the manifest says of them.
     """
     lengths = [len(pending.stored.document.full_text) for pending in waiting]
-    with parts.new("dense") as part, VectorStoreWriter(part.directory, recorded.dimension) as store:
-        for start in range(0, len(waiting), _GROUP):
-            group = [pending.vector for pending in waiting[start : start + _GROUP]]
-            vectors = as_stored(np.stack([vector for vector in group if vector is not None]), recorded)
-            store.append(vectors, np.arange(start, start + len(vectors)))
-        store.finish()
+    with parts.new("dense") as part:
+        with VectorStoreWriter(part.directory, recorded.dimension) as store:
+            for start in range(0, len(waiting), _GROUP):
+                group = [pending.vector for pending in waiting[start : start + _GROUP]]
+                vectors = as_stored(np.stack([vector for vector in group if vector is not None]), recorded)
+                store.append(vectors, np.arange(start, start + len(vectors)))
         spans = np.stack([np.zeros(len(waiting), np.int32), np.array(lengths, np.int32)], axis=1)
         hashes = join_hashes([pending.stored.content for pending in waiting])
         write_passage_sides(part.directory, spans, hashes)

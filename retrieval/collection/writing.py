@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 
+from indexes.errors import NotDurableError
 from indexes.locks import WriterLock
 from retrieval.analysis import Analyser
 from retrieval.collection.encoder_slot import EncoderSlot
@@ -95,6 +96,10 @@ class Writer:
                 remove_unnamed_parts(directory, snapshot.manifest)
                 yield transaction
                 manifest = transaction.commit()
+            except NotDurableError:
+                # What was written is in effect; nothing is removed, for the state before may come back.
+                self._state.refresh(writer.slot)
+                raise
             except OSError as error:
                 transaction.discard()
                 with contextlib.suppress(OSError):

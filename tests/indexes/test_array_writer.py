@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexes.array_writer import ArrayWriter, write_whole
+from indexes.array_writer import ArrayWriter, save_array
 from indexes.arrays import load_array
 
 
@@ -38,6 +38,6 @@ def test_file_of_an_interrupted_writer_has_no_elements(tmp_path):
     assert len(np.load(tmp_path / "a.npy")) == 0
 
 
-def test_write_whole(tmp_path):
-    write_whole(tmp_path, "a", np.arange(7))
+def test_save_array(tmp_path):
+    save_array(tmp_path, "a", np.arange(7))
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.arange(7))

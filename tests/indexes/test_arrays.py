@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexes.arrays import load_array, save_array
+from indexes.array_writer import save_array
+from indexes.arrays import load_array
 from indexes.errors import CorruptIndexError
 
 

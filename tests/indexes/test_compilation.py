@@ -14,10 +14,11 @@ FIND = """
 import logging, tempfile
 from pathlib import Path
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+from indexes.arrays import ArrayFolder
 from indexes.dictionary import TermDictionary, write_dictionary
 with tempfile.TemporaryDirectory() as name:
     write_dictionary(Path(name), [b"a", b"b"])
-    print("found", TermDictionary(Path(name)).find(["b", "c"]).tolist())
+    print("found", TermDictionary(ArrayFolder(Path(name))).find(["b", "c"]).tolist())
 """
 WARM_UP = """
 import logging

@@ -78,7 +78,6 @@ class Dense:
         rows = np.repeat(np.arange(len(segment.documents)), [len(document) for document in segment.documents])
         with VectorStoreWriter(segment.directory, DIMENSION) as writer:
             writer.append(vectors, rows)
-            writer.finish()
         if self.searcher is not None:
             (segment.directory / "searcher").mkdir()
             store = VectorStore.open(segment.directory)

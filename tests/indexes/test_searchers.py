@@ -46,7 +46,6 @@ def store_in(directory, vectors, rows=None):
     directory.mkdir(parents=True, exist_ok=True)
     with VectorStoreWriter(directory, vectors.shape[1]) as writer:
         writer.append(vectors, np.arange(len(vectors)) if rows is None else rows)
-        writer.finish()
     return VectorStore.open(directory)
 
 

@@ -14,7 +14,6 @@ def write(directory, vectors, rows, cuts=()):
     with VectorStoreWriter(directory, vectors.shape[1]) as writer:
         for start, stop in zip((0, *cuts), (*cuts, len(vectors)), strict=True):
             writer.append(vectors[start:stop], rows[start:stop])
-        writer.finish()
     return VectorStore.open(directory)
 
 
@@ -174,8 +173,9 @@ def test_arrays_that_no_writer_wrote_are_refused(store_directory, name, array):
 
 
 def test_an_unfinished_store_does_not_open(tmp_path):
-    with VectorStoreWriter(tmp_path, 3) as writer:
+    with pytest.raises(KeyError), VectorStoreWriter(tmp_path, 3) as writer:
         writer.append(np.ones((2, 3)), np.arange(2))
+        raise KeyError
     with pytest.raises(StorageError):
         VectorStore.open(tmp_path)
 

@@ -347,27 +347,18 @@ def test_an_export_that_cannot_be_written_is_one_clear_error(lexical, tmp_path):
 
 def test_damage_that_keeps_the_size_is_named_when_it_is_read(lexical):
     folder = next((lexical.path / "parts").glob("*-documents"))
-    for name, start in (("id-bytes.npy", b"owl"), ("documents.arrow", b'{"year":2020}')):
+    for name, start in (
+        ("ids-bytes.npy", b"owl"),
+        ("texts-bytes.npy", b"owl"),
+        ("metadata-bytes.npy", b'{"year":2020}'),
+    ):
         path = folder / name
         content = path.read_bytes()
+        assert start in content
         path.write_bytes(content.replace(start, b"\xff" * len(start)))
         with pytest.raises(CorruptIndexError, match=path.stem):
             list(Collection.open(lexical.path))
         path.write_bytes(content)
-
-
-def test_documents_of_other_shape_are_noticed(lexical):
-    import pyarrow as pa
-
-    from retrieval.collection.document_store import DocumentStore
-
-    folder = next((lexical.path / "parts").glob("*-documents"))
-    table = pa.ipc.open_file(folder / "documents.arrow").read_all()
-    for other in (table.slice(0, 1), table.rename_columns(["text", "title", "metadata"]), table.drop_columns("text")):
-        with pa.OSFile(str(folder / "documents.arrow"), "wb") as file, pa.ipc.new_file(file, other.schema) as writer:
-            writer.write_table(other)
-        with pytest.raises(CorruptIndexError, match=r"documents\.arrow"):
-            DocumentStore(folder, 3).document(2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -375,7 +366,7 @@ def test_too_many_open_files_is_not_called_damage(lexical):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = n_open_files()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened - 1, limits[1]))  # the count itself opened one
     try:
         with pytest.raises((CollectionError, StorageError), match="Too many open files") as caught:
             Collection.open(lexical.path)
