@@ -118,8 +118,7 @@ class DocumentStore:
         return (f"{title} {text}" if title and text else title or text), len(title)
 
     def _title_and_text(self, row: int) -> tuple[str, str]:
-        title, text = self._texts.some(np.array([2 * row, 2 * row + 1]))
-        return title, text
+        return self._texts[2 * row], self._texts[2 * row + 1]
 
     def metadata(self, start: int, end: int) -> list[str | None]:
         """Return the metadata of rows start to end as JSON texts, None where there is none."""
