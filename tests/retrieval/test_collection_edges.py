@@ -368,7 +368,7 @@ def test_too_many_open_files_is_not_called_damage(lexical):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
     with contextlib.ExitStack() as files:
-        while files.enter_context(open(os.devnull)).fileno() <= highest:  # no lower number is left
+        while files.enter_context(Path(os.devnull).open()).fileno() <= highest:  # no lower number is left
             pass
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
         try:
