@@ -133,6 +133,11 @@ class Lists(NamedTuple):
             raise self.damaged(f"points to a list (number {number}) of what never occurs")
         return members, frequencies
 
+    def total(self) -> int:
+        """Return what all frequencies add up to; compares them with their checksums."""
+        values = self.stored[2].whole() if self.stored else self.frequencies
+        return int(values.sum(dtype=np.uint64))
+
     def damaged(self, what: str) -> CorruptIndexError:
         """Return the error to raise for what was found."""
         return CorruptIndexError(f"file damaged: {self.source} {what}; restore the index or index again")
