@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from indexes.errors import CorruptIndexError, StorageError
 from indexes.plain_files import check_directory
 from indexes.storage import check_contents
