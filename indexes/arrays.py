@@ -2,7 +2,7 @@
 
 Nothing in a file is believed: the header must describe exactly the bytes that follow it, so that no number in it can
 make numpy allocate or read more. Blocks are compared with their checksums when they are first used (see
-`indexes.block_checksums`); small files are used when they are read.
+`indexes.block_checksums`): the one with the header at once, all of a small file when it is read.
 
 Every mapping keeps its file open, and a process may open only so many: a collection of dozens of small segments must
 not use them up. So what is small is read, which is faster besides.
@@ -102,10 +102,8 @@ class ArrayFolder:
             CorruptIndexError: the file is missing, is not an array, or has another type or shape; names it.
             StorageError: the system does not let us read it.
         """
-        path = self.directory / f"{name}.npy"
-        mapped = _map(path, np.dtype(dtype), shape)
-        array = CheckedArray(mapped.array, self._checksums.guard(path.name, mapped.content), mapped.offset)
-        if len(mapped.content) <= _READ_UP_TO:
+        array = self.unread(name, dtype, shape)
+        if array.values.nbytes <= _READ_UP_TO:
             array.whole()
         return array
 
@@ -113,9 +111,17 @@ class ArrayFolder:
         """Return the array in `<name>.npy`, read-only and checked, for arrays that are used as a whole anyway."""
         return self.checked(name, dtype, shape).whole()
 
-    def load_unchecked(self, name: str, dtype: npt.DTypeLike, shape: Shape) -> np.ndarray:
-        """Return the array in `<name>.npy` without comparing checksums: for vectors, which only `verify` checks."""
-        return _map(self.directory / f"{name}.npy", np.dtype(dtype), shape).array
+    def unread(self, name: str, dtype: npt.DTypeLike, shape: Shape) -> CheckedArray:
+        """Map the array in `<name>.npy` and check its header only, for vectors: searches read them unchecked.
+
+        Raises what `checked` raises.
+        """
+        path = self.directory / f"{name}.npy"
+        mapped = _map(path, np.dtype(dtype), shape)
+        guard = self._checksums.guard(path.name, mapped.content)
+        if guard is not None:
+            guard.check(np.array([0]), np.array([mapped.offset]))
+        return CheckedArray(mapped.array, guard, mapped.offset)
 
 
 def load_array(directory: Path, name: str, dtype: npt.DTypeLike, shape: Shape) -> np.ndarray:
@@ -152,7 +158,10 @@ def _map(path: Path, dtype: np.dtype, shape: Shape) -> _Mapped:
             f"file damaged: {path} has {len(content):,} bytes, its header says {wanted_size:,}; restore it or index "
             "again"
         )
-    array = content[offset:].view(dtype).reshape(found_shape)
+    try:
+        array = content[offset:].view(dtype).reshape(found_shape)
+    except ValueError as error:  # no numbers, but lengths beyond what an array can have
+        raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
     array.flags.writeable = False
     return _Mapped(array, content, offset)
 
@@ -165,6 +174,6 @@ def _header(path: Path, start: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     except Exception as error:  # numpy parses a damaged header as Python source, which fails in many ways
         raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
-    if fortran_order or dtype.hasobject or any(length < 0 for length in shape):
+    if fortran_order or dtype.hasobject or any(type(length) is not int or length < 0 for length in shape):
         raise CorruptIndexError(f"file damaged: {path} does not hold numbers in C order; restore it or index again")
     return dtype, shape, stream.tell()

@@ -14,12 +14,15 @@ import msgspec
 import numpy as np
 
 from indexes.errors import CorruptIndexError
-from indexes.plain_files import plain_size, read_plain
+from indexes.plain_files import read_plain
 
 BLOCK = 1 << 16
 """Bytes that are checked together."""
 
 NAME = "block-checksums"
+
+LARGEST = 1 << 28
+"""Bytes of the file: enough for a part of terabytes."""
 
 _DIGEST = 4  # bytes of the CRC-32 of the file's own content, with which it begins
 
@@ -47,7 +50,7 @@ class BlockChecksums:
         self._blocks: dict[str, bytes] | None = None
         if not path.exists() and not path.is_symlink():
             return
-        content = read_plain(path, plain_size(path))
+        content = read_plain(path, LARGEST)
         digest, content = content[:_DIGEST], content[_DIGEST:]
         if zlib.crc32(content) != int.from_bytes(digest, "little"):
             raise CorruptIndexError(f"file damaged: {path} does not match its own checksum; restore it or index again")

@@ -160,6 +160,8 @@ class BM25Searcher:
             if number < 0:
                 continue
             held_by, frequencies = self._segments[segment].index.postings(number)
+            if not len(held_by):  # a file that somebody has made up
+                continue
             place = np.minimum(np.searchsorted(held_by, rows), len(held_by) - 1)
             holds = np.flatnonzero(held_by[place] == rows)
             frequency = frequencies[place[holds]].astype(np.float64)

@@ -114,7 +114,7 @@ class Lists(NamedTuple):
         return starts, ends
 
     def one(self, number: int, n_members: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return one list, members and frequencies, checked to ascend from at least 0 to below `n_members`.
+        """Return one list: members that ascend from at least 0 to below `n_members`, frequencies of at least 1.
 
         Raises:
             IndexError: there is no such list.
@@ -128,7 +128,15 @@ class Lists(NamedTuple):
         members = self.members[begin:end]
         if len(members) and (members[0] < 0 or members[-1] >= n_members or (members[1:] <= members[:-1]).any()):
             raise self.damaged(f"points to a list (number {number}) of impossible numbers")
-        return members, self.frequencies[begin:end]
+        frequencies = self.frequencies[begin:end]
+        if not frequencies.all():
+            raise self.damaged(f"points to a list (number {number}) of what never occurs")
+        return members, frequencies
+
+    def total(self) -> int:
+        """Return what all frequencies add up to; compares them with their checksums."""
+        values = self.stored[2].whole() if self.stored else self.frequencies
+        return int(values.sum(dtype=np.uint64))
 
     def damaged(self, what: str) -> CorruptIndexError:
         """Return the error to raise for what was found."""

@@ -82,7 +82,7 @@ class Strings:
         """Iterate over the bytes of the strings first, first + 1, ... last - 1, in blocks of bounded number."""
         for begin in range(first, last, _BLOCK):
             offsets = self.offsets.span(begin, min(begin + _BLOCK, last) + 1)
-            if offsets[0] < 0 or offsets[-1] > len(self.bytes) or (np.diff(offsets) < 0).any():
+            if offsets[0] < 0 or offsets[-1] > len(self.bytes) or (offsets[1:] < offsets[:-1]).any():
                 raise self.damaged()
             content = self.bytes.span(int(offsets[0]), int(offsets[-1])).data
             ends = (offsets - offsets[0]).tolist()

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from indexes.array_writer import ArrayWriter, save_array
-from indexes.arrays import ArrayFolder
+from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.errors import CorruptIndexError, VectorError
 
 # Inner products of vectors that are no longer, and sums of millions of those, stay far below the largest float32
@@ -138,15 +138,21 @@ class VectorStoreWriter:
 class VectorStore:
     """The vectors of one segment, immutable, memory-mapped.
 
+    Searches read `vectors` as they are: comparing them with their checksums would take longer than the search. What
+    copies vectors elsewhere takes them from `gather`, or calls `check` first, so that damage never gets new checksums.
+
     Attributes:
-        vectors: (n_passages, dimension) float32, C order, read-only.
+        vectors: (n_passages, dimension) float32, C order, read-only; not compared with checksums.
         rows: (n_passages,) int32, document row of each passage, non-decreasing; a document may have several or none.
         largest_norm: no vector is longer than this.
         n_documents: how many documents have a passage.
     """
 
-    def __init__(self, vectors: np.ndarray, rows: np.ndarray, largest_norm: float) -> None:
+    def __init__(
+        self, vectors: np.ndarray, rows: np.ndarray, largest_norm: float, stored: CheckedArray | None = None
+    ) -> None:
         self.vectors = vectors
+        self._stored = CheckedArray(vectors) if stored is None else stored
         self.rows = rows
         self.largest_norm = largest_norm
         self.n_passages, self.dimension = vectors.shape
@@ -163,7 +169,8 @@ class VectorStore:
             CorruptIndexError: a file is missing, has another size or type than its parts say, or rows run backwards.
         """
         folder = ArrayFolder(directory)
-        vectors = folder.load_unchecked("vectors", "<f4", (None, None))
+        stored = folder.unread("vectors", "<f4", (None, None))
+        vectors = stored.values
         rows = folder.load("passage-rows", "<i4", (len(vectors),))
         for start in range(0, len(rows), _ROWS_PER_CHECK):
             part = rows[max(0, start - 1) : start + _ROWS_PER_CHECK]
@@ -172,7 +179,7 @@ class VectorStore:
         largest_norm = float(folder.load("largest-norm", "<f8", (1,))[0])
         if not 0.0 <= largest_norm <= LARGEST_NORM:
             raise CorruptIndexError(f"file damaged: {directory / 'largest-norm.npy'} holds {largest_norm}")
-        return cls(vectors, rows, largest_norm)
+        return cls(vectors, rows, largest_norm, stored)
 
     def passages_of(self, row: int) -> tuple[int, int]:
         """Return the positions [start, stop) of a document's passages; start == stop when it has none."""
@@ -180,8 +187,17 @@ class VectorStore:
         return int(start), int(stop)
 
     def gather(self, positions: np.ndarray) -> np.ndarray:
-        """Return a copy of the vectors at `positions` (m,), as (m, d) float32."""
+        """Return a copy of the vectors at `positions` (m,), as (m, d) float32, compared with their checksums.
+
+        Raises:
+            CorruptIndexError: they are not what was written; names the file.
+        """
+        self._stored.touch(positions, positions + 1)
         return self.vectors[positions]
+
+    def check(self) -> None:
+        """Compare all vectors with their checksums; raises what `gather` raises."""
+        self._stored.whole()
 
     def problems(self) -> list[str]:
         """Return one line for each thing wrong with the values (NaN, infinite, longer than recorded); reads all."""

@@ -142,7 +142,7 @@ class MetadataColumns:
                     continue
                 try:
                     metadata = decode(text)
-                except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                     raise CorruptIndexError(f"the metadata of row {row} is no JSON object: {error}") from None
                 for builder in builders.values():
                     builder.add(row, metadata)

@@ -121,7 +121,7 @@ class Staging:
         Returns:
             (m,) bool, which of them are staged; (found, d) float32, the vectors of those, in their order.
         """
-        if not self._hashes or not len(hashes):
+        if not len(self) or not len(hashes):
             return np.zeros(len(hashes), bool), np.empty((0, self._dimension), np.float32)
         index = self._sorted()
         at = np.minimum(np.searchsorted(index.keys, _keys(hashes)), len(index.keys) - 1)
@@ -165,7 +165,7 @@ class Staging:
                 if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
                     return None
             hashes, vectors = _map_block(path)
-        except (OSError, StorageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, StorageError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError):
             return None
         fits = vectors.shape == (len(hashes), self._dimension) and hashes.shape == (len(hashes), HASH_BYTES)
         return (np.array(hashes), vectors) if fits and np.isfinite(vectors).all() else None

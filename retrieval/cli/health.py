@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -148,8 +149,9 @@ def check_index(index: Path) -> Iterator[Finding]:
     except (RetrievalError, StorageError) as error:
         yield Finding("index", "problem", str(error))
         return
+    yield from _check_access(index)
     for problem in report.problems[:_SOME]:
-        yield Finding("index", "problem", problem, "restore it from a backup, or index the documents again")
+        yield Finding("index", "problem", problem, report.fix)
     if len(report.problems) > _SOME:
         yield Finding("index", "problem", f"{len(report.problems) - _SOME} more", f"see `retrieval verify {index}`")
     if not report.ok:
@@ -163,12 +165,44 @@ def check_index(index: Path) -> Iterator[Finding]:
     yield Finding("index", "ok", f"{stats['documents']:,} documents, {report.files} files as they were written")
     if report.leftovers:
         yield Finding(
-            "leftovers", "note", f"{len(report.leftovers)} parts of an interrupted writer; the next removes them"
+            "leftovers",
+            "note",
+            f"{len(report.leftovers)} parts of an interrupted writer: harmless",
+            "nothing to do: they go with the next change",
         )
     if stats["deleted"] > stats["documents"]:
         fix = f"retrieval compact {index}"
         yield Finding("deleted", "note", f"{stats['deleted']:,} deleted documents still take space", fix)
     yield from _check_encoder(index, stats["encoder"])
+
+
+def _check_access(index: Path) -> Iterator[Finding]:
+    """Tell whether this user may change the index, and who is changing it now."""
+    if not os.access(index, os.W_OK):
+        fix = "to change it, get the right to write to it"
+        yield Finding("index access", "note", f"{index} can be searched but not changed by this user", fix)
+    if holder := _writing(index):
+        fix = "other changes have to wait until it has finished; searches need not"
+        yield Finding("index access", "note", f"process {holder} is writing to {index}", fix)
+
+
+def _writing(index: Path) -> int | None:
+    """Return the process that holds the writer's lock, without touching it; Linux only."""
+    from indexes.errors import StorageError
+    from indexes.plain_files import open_plain
+    from retrieval.collection.writing import LOCK_NAME
+
+    if sys.platform != "linux":
+        return None
+    import fcntl
+    import struct
+
+    flock = struct.Struct("hhqqi4x")  # type, whence, start, length, process
+    with contextlib.suppress(OSError, StorageError), open_plain(index / LOCK_NAME) as file:
+        asked = flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_, process = flock.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else process
+    return None
 
 
 def _check_encoder(index: Path, encoder: dict[str, object] | None) -> Iterator[Finding]:

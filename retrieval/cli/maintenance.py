@@ -18,7 +18,8 @@ from retrieval.cli.terminal import plural, size, visible, write, write_json
 def verify(index: Path, *, as_json: bool) -> None:
     """Read every file of an index, compare it with its checksum, and check that the parts belong together.
 
-    Nothing is repaired. The exit status is 1 when something is damaged.
+    Says which files are damaged, what they hold, and what to do. Nothing is repaired. The exit status is 1 when
+    something is damaged. Searches check texts and postings as they read them, but vectors are checked here only.
     """
     from retrieval.collection.verification import verify as verify_collection
 
@@ -31,6 +32,7 @@ def verify(index: Path, *, as_json: bool) -> None:
                 "files": report.files,
                 "bytes": report.size,
                 "problems": report.problems,
+                "fix": report.fix,
                 "leftovers": report.leftovers,
             }
         )
@@ -40,6 +42,8 @@ def verify(index: Path, *, as_json: bool) -> None:
         extent = f"{plural(report.files, 'file')}, {size(report.size)}"
         state = "all is as it was written" if report.ok else plural(len(report.problems), "problem")
         write(f"{visible(str(index))}: {state} ({extent})")
+        if report.fix:
+            write(f"-> {visible(report.fix)}")
         if report.leftovers:
             write(
                 f"{plural(len(report.leftovers), 'part')} of an interrupted writer, harmless; the next one removes them"

@@ -256,7 +256,13 @@ class Collection:
             yield report
 
     def compact(self) -> None:
-        """Merge all segments into one without the deleted documents; an approximate searcher is built again."""
+        """Merge all segments into one without the deleted documents; an approximate searcher is built again.
+
+        Everything that is copied, vectors included, is compared with its checksum first.
+
+        Raises:
+            CorruptIndexError: a file is damaged; nothing has changed, and `verify` says what to do.
+        """
         with self._writer.change() as transaction:
             transaction.compact()
 
@@ -430,7 +436,12 @@ class Collection:
         return export(self.snapshot, Path(path), vectors=vectors)
 
     def verify(self) -> VerificationReport:
-        """Read every file and compare it with its checksum; says what is damaged, repairs nothing."""
+        """Read every file and compare it with its checksum; says what is damaged and what to do, repairs nothing.
+
+        Run it after copying an index, and now and then: searches compare what they read of texts, postings and
+        deletions with checksums and refuse what is damaged, but vectors they score as they are. Damaged vectors are
+        found here, and by `compact`, `optimize` and `export`, which copy them.
+        """
         from retrieval.collection.verification import verify
 
         return verify(self.path)

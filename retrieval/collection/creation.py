@@ -6,7 +6,15 @@ from pathlib import Path
 
 from indexes.locks import WriterLock
 from indexes.storage import make_directory
-from retrieval.collection.manifest import FORMAT, MANIFEST_NAME, PARTS, EncoderEntry, Manifest, write_manifest
+from retrieval.collection.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    PARTS,
+    EncoderEntry,
+    Manifest,
+    has_parts,
+    write_manifest,
+)
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.writing import LOCK_NAME
 from retrieval.errors import CollectionError
@@ -48,5 +56,10 @@ def _check_free(directory: Path) -> None:
         raise CollectionError(f"{directory} is a file; a collection is a directory")
     if (directory / MANIFEST_NAME).exists():
         raise CollectionError(f"there is a collection at {directory} already; open it, or remove the directory")
+    if has_parts(directory):  # which the next writer would remove
+        raise CollectionError(
+            f"there is a collection at {directory}, without its {MANIFEST_NAME}: restore that from a backup, or remove "
+            "the directory"
+        )
     if directory.is_dir() and any(entry.name not in _REMAINS for entry in directory.iterdir()):
         raise CollectionError(f"{directory} is not empty and not a collection; choose another directory")

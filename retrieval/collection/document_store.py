@@ -109,7 +109,7 @@ class DocumentStore:
         try:
             metadata = msgspec.json.decode(self._metadata.encoded(row) or b"{}")
             return Document(id=self.id(row), title=title, text=text, metadata=metadata)
-        except (msgspec.DecodeError, DocumentError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, DocumentError, RecursionError) as error:
             raise CorruptIndexError(f"file damaged: {self._directory}, row {row} ({error})") from None
 
     def full_text(self, row: int) -> tuple[str, int]:

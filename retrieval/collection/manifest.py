@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from indexes.errors import CorruptIndexError
-from indexes.plain_files import read_plain
+from indexes.errors import CorruptIndexError, StorageError
+from indexes.plain_files import check_directory, read_plain
 from indexes.storage import FileRecord, replace_file
 from retrieval.errors import CollectionError
 
@@ -26,11 +28,14 @@ FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 PARTS = "parts"
 
-LARGEST_MANIFEST = 1 << 28
-"""Bytes; tens of thousands of segments."""
+LARGEST_MANIFEST = 1 << 26
+"""Bytes; more than ten thousand segments. In memory it takes some twenty times as much."""
 
-_PART_NAME = re.compile(r"\d{8,}-(documents|lexical|dense|tombstones|searcher)")
-_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|tombstones|searcher)")
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,100}")
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+"""Numbers that arrays of 64-bit integers hold, with room to count on."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +57,16 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"file name {name!r} is not allowed in a part")
 
     @property
+    def number(self) -> int:
+        """The number in the name."""
+        return int(self.name.partition("-")[0])
+
+    @property
+    def kind(self) -> str:
+        """What the part holds: the word in the name."""
+        return self.name.partition("-")[2]
+
+    @property
     def size(self) -> int:
         """Bytes on disk."""
         return sum(record.size for record in self.files.values())
@@ -67,7 +82,7 @@ class DensePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     part: Part
-    n_passages: int
+    n_passages: Count
     execution: dict[str, Any] = {}
 
 
@@ -85,14 +100,20 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     documents: Part
     lexical: Part
-    n_documents: int
+    n_documents: Count
     dense: DensePart | None = None
     tombstones: Part | None = None
-    n_deleted: int = 0
+    n_deleted: Count = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.n_deleted <= self.n_documents < 2**31:
             raise ValueError(f"segment {self.documents.name}: {self.n_deleted} of {self.n_documents} deleted")
+        if (self.tombstones is None) != (self.n_deleted == 0):
+            raise ValueError(f"segment {self.documents.name}: {self.n_deleted} deleted contradicts its tombstones")
+        kinds = [part.kind for part in self.parts]
+        expected = ["documents", "lexical", "dense" if self.dense else "", "tombstones" if self.tombstones else ""]
+        if kinds != [kind for kind in expected if kind]:
+            raise ValueError(f"segment {self.documents.name} has parts of the kinds {', '.join(kinds)}")
 
     @property
     def parts(self) -> list[Part]:
@@ -126,7 +147,7 @@ class EncoderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     identity: dict[str, Any]
-    dimension: int
+    dimension: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
     similarity: str
     source: str | None = None
 
@@ -146,13 +167,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     format: int
-    generation: int
+    generation: Count
     settings: dict[str, Any]
     encoder: EncoderEntry | None = None
     segments: list[SegmentEntry] = []
     searcher: SearcherEntry | None = None
-    next_sequence: int = 0
-    next_part: int = 0
+    next_sequence: Count = 0
+    next_part: Count = 0
 
     @property
     def parts(self) -> list[Part]:
@@ -174,9 +195,13 @@ def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None 
     needs = [folder / name for folder, part in folders.items() for name in part.files]
     needs += [*folders, directory / PARTS]
     content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
+    replace_file(directory / MANIFEST_NAME, _envelope(content), needs)
+
+
+def _envelope(content: bytes) -> bytes:
+    """Return the whole file around a manifest in JSON."""
     digest = hashlib.sha256(content).hexdigest().encode()
-    envelope = b'{"sha256": "' + digest + b'", "manifest":\n' + content + b"}\n"
-    replace_file(directory / MANIFEST_NAME, envelope, needs)
+    return b'{"sha256": "' + digest + b'", "manifest":\n' + content + b"}\n"
 
 
 class _Envelope(msgspec.Struct):
@@ -199,7 +224,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         content = read_plain(path, LARGEST_MANIFEST)
     except CorruptIndexError:
-        if os.path.lexists(path):
+        if os.path.lexists(path) or has_parts(directory):
             raise
         raise CollectionError(f"no collection at {directory}: create one with `retrieval index`") from None
     try:
@@ -210,8 +235,43 @@ def read_manifest(directory: Path) -> Manifest:
         version = msgspec.json.decode(raw, type=_Version).format
         if version > FORMAT:
             raise CollectionError(
-                f"{directory} was written by a newer version (format {version}, this one reads up to {FORMAT}); upgrade"
+                f"{directory} was written by a newer version of this package (format {version}; this one reads up to "
+                f"{FORMAT}): upgrade it, with `pip install --upgrade retrieval-engine`; the index was left as it is"
             )
-        return msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if version < 1 or content != _envelope(raw):
+            raise CorruptIndexError(f"file damaged: {path} is not as it was written; restore it from a backup")
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise CorruptIndexError(f"file damaged: {path} is not a manifest ({error}); restore it from a backup") from None
+    for contradiction in _contradictions(manifest):
+        raise CorruptIndexError(f"file damaged: {path}: {contradiction}; restore it from a backup")
+    return manifest
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Say what no writer writes: with it, one part would be read as another, or overwritten."""
+    parts, encoder, searcher = manifest.parts, manifest.encoder, manifest.searcher
+    yield from (f"part {name} is named twice" for name, times in Counter(p.name for p in parts).items() if times > 1)
+    if max((part.number for part in parts), default=-1) >= manifest.next_part:
+        yield f"the next part's number, {manifest.next_part}, is taken"
+    for segment in manifest.segments:
+        if (segment.dense is None) != (encoder is None):
+            yield f"segment {segment.documents.name}: vectors and encoder contradict each other"
+    if encoder is not None and encoder.similarity not in ("cosine", "dot"):
+        yield f"unknown similarity {encoder.similarity!r}"
+    if searcher is not None:
+        names = {segment.documents.name for segment in manifest.segments if segment.dense is not None}
+        if searcher.part.kind != "searcher" or len(set(searcher.covers)) < len(searcher.covers):
+            yield f"{searcher.part.name} is no searcher, or covers a segment twice"
+        if not names.issuperset(searcher.covers):
+            yield f"{searcher.part.name} covers segments that are not there"
+
+
+def has_parts(directory: Path) -> bool:
+    """Tell whether parts lie in a directory, so that it is a collection even if the manifest is gone."""
+    try:
+        check_directory(directory / PARTS)
+        with os.scandir(directory / PARTS) as entries:
+            return any(_PART_NAME.fullmatch(entry.name) for entry in entries)
+    except (OSError, StorageError):
+        return False

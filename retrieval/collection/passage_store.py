@@ -14,20 +14,30 @@ import numpy as np
 
 from indexes.array_writer import save_array
 from indexes.arrays import ArrayFolder
+from indexes.errors import CorruptIndexError
 from indexes.vectors import VectorStore
 
 
 class PassageStore:
     """Read access to the passages of one segment, by memory map.
 
+    Args:
+        directory: the part.
+        n_passages: how many it must have.
+        execution: how the vectors were computed.
+
     Attributes:
-        vectors: the vector store; its vectors are compared with their checksum by `verify` only.
+        vectors: the vector store; searches read its vectors without comparing them with their checksums.
         execution: how the vectors were computed.
     """
 
-    def __init__(self, directory: Path, execution: dict[str, object]) -> None:
+    def __init__(self, directory: Path, n_passages: int, execution: dict[str, object]) -> None:
         self.vectors = VectorStore.open(directory)
-        n_passages = self.vectors.n_passages
+        if self.vectors.n_passages != n_passages:
+            raise CorruptIndexError(
+                f"file damaged: {directory / 'vectors.npy'} holds {self.vectors.n_passages:,} vectors, {n_passages:,} "
+                "were written; restore it or index again"
+            )
         folder = ArrayFolder(directory)
         self._spans = folder.checked("passage-spans", np.int32, (n_passages, 2))
         self._hashes = folder.checked("passage-hashes", np.uint8, (n_passages, 16))

@@ -45,13 +45,20 @@ class Segment:
         self.lexical: InvertedIndex = InvertedIndex.open(parts / entry.lexical.name)
         if self.lexical.n_documents != entry.n_documents:
             raise CorruptIndexError(
-                f"{entry.lexical.name} has {self.lexical.n_documents:,} documents, not the segment's"
+                f"file damaged: {parts / entry.lexical.name} is about {self.lexical.n_documents:,} documents, the "
+                f"segment has {entry.n_documents:,}; restore it or index again"
             )
         self.passages: PassageStore | None = None
         if entry.dense:
             from retrieval.collection.passage_store import PassageStore
 
-            self.passages = PassageStore(parts / entry.dense.part.name, entry.dense.execution)
+            self.passages = PassageStore(parts / entry.dense.part.name, entry.dense.n_passages, entry.dense.execution)
+            rows = self.passages.vectors.rows
+            if len(rows) and rows[-1] >= entry.n_documents:
+                raise CorruptIndexError(
+                    f"file damaged: {parts / entry.dense.part.name / 'passage-rows.npy'} names row {rows[-1]:,}, the "
+                    f"segment has {entry.n_documents:,} documents; restore it or index again"
+                )
         self.alive = read_tombstones(parts, entry)
 
     def with_entry(self, directory: Path, entry: SegmentEntry) -> Segment:
@@ -59,10 +66,11 @@ class Segment:
         if entry == self.entry:
             return self
         # Checksums included: a collection that was removed and created again may use the same names.
-        if (entry.documents, entry.lexical, entry.dense) != (
+        if (entry.documents, entry.lexical, entry.dense, entry.n_documents) != (
             self.entry.documents,
             self.entry.lexical,
             self.entry.dense,
+            self.entry.n_documents,
         ):
             return Segment(directory, entry)
         other = object.__new__(Segment)
@@ -126,8 +134,12 @@ def read_tombstones(parts: Path, entry: SegmentEntry) -> np.ndarray | None:
         return None
     directory = parts / entry.tombstones.name
     deleted = load_array(directory, "deleted-rows", np.int32, (entry.n_deleted,))
-    if entry.n_deleted and not (deleted.min() >= 0 and deleted.max() < entry.n_documents):
-        raise CorruptIndexError(f"file damaged: {directory / 'deleted-rows.npy'} names rows that do not exist")
+    ascending = len(deleted) and deleted[0] >= 0 and (deleted[1:] > deleted[:-1]).all()
+    if not ascending or deleted[-1] >= entry.n_documents:
+        raise CorruptIndexError(
+            f"file damaged: {directory / 'deleted-rows.npy'} does not name rows of the segment in order; restore it or "
+            "index again"
+        )
     alive = np.ones(entry.n_documents, bool)
     alive[deleted] = False
     return alive

@@ -51,8 +51,21 @@ class Snapshot:
             else Segment(directory, entry)
             for entry in manifest.segments
         ]
+        self._check_dimensions()
         self._bm25: dict[tuple[BM25Settings, int], BM25Searcher] = {}
         self._lock = threading.Lock()
+
+    def _check_dimensions(self) -> None:
+        encoder = self.manifest.encoder
+        for segment in self.segments:
+            if segment.passages is None or encoder is None:
+                continue
+            found = segment.passages.vectors.dimension
+            if found != encoder.dimension:
+                raise CorruptIndexError(
+                    f"file damaged: vectors of segment {segment.name} in {self.directory} have {found} dimensions, the "
+                    f"encoder's have {encoder.dimension}; restore the index or index again"
+                )
 
     @cached_property
     def n_documents(self) -> int:

@@ -58,7 +58,7 @@ class CollectionSettings:
         if expected != found:
             raise AnalyserMismatchError(
                 "this version analyses text by other rules than the collection was built with "
-                f"({differences(expected or {}, found)}); index the documents again"
+                f"({differences(expected if isinstance(expected, dict) else {}, found)}); index the documents again"
             )
         return settings
 

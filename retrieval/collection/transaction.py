@@ -250,6 +250,8 @@ class Transaction:
         stores = [store.vectors for store in passages if store is not None]
         if not any(store.n_passages for store in stores):
             return
+        for store in stores:
+            store.check()
         with self._parts.new("searcher") as part:
             build_searcher(msgspec.convert(settings, SearcherSettings), stores, part.directory)
         covers = [working.segment.name for working in self._segments]

@@ -1,17 +1,27 @@
-"""Reading a whole collection and saying what is wrong with it; nothing is ever repaired by emptying."""
+"""Reading a whole collection and saying what is wrong with it and what to do; nothing is repaired by emptying."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from indexes.errors import StorageError
+from indexes.errors import CorruptIndexError, StorageError
+from indexes.plain_files import check_directory
 from indexes.storage import check_contents
-from retrieval.collection.manifest import PARTS, Manifest, read_manifest
+from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest, Part, SegmentEntry, read_manifest
 from retrieval.collection.segment import Segment
+
+_HOLDS = {
+    "documents": "stored documents",
+    "lexical": "postings",
+    "dense": "vectors",
+    "tombstones": "which documents are deleted",
+    "searcher": "the approximate searcher",
+}
+_RESTORE = "restore the index from a backup, or index the documents again"
 
 
 @dataclass
@@ -21,13 +31,15 @@ class VerificationReport:
     Attributes:
         files: how many files were read.
         size: their bytes.
-        problems: one line each, naming the file; empty when all is well.
+        problems: one line each, naming the file and what it holds; empty when all is well.
+        fix: what to do about them; empty when all is well.
         leftovers: parts that no manifest names; harmless, removed by the next writer.
     """
 
     files: int = 0
     size: int = 0
     problems: list[str] = field(default_factory=list)
+    fix: str = ""
     leftovers: list[str] = field(default_factory=list)
 
     @property
@@ -39,16 +51,19 @@ class VerificationReport:
 def verify(directory: Path) -> VerificationReport:
     """Read every file of a collection, compare it with its checksum, and check that the parts belong together.
 
-    When a writer replaces the generation that is being read, the next one is read instead.
+    This is the only check of the vectors that a search reads, and of files that were never searched. When a writer
+    replaces the generation that is being read, the next one is read instead.
 
     Raises:
-        CollectionError: there is no collection here.
+        CollectionError: there is no collection here, or a newer version wrote it.
     """
     while True:
         try:
             manifest = read_manifest(directory)
+        except CorruptIndexError as error:
+            return VerificationReport(problems=[str(error)], fix=_RESTORE)
         except StorageError as error:
-            return VerificationReport(problems=[str(error)])
+            return VerificationReport(problems=[str(error)], fix="let this user read it")
         report = _verify_generation(directory, manifest)
         with contextlib.suppress(StorageError):
             if not report.ok and read_manifest(directory) != manifest:
@@ -58,36 +73,88 @@ def verify(directory: Path) -> VerificationReport:
 
 def _verify_generation(directory: Path, manifest: Manifest) -> VerificationReport:
     report = VerificationReport()
+    try:
+        check_directory(directory / PARTS)
+    except StorageError as error:
+        if not manifest.parts and not os.path.lexists(directory / PARTS):
+            return report
+        return VerificationReport(problems=[str(error)], fix=_RESTORE)
+    damaged = []
     for part in manifest.parts:
-        report.problems += check_contents(directory / PARTS / part.name, part.files)
+        problems = check_contents(directory / PARTS / part.name, part.files)
+        report.problems += [f"{problem} [{_HOLDS[part.kind]}]" for problem in problems]
         report.files += len(part.files)
         report.size += part.size
+        damaged += [part] * bool(problems)
     named = {part.name for part in manifest.parts}
-    if (directory / PARTS).is_dir():
-        report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+    report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
     if report.ok:
-        for entry in manifest.segments:
-            try:
-                _check_segment(Segment(directory, entry), report)
-            except StorageError as error:
-                report.problems.append(str(error))
+        report.problems += _problems_between(directory, manifest.segments)
+        report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
+    else:
+        report.fix = _fix(directory, manifest, damaged)
     return report
 
 
-def _check_segment(segment: Segment, report: VerificationReport) -> None:
-    """Check what no checksum can: that documents, postings and vectors speak of the same rows."""
+def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
+    """Say what to do about damaged parts: what can be derived again is not lost."""
+    if any(_is_forbidden(directory / PARTS / part.name, part) for part in damaged):
+        return "let this user read these files, and verify again"
+    kinds = {part.kind for part in damaged}
+    if kinds == {"searcher"}:
+        return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
+    if kinds <= {"dense", "searcher"} and _open(directory, manifest.segments):
+        return _fix_of_vectors(directory, manifest.encoder)
+    if "documents" not in kinds and "tombstones" not in kinds and _open(directory, manifest.segments):
+        return (
+            f"restore the index from a backup; or write the stored documents, which are whole, to a file with "
+            f"`retrieval export {directory} FILE` and index that"
+        )
+    return _RESTORE
+
+
+def _fix_of_vectors(directory: Path, encoder: EncoderEntry | None) -> str:
+    if encoder is None or encoder.source is None:
+        return "restore the index from a backup, or add the documents again with their vectors; the texts are whole"
+    return (
+        "restore the index from a backup; or make the vectors again from the stored texts, which are whole: "
+        f"`retrieval reencode {directory} {encoder.source}`"
+    )
+
+
+def _is_forbidden(folder: Path, part: Part) -> bool:
+    paths = [folder, *(folder / name for name in part.files)]
+    return any(path.exists() and not os.access(path, os.R_OK) for path in paths if not path.is_symlink())
+
+
+def _open(directory: Path, entries: Iterable[SegmentEntry]) -> bool:
+    try:
+        for entry in entries:
+            Segment(directory, entry)
+    except StorageError:
+        return False
+    return True
+
+
+def _problems_between(directory: Path, entries: Iterable[SegmentEntry]) -> Iterator[str]:
+    """Find what no checksum can: that documents, postings and vectors do not speak of the same rows."""
+    for entry in entries:
+        try:
+            yield from _problems_of(Segment(directory, entry))
+        except StorageError as error:
+            yield str(error)
+
+
+def _problems_of(segment: Segment) -> Iterator[str]:
     store, name = segment.documents, segment.name
-    if np.any(np.diff(store.sequences) <= 0):
-        report.problems.append(f"{name}: sequence numbers do not ascend")
+    if (store.sequences[1:] <= store.sequences[:-1]).any():
+        yield f"{name}: sequence numbers do not ascend"
     for row in range(store.n_documents):
         document = store.document(row)
         if store.find(document.id) != row:
-            report.problems.append(f"{name}: id {document.id!r} of row {row} is not found again")
+            yield f"{name}: id {document.id!r} of row {row} is not found again"
             break
-    if segment.lexical.total_length != int(segment.lexical.lengths.sum(dtype=np.int64)):
-        report.problems.append(f"{name}: document lengths do not add up to the recorded total")
-    if segment.passages is not None:
-        rows = np.asarray(segment.passages.vectors.rows)
-        if len(rows) and not (rows.min() >= 0 and rows.max() < store.n_documents):
-            report.problems.append(f"{name}: passages of documents that do not exist")
-        report.problems += [f"{name}: {problem}" for problem in segment.passages.vectors.problems()]
+    if segment.lexical.total_length != segment.lexical.forward.total():
+        yield f"{segment.entry.lexical.name}: document lengths are not what the frequencies add up to"
+    if segment.passages is not None and segment.entry.dense is not None:
+        yield from (f"{segment.entry.dense.part.name}: {problem}" for problem in segment.passages.vectors.problems())
