@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from indexes.errors import CorruptIndexError
+from indexes.file_operations import write_file
 from indexes.searchers.base import CoveredVectors, Searcher
 from indexes.searchers.binary import BinarySearcher, BinarySettings
 from indexes.searchers.faiss_library import INDEX_FILE, damaged
@@ -67,7 +68,7 @@ def build_searcher(settings: SearcherSettings, stores: Sequence[VectorStore], di
     SEARCHERS[kind_of(settings)].build(settings, vectors, directory)
     size = (directory / INDEX_FILE).stat().st_size
     record = _Record(settings, vectors.n_passages, vectors.dimension, size)
-    (directory / _RECORD_FILE).write_bytes(msgspec.json.encode(record))
+    write_file(directory / _RECORD_FILE, msgspec.json.encode(record))
 
 
 def open_searcher(directory: Path, n_passages: int, dimension: int) -> Searcher:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from indexes.errors import CorruptIndexError
+from indexes.file_operations import create
 from indexes.vectors import LARGEST_NORM
 
 INDEX_FILE = "index.faiss"
+_BLOCK = 1 << 20
 _INNER_PRODUCT = 0  # faiss.METRIC_INNER_PRODUCT
 _FLOAT_HEADER = struct.Struct("<4siqqq?i")  # kind, dimension, entries, two unused, trained, metric
 _BINARY_HEADER = struct.Struct("<4siiq?i")  # kind, bits, bytes of a code, entries, trained, metric
@@ -46,10 +48,14 @@ def faiss_threads(threads: int) -> Iterator[None]:
 
 
 def write_index(index: Any, directory: Path) -> None:
-    """Write an index, of floats or binary, into `directory`."""
+    """Write an index, of floats or binary, into `directory`.
+
+    FAISS hands its bytes over in blocks: so they go the way of all other files, and a full disk is an OSError.
+    """
     faiss = load_faiss()
     write = faiss.write_index_binary if isinstance(index, faiss.IndexBinary) else faiss.write_index
-    write(index, str(directory / INDEX_FILE))
+    with create(directory / INDEX_FILE) as file:
+        write(index, faiss.PyCallbackIOWriter(file.write, _BLOCK))
 
 
 def read_index(directory: Path, kind: bytes, n_passages: int, dimension: int, code_bytes: int) -> Any:
