@@ -75,7 +75,7 @@ class Target:
 
 def run(profile: Profile) -> list[Outcome]:
     """Mutate every kind of searcher, open it and search."""
-    tries = profile.pick(short=120, long=5000)
+    tries = profile.pick(short=75, long=2200)
     outcomes = [Outcome(f"crafted {kind_of(settings)} searchers", "corruptions") for settings, _ in SETTINGS]
     if not hasattr(os, "fork"):
         for outcome in outcomes:
@@ -119,13 +119,7 @@ def _attack(outcome: Outcome, target: Target, tries: int, seed: list[int]) -> No
     answers = {"refused": 0, "answered": 0}
     for step in range(tries):
         rng = np.random.default_rng([*seed, step])
-        files, done = dict(target.files), []
-        for _ in range(rng.choice([1, 1, 1, 2, 4])):
-            mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
-            name = sorted(target.files)[rng.integers(len(target.files))]
-            if name in files:
-                done.append(f"{mutation.__name__[1:]} {name}")
-                mutation(rng, files, name, target)
+        files, done = _mutated(rng, target)
         _write(target.directory, files)
         answer = _in_a_child(target)
         if answer in answers:
@@ -134,6 +128,19 @@ def _attack(outcome: Outcome, target: Target, tries: int, seed: list[int]) -> No
             outcome.fail(f"seed {[*seed, step]}, {', '.join(done)}: {answer}")
         outcome.tried += 1
     outcome.notes |= {name: f"{count:,}" for name, count in answers.items()}
+
+
+def _mutated(rng: np.random.Generator, target: Target) -> tuple[dict[str, bytes], list[str]]:
+    """Return other files than the searcher's, and what was done to them."""
+    files, done = dict(target.files), []
+    while files == target.files:
+        for _ in range(rng.choice([1, 1, 1, 2, 4])):
+            mutation = MUTATIONS[rng.integers(len(MUTATIONS))]
+            name = sorted(target.files)[rng.integers(len(target.files))]
+            if name in files:
+                done.append(f"{mutation.__name__[1:]} {name}")
+                mutation(rng, files, name, target)
+    return files, done
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> None:
@@ -230,7 +237,7 @@ def _extend(rng: np.random.Generator, files: dict[str, bytes], name: str, target
 
 
 def _remove(rng: np.random.Generator, files: dict[str, bytes], name: str, target: Target) -> None:
-    if rng.random() < 0.2:  # the same error each time
+    if rng.random() < 0.2:  # the same error each time: more of it shows nothing
         del files[name]
 
 
@@ -314,7 +321,9 @@ def _graph(rng: np.random.Generator, files: dict[str, bytes], name: str, target:
     layers = np.minimum(rng.geometric(rng.choice([0.3, 0.6, 0.9]), N), 12).astype(np.uint8)
     links = []
     for layer in range(int(layers.max())):
-        members = np.flatnonzero(layers > layer) if rng.random() < 0.95 else np.arange(N)
+        members = np.flatnonzero(layers > layer)
+        if rng.random() < 0.05:  # the last passage's links end where the array ends
+            members = np.array([N - 1])
         choice = rng.choice(members, (N, m if layer else 2 * m)).astype("<i4")
         choice[rng.random(choice.shape) < rng.choice([0.0, 0.2, 1.0])] = -1
         links.append(choice)
