@@ -16,7 +16,7 @@ from indexes.errors import VectorError
 from indexes.searchers.base import LARGEST_SETTING, CoveredVectors, Settings
 from indexes.searchers.faiss_library import fill, load_faiss, view
 from indexes.searchers.faiss_searcher import FaissSearcher
-from indexes.searchers.stored_arrays import damaged, load_part, load_values, path_of
+from indexes.searchers.stored_arrays import check_values, damaged, load_part, load_values, path_of
 
 # FAISS asks for at least so many training vectors for each centroid.
 _SAMPLE_PER_LIST = 39
@@ -92,9 +92,10 @@ class IVFPQSearcher(FaissSearcher[IVFPQSettings]):
     def _rebuilt(cls, settings: IVFPQSettings, directory: Path, n_passages: int, dimension: int) -> Any:
         faiss = load_faiss()
         m = parts_of(settings.m, dimension)
-        centroids = load_values(directory, "centroids", (None, dimension))
+        centroids = load_part(directory, "centroids", "<f4", (None, dimension))
         if not 1 <= len(centroids) <= max(1, n_passages):
             raise damaged(path_of(directory, "centroids"), f"{len(centroids):,} lists for {n_passages:,} passages")
+        check_values(centroids, path_of(directory, "centroids"))
         parts = load_values(directory, "parts", (m, 1 << settings.bits, dimension // m))
         coarse = faiss.IndexFlatIP(dimension)
         coarse.add(centroids)

@@ -38,20 +38,26 @@ def load_part(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[int
     return array
 
 
-def load_values(directory: Path, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Return an array of ranges, means or centroids, float32, of which every one could be a vector's.
-
-    On NaN a walk through a graph can hang, and sums of infinite values are NaN.
+def load_values(directory: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of ranges, means or centroids, float32, whose values `check_values` accepts.
 
     Raises:
-        CorruptIndexError: as `load_part`, or there are values that no vector has.
+        CorruptIndexError: as `load_part` and `check_values`.
         StorageError: as `load_part`.
     """
     values = load_part(directory, name, "<f4", shape)
+    check_values(values, path_of(directory, name))
+    return values
+
+
+def check_values(values: np.ndarray, path: Path) -> None:
+    """Raise CorruptIndexError unless every value could be a vector's.
+
+    On NaN a walk through a graph can hang, and sums of infinite values are NaN. Reads all values: check the size first.
+    """
     # A NaN makes both extremes NaN, which is not less than anything.
     if values.size and not (values.min() >= -_LARGEST_VALUE and values.max() <= _LARGEST_VALUE):
-        raise damaged(path_of(directory, name), "it holds values that no vector has")
-    return values
+        raise damaged(path, "it holds values that no vector has")
 
 
 def path_of(directory: Path, name: str) -> Path:

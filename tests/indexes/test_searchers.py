@@ -1,8 +1,10 @@
 """The searchers themselves: recall floors, selections, several covered segments, files, threads and forks."""
 
 import json
+import math
 import multiprocessing
 import os
+import time
 
 import faiss
 import msgspec
@@ -380,6 +382,23 @@ def test_arrays_that_would_lead_a_search_astray_are_found(tmp_path, rng, damage)
     change(tmp_path / "searcher" / f"{name}.npy", alter)
     with pytest.raises(CorruptIndexError, match=rf"{name}\.npy.*build the searcher again"):
         open_searcher(tmp_path / "searcher", 300, 8)
+
+
+@pytest.mark.skipif(not hasattr(os, "truncate") or os.name == "nt", reason="files with holes take their whole size")
+@pytest.mark.parametrize(("kind", "name", "width"), [("hnsw", "links", ()), ("ivf_pq", "centroids", (8,))])
+def test_the_size_of_a_huge_file_is_enough_to_refuse_it(tmp_path, rng, kind, name, width):
+    built(tmp_path / "searcher", SMALL[kind], [store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))])
+    path = tmp_path / "searcher" / f"{name}.npy"
+    shape = (2**37 // math.prod(width), *width)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<i4" if kind == "hnsw" else "<f4", "fortran_order": False, "shape": shape}
+        )
+        file.truncate(file.tell() + 4 * math.prod(shape))  # 512 GiB of nothing
+    started = time.monotonic()
+    with pytest.raises(CorruptIndexError, match=rf"{name}\.npy"):
+        open_searcher(tmp_path / "searcher", 300, 8)
+    assert time.monotonic() - started < 10
 
 
 def test_links_and_entries_are_passages_of_their_layer(tmp_path, rng):

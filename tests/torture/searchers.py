@@ -43,9 +43,10 @@ N, DIMENSION, QUERIES = 500, 12, 5
 SECONDS = 20  # that opening and searching may take; some milliseconds is usual
 BYTES = 512 << 20  # of address space more than there was before; the arrays have some kilobytes
 
+GRAPH_LINKS = 4
 # Of every kind the one that is attacked, and another that its files are swapped with.
 SETTINGS: list[tuple[SearcherSettings, SearcherSettings]] = [
-    (HNSWSettings(m=4, ef_construction=20, ef_search=30), HNSWSettings(m=6, ef_construction=10)),
+    (HNSWSettings(m=GRAPH_LINKS, ef_construction=20, ef_search=30), HNSWSettings(m=6, ef_construction=10)),
     (IVFPQSettings(n_lists=20, n_probe=3, m=4, bits=5), IVFPQSettings(n_lists=9, m=3, bits=8)),
     (Int8Settings(), Int8Settings(oversample=7)),
     (BinarySettings(), BinarySettings(oversample=2)),
@@ -75,7 +76,7 @@ class Target:
 
 def run(profile: Profile) -> list[Outcome]:
     """Mutate every kind of searcher, open it and search."""
-    tries = profile.pick(short=75, long=2200)
+    tries = profile.pick(short=75, long=1600)
     outcomes = [Outcome(f"crafted {kind_of(settings)} searchers", "corruptions") for settings, _ in SETTINGS]
     if not hasattr(os, "fork"):
         for outcome in outcomes:
@@ -317,7 +318,7 @@ def _graph(rng: np.random.Generator, files: dict[str, bytes], name: str, target:
     """Write an HNSW graph of random layers and links that passes for one, or nearly."""
     if "links.npy" not in files:
         return
-    m = SETTINGS[0][0].m  # type: ignore[union-attr]
+    m = GRAPH_LINKS
     layers = np.minimum(rng.geometric(rng.choice([0.3, 0.6, 0.9]), N), 12).astype(np.uint8)
     links = []
     for layer in range(int(layers.max())):
