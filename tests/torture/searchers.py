@@ -291,10 +291,10 @@ def _reshape(rng: np.random.Generator, files: dict[str, bytes], name: str, targe
         np.asfortranarray,
         lambda given: given.T,
         lambda given: given.astype(">f4"),
-        lambda given: given.astype(np.int64),
+        lambda given: given.astype(np.float64),
         lambda given: np.zeros((), given.dtype),
     ]
-    files[name] = _npy(changes[rng.integers(len(changes))](array))
+    files[name] = _npy(changes[rng.integers(len(changes))](np.atleast_1d(array)))
 
 
 def _head(rng: np.random.Generator, files: dict[str, bytes], name: str, target: Target) -> None:
@@ -357,7 +357,7 @@ def _array(content: bytes) -> np.ndarray | None:
     except Exception:
         return None
     start = stream.tell()
-    if dtype.kind not in "iuf" or math.prod(shape) * dtype.itemsize != len(content) - start:
+    if dtype.kind not in "iuf" or dtype.itemsize > 4 or math.prod(shape) * dtype.itemsize != len(content) - start:
         return None
     return np.frombuffer(content[start:], dtype).reshape(shape, order="F" if fortran else "C").copy()
 
