@@ -1,0 +1,3 @@
+def attack_lock(profile):
+    from tests.torture.outcome import Outcome
+    return Outcome("l", unit="x")
