@@ -20,7 +20,7 @@ from typing import Any
 
 from retrieval import Collection, Document
 from tests.retrieval.collection_oracle import WORDS, encoder
-from tests.torture.concurrent_roles import COUNTS, FINISHED, PATIENCE, ReaderProcess, WriterProcess
+from tests.torture.concurrent_roles import COUNTS, FINISHED, PATIENCE, READY, ReaderProcess, WriterProcess
 from tests.torture.lock_contention import attack_lock
 from tests.torture.outcome import Outcome, Profile
 
@@ -121,8 +121,8 @@ def _work(folder: Path, seed: int, seconds: int, number: int) -> dict[str, Any]:
     except Exception:
         errors.append(traceback.format_exc()[-3000:])
     finally:
-        if not number:
-            (folder / FINISHED).touch()
+        # Nobody waits for one that failed.
+        (folder / (f"{READY}{number}" if number else FINISHED)).touch()
     counts = process.counts if isinstance(process, ReaderProcess) else {}
     return {"states": sorted(process.states) if process else [], "errors": errors, **counts}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
+from functools import cached_property
 from pathlib import Path
 
 from retrieval import Collection
@@ -109,10 +109,13 @@ class View:
         marker = collection.get(MARKER)
         step = 0 if marker is None else marker.metadata["step"]
         self.state: State = (facts["generation"], step, facts["encoder"]["identity"]["version"])
-        documents = history.advance(step).values()
-        vectors = vectors_of((document.full_text for document in documents), self.state[2])
-        self._oracle = Oracle(documents, vectors)
+        self._documents = list(history.advance(step).values())
         self._draw = draw
+
+    @cached_property
+    def _oracle(self) -> Oracle:
+        vectors = vectors_of((document.full_text for document in self._documents), self.state[2])
+        return Oracle(self._documents, vectors)
 
     def check(self) -> int:
         """Compare a few answers with the oracle's; returns how many searches that were."""
@@ -157,6 +160,7 @@ class ReaderProcess:
 
     def __init__(self, folder: Path, seed: int, seconds: int, number: int) -> None:
         self._folder = folder
+        self._number = number
         self._path = folder / "collection"
         self._history = History(seed)
         self._draw = random.Random(1000 * seed + number)
@@ -173,14 +177,17 @@ class ReaderProcess:
         while not self._view(collection).state[1]:
             collection.refresh()
         self._compare(self._view(collection))  # loads the kernels
-        (self._folder / f"{READY}{os.getpid()}").touch()
+        (self._folder / f"{READY}{self._number}").touch()
         held, since = self._hold(), time.monotonic()
         finished = False
         while not finished:
             finished = (self._folder / FINISHED).exists()
             collection = self._move_on(collection)
-            self._compare(self._view(collection))
-            if self._draw.random() < 0.05:
+            view = self._view(collection)
+            # Mostly only move on, and so meet the writer in the middle of its commits more often.
+            if finished or self._draw.random() < 0.3:
+                self._compare(view)
+            if self._draw.random() < 0.02:
                 report = collection.verify()
                 assert report.ok, f"verify beside the writer: {report.problems[:3]}"
                 self.counts["verified"] += 1

@@ -155,8 +155,8 @@ class Referee:
         refused = 0
         for number in range(writers):
             log = (self._logs / str(number)).read_text().split()
-            assert log and log[-1].startswith("refused:"), f"writer {number} of {writers} died: {log[-3:]}"
-            assert len(log) == commits + 1, f"writer {number} finished {len(log) - 1} of {commits} commits"
+            died = not log or not log[-1].startswith("refused:")
+            assert not died, f"writer {number} of {writers} failed after {len(log)} of {commits} commits"
             refused += int(log.pop().removeprefix("refused:"))
             self._expected.update(log)
         self._collection.refresh()
@@ -167,8 +167,8 @@ class Referee:
     def _competitor(self, number: int, commits: int) -> None:
         draw = random.Random(1000 * self._seed + number)
         refused = 0
-        collection = Collection.open(self._path)
         with (self._logs / str(number)).open("w") as log:
+            collection = Collection.open(self._path)
             for commit in range(commits):
                 name = f"writer-{number}-{commit}"
                 while True:
