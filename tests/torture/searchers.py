@@ -76,7 +76,7 @@ class Target:
 
 def run(profile: Profile) -> list[Outcome]:
     """Mutate every kind of searcher, open it and search."""
-    tries = profile.pick(short=60, long=1600)
+    tries = profile.pick(short=45, long=1600)
     outcomes = [Outcome(f"crafted {kind_of(settings)} searchers", "corruptions") for settings, _ in SETTINGS]
     if not hasattr(os, "fork"):
         for outcome in outcomes:
