@@ -30,12 +30,9 @@ def load_part(directory: Path, name: str, dtype: npt.DTypeLike, shape: tuple[int
         StorageError: the system does not let us read it.
     """
     try:
-        array = load_array(directory, name, dtype, shape)
+        return load_array(directory, name, dtype, shape)
     except CorruptIndexError as error:
         raise CorruptIndexError(f"{str(error).removesuffix(_GENERAL_ADVICE)}; {_ADVICE}") from None
-    if not array.flags.c_contiguous:
-        raise damaged(path_of(directory, name), "its values are not in C order")
-    return array
 
 
 def load_values(directory: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
