@@ -56,6 +56,7 @@ class PartWriter:
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._parts = directory / PARTS
         self._empty = not manifest.parts
+        self._written: list[Path] = []
         self.next_number = manifest.next_part
 
     def new(self, kind: PartKind) -> NewPart:
@@ -70,7 +71,15 @@ class PartWriter:
         while os.path.lexists(path := self._parts / f"{self.next_number:08d}-{kind}"):
             self.next_number += 1  # left over from an interrupted writer, and the system did not let us remove it
         self.next_number += 1
+        self._written.append(path)
         return NewPart(path)
+
+    def remove(self, *, but: Manifest) -> None:
+        """Remove what was written, but for what a manifest names."""
+        named = {part.name for part in but.parts}
+        for path in self._written:
+            if path.name not in named:
+                file_operations.remove_tree(path)
 
 
 def check_kept_parts(directory: Path, before: Manifest, after: Manifest) -> None:
@@ -88,8 +97,8 @@ def check_kept_parts(directory: Path, before: Manifest, after: Manifest) -> None
             check_sizes(directory / PARTS / part.name, part.files)
 
 
-def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
-    """Remove the parts that no given manifest names: leftovers of interrupted writers, or of what was merged.
+def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
+    """Remove the parts that the manifest on disk does not name: leftovers of interrupted writers, or of what was merged.
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.
@@ -101,7 +110,7 @@ def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
     if not os.path.lexists(directory / PARTS):
         return 0
     check_directory(directory / PARTS)
-    named = {part.name for manifest in manifests for part in manifest.parts}
+    named = {part.name for part in manifest.parts}
     unnamed = [path for path in sorted((directory / PARTS).iterdir()) if path.name not in named]
     if unnamed:
         # The writer before us may have died between replacing the manifest and making that durable: a power failure

@@ -22,7 +22,7 @@ from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
-from retrieval.collection.parts import PartWriter, check_kept_parts, remove_unnamed_parts
+from retrieval.collection.parts import PartWriter, check_kept_parts
 from retrieval.collection.pending_document import PendingDocument
 from retrieval.collection.segment import Segment, write_tombstones
 from retrieval.collection.segment_writer import SegmentWriter
@@ -327,9 +327,9 @@ class Transaction:
         """Forget the changes and remove what they wrote; in a forked process that is left to the parent."""
         if self._process != os.getpid():
             return
-        # When replacing the manifest failed late, the one on disk may be the new one, and not durable yet.
+        # When replacing the manifest was interrupted late, the one on disk may be the new one.
         with contextlib.suppress(OSError, StorageError, RetrievalError):
-            remove_unnamed_parts(self._directory, read_manifest(self._directory), self._manifest)
+            self._parts.remove(but=read_manifest(self._directory))
 
 
 def _text(document: Document) -> tuple[str, str]:

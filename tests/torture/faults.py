@@ -44,7 +44,7 @@ def _run(profile: Profile) -> list[Outcome]:
     with workload.temporary_folder() as folder, workload.small_blocks():
         before = workload.prepare(folder / "prepared")
         outcomes = [_every_operation(profile, folder, before), _interrupts(profile, folder, before)]
-        return [*outcomes, in_surroundings(folder, before)]
+        return [*outcomes, in_surroundings(profile, folder, before)]
 
 
 def failing(n: int, reason: int, *, lasting: bool) -> Callable[[Operation], None]:
@@ -79,7 +79,7 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
     for name, change, after in jobs:
         operations = _operations(folder, change)
         tries = [(n, lasting) for n in range(len(operations)) for lasting in (False, True)]
-        for number in workload.sample(rng, len(tries), profile.pick(short=4, long=10**6)):
+        for number in workload.sample(rng, len(tries), profile.pick(short=2, long=10**6)):
             n, lasting = tries[number]
             reason = REASONS[(n + lasting) % len(REASONS)]
             outcome.tried += 1
@@ -174,7 +174,7 @@ def _interrupts(profile: Profile, folder: Path, before: State) -> Outcome:
     """Ctrl-C at any operation: the state before or after, never one in between."""
     outcome = Outcome("interrupted from the keyboard", "interrupts")
     rng = np.random.default_rng([profile.seed, 5])
-    for job in JOBS:
+    for job in JOBS[:: profile.pick(short=3, long=1)]:
         operations = _operations(folder, job.run)
         commit, after = workload.commit_of(operations), workload.after(job, before)
         for n in workload.sample(rng, len(operations), profile.pick(short=1, long=25)):

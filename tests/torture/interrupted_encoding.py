@@ -50,7 +50,7 @@ def kill_encoders(profile: Profile, folder: Path) -> Outcome:
         Document(f"e{number}", f"{number} " + " ".join(rng.choice(workload.WORDS, 5))) for number in range(_TEXTS)
     ]
     most = 0
-    for number in range(profile.pick(short=5, long=100)):
+    for number in range(profile.pick(short=3, long=100)):
         outcome.tried += 1
         try:
             most = max(most, _try(folder / "encoding" / "c", documents, int(rng.integers(1, _TEXTS)), rng))

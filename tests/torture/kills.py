@@ -69,7 +69,7 @@ def _every_operation(profile: Profile, folder: Path) -> Outcome:
     outcome = Outcome("writer killed at each file operation", "kills")
     before = workload.prepare(folder / "prepared")
     rng = np.random.default_rng(profile.seed)
-    per_job = profile.pick(short=3, long=10**6)
+    per_job = profile.pick(short=2, long=10**6)
     lost = leftovers = 0
     jobs = [(job.name, job.run, workload.after(job, before)) for job in JOBS]
     for name, change, after in [("create", None, State(0, ())), *jobs]:
@@ -138,7 +138,7 @@ def _random_times(profile: Profile, folder: Path) -> Outcome:
     workload.create(path)
     rng = np.random.default_rng([profile.seed, 1])
     state, step, commits, lost = State(0, ()), 0, 0, 0
-    for _ in range(profile.pick(short=15, long=250)):
+    for _ in range(profile.pick(short=12, long=250)):
         outcome.tried += 1
         finished = _kill_after(float(rng.uniform(0.0, 0.3)), path, step)
         for number in range(step, step + finished):

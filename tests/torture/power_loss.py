@@ -59,7 +59,7 @@ def _run(profile: Profile) -> list[Outcome]:
             history = _History(root, rng)
             steps = history.record()
             total = sum(len(step.operations) for step in steps)
-            cuts = set(workload.sample(rng, total, profile.pick(short=40, long=10**6 if number == 0 else 400)))
+            cuts = set(workload.sample(rng, total, profile.pick(short=20, long=10**6 if number == 0 else 150)))
             _cut_everywhere(outcome, steps, root, cuts, profile, rng)
     return [outcome]
 
@@ -167,7 +167,7 @@ def _cut_everywhere(
         states.append(step.state)
         for operation in [*step.operations, None]:
             if number in cuts or operation is None:
-                for way in [*WAYS, *["random"] * profile.pick(short=2, long=6)]:
+                for way in [*WAYS, *["random"] * profile.pick(short=2, long=3)]:
                     image = disk.after_power_loss(way, rng)
                     outcome.tried += 1
                     if (key := (image.digest(), returned)) in tried:
