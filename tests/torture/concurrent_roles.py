@@ -10,6 +10,7 @@ from pathlib import Path
 
 from retrieval import Collection
 from retrieval.errors import EncoderMismatchError
+from retrieval.results import Hit
 from tests.retrieval.collection_oracle import QUERIES, WORDS, Oracle, encoder, vectors_of
 from tests.torture.history import CHANGING, MARKER, N_IDS, History, Step
 
@@ -111,6 +112,7 @@ class View:
         self.state: State = (facts["generation"], step, facts["encoder"]["identity"]["version"])
         self._documents = list(history.advance(step).values())
         self._draw = draw
+        self._earlier: list[Hit] = []
 
     @cached_property
     def _oracle(self) -> Oracle:
@@ -133,9 +135,15 @@ class View:
         after = draw.choice([None, None, 2019, 2021])
         where = None if after is None else f"year > {after}"
         k = draw.choice([1, 5, 20, 1000])
-        oracle.check_bm25(collection.search(query, k, mode="bm25", where=where), query, k, after=after)
+        lexical = collection.search(query, k, mode="bm25", where=where)
+        oracle.check_bm25(lexical, query, k, after=after)
+        # What was found long ago can still be read, whatever the writer has done since.
+        for hit in self._earlier:
+            assert hit.document == oracle.documents[oracle.places[hit.id]], f"hit {hit.id!r} became {hit.document}"
+            assert hit.passage is None or hit.passage.text == hit.document.full_text, f"{hit.id!r}: {hit.passage}"
         dense = collection.search(query, k, mode="dense", vector=vector, where=where, exact=True)
         oracle.check_dense(dense, vector, k, after=after)
+        self._earlier = [*lexical[:5], *dense[:5]]
         approximate = collection.search(query, k, mode="dense", vector=vector, where=where)
         oracle.check_dense(approximate, vector, k, after=after, complete=False)
         lists = [

@@ -16,8 +16,8 @@ _STEPS = 40
 def run(profile: Profile) -> list[Outcome]:
     """Run the state machines of the tests for longer than the tests do."""
     return [
-        _drive(CollectionMachine, "operations on a collection with an encoder", profile, short=2, long=110),
-        _drive(GivenVectorsMachine, "operations on a collection of given vectors", profile, short=1, long=60),
+        _drive(CollectionMachine, "operations on a collection with an encoder", profile, short=2, long=105),
+        _drive(GivenVectorsMachine, "operations on a collection of given vectors", profile, short=1, long=55),
     ]
 
 
