@@ -3,7 +3,9 @@
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.retrieval.collection_machine", "tests.retrieval.collection_oracle")
+pytest.register_assert_rewrite(
+    "tests.retrieval.collection_machine", "tests.retrieval.collection_model", "tests.retrieval.collection_oracle"
+)
 
 from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine  # noqa: E402
 
