@@ -3,14 +3,16 @@
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.retrieval.collection_machine", "tests.retrieval.collection_oracle")
+pytest.register_assert_rewrite(
+    "tests.retrieval.collection_machine", "tests.retrieval.collection_model", "tests.retrieval.collection_oracle"
+)
 
 from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine  # noqa: E402
 
 NIGHTLY = settings.get_current_profile_name() == "nightly"
 
 TestCollection = CollectionMachine.TestCase
-TestCollection.settings = settings(max_examples=160 if NIGHTLY else 14, stateful_step_count=25, deadline=None)
+TestCollection.settings = settings(max_examples=160 if NIGHTLY else 11, stateful_step_count=25, deadline=None)
 
 TestGivenVectors = GivenVectorsMachine.TestCase
-TestGivenVectors.settings = settings(max_examples=80 if NIGHTLY else 7, stateful_step_count=20, deadline=None)
+TestGivenVectors.settings = settings(max_examples=80 if NIGHTLY else 6, stateful_step_count=20, deadline=None)

@@ -36,7 +36,7 @@ def run(profile: Profile) -> list[Outcome]:
 
 def _readers_beside_a_writer(profile: Profile) -> Outcome:
     outcome = Outcome("four readers beside a writer", unit="searches compared")
-    seconds = profile.pick(short=5, long=600)
+    seconds = profile.pick(short=4, long=600)
     folder = Path(tempfile.mkdtemp(prefix="torture-", dir=_MEMORY))
     try:
         command = [sys.executable, "-m", "tests.torture.concurrency", str(folder), str(profile.seed), str(seconds)]

@@ -6,10 +6,12 @@ import contextlib
 import random
 import time
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from retrieval import Collection
 from retrieval.errors import EncoderMismatchError
+from retrieval.results import Hit
 from tests.retrieval.collection_oracle import QUERIES, WORDS, Oracle, encoder, vectors_of
 from tests.torture.history import CHANGING, MARKER, N_IDS, History, Step
 
@@ -109,13 +111,14 @@ class View:
         marker = collection.get(MARKER)
         step = 0 if marker is None else marker.metadata["step"]
         self.state: State = (facts["generation"], step, facts["encoder"]["identity"]["version"])
-        self._documents = list(history.advance(step).values())
+        self.documents = list(history.advance(step).values())
         self._draw = draw
+        self._earlier: list[Hit] = []
 
     @cached_property
     def _oracle(self) -> Oracle:
-        vectors = vectors_of((document.full_text for document in self._documents), self.state[2])
-        return Oracle(self._documents, vectors)
+        vectors = vectors_of((document.full_text for document in self.documents), self.state[2])
+        return Oracle(self.documents, vectors)
 
     def check(self) -> int:
         """Compare a few answers with the oracle's; returns how many searches that were."""
@@ -133,9 +136,15 @@ class View:
         after = draw.choice([None, None, 2019, 2021])
         where = None if after is None else f"year > {after}"
         k = draw.choice([1, 5, 20, 1000])
-        oracle.check_bm25(collection.search(query, k, mode="bm25", where=where), query, k, after=after)
+        lexical = collection.search(query, k, mode="bm25", where=where)
+        oracle.check_bm25(lexical, query, k, after=after)
+        # What was found long ago can still be read, whatever the writer has done since.
+        for hit in self._earlier:
+            assert hit.document == oracle.documents[oracle.places[hit.id]], f"hit {hit.id!r} became {hit.document}"
+            assert hit.passage is None or hit.passage.text == hit.document.full_text, f"{hit.id!r}: {hit.passage}"
         dense = collection.search(query, k, mode="dense", vector=vector, where=where, exact=True)
         oracle.check_dense(dense, vector, k, after=after)
+        self._earlier = [*lexical[:5], *dense[:5]]
         approximate = collection.search(query, k, mode="dense", vector=vector, where=where)
         oracle.check_dense(approximate, vector, k, after=after, complete=False)
         lists = [
@@ -176,13 +185,18 @@ class ReaderProcess:
         collection = self._open()
         while not self._view(collection).state[1]:
             collection.refresh()
-        self._compare(self._view(collection))  # loads the kernels
+        view = self._view(collection)
+        self._compare(view)  # loads the kernels
         (self._folder / f"{READY}{self._number}").touch()
         held, since = self._hold(), time.monotonic()
         finished = False
         while not finished:
             finished = (self._folder / FINISHED).exists()
+            reading = iter(collection)
+            begun = list(islice(reading, 50))
             collection = self._move_on(collection)
+            if self._draw.random() < 0.1:
+                assert [*begun, *reading] == view.documents, "refresh() changed what an iteration goes through"
             view = self._view(collection)
             # Mostly only move on, and so meet the writer in the middle of its commits more often.
             if finished or self._draw.random() < 0.3:

@@ -29,7 +29,7 @@ _AT_ONCE = 2.0
 
 def attack_lock(profile: Profile) -> Outcome:
     """Kill holders of the lock, write rubbish into its file, and let many writers compete."""
-    rounds = profile.pick(short=6, long=300)
+    rounds = profile.pick(short=4, long=200)
     outcome = Outcome("writers against writers", unit="writes attempted")
     folder = Path(tempfile.mkdtemp(prefix="torture-", dir=_MEMORY))
     try:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine
+from tests.retrieval.collection_model import ModelledCollection
 from tests.torture.outcome import Outcome, Profile
 
 _STEPS = 40
@@ -16,14 +17,14 @@ _STEPS = 40
 def run(profile: Profile) -> list[Outcome]:
     """Run the state machines of the tests for longer than the tests do."""
     return [
-        _drive(CollectionMachine, "operations on a collection with an encoder", profile, short=2, long=110),
-        _drive(GivenVectorsMachine, "operations on a collection of given vectors", profile, short=1, long=60),
+        _drive(CollectionMachine, "operations on a collection with an encoder", profile, short=2, long=105),
+        _drive(GivenVectorsMachine, "operations on a collection of given vectors", profile, short=1, long=55),
     ]
 
 
 def _drive(machine: type[CollectionMachine], attack: str, profile: Profile, *, short: int, long: int) -> Outcome:
     outcome = Outcome(attack, unit="steps")
-    before, start = CollectionMachine.compared, time.monotonic()
+    before, start = ModelledCollection.compared, time.monotonic()
     seeded = seed(profile.seed)(type("Seeded", (machine,), {}))
     wanted = settings(
         max_examples=profile.pick(short=short, long=long),
@@ -40,6 +41,6 @@ def _drive(machine: type[CollectionMachine], attack: str, profile: Profile, *, s
     except Exception as error:
         program = "\n".join(getattr(error, "__notes__", []))
         outcome.fail(f"seed {profile.seed}: {type(error).__name__}: {error}\n{program}"[:4000])
-    outcome.tried = CollectionMachine.compared - before
+    outcome.tried = ModelledCollection.compared - before
     outcome.notes = {"seconds": f"{time.monotonic() - start:.0f}"}
     return outcome
