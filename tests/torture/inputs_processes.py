@@ -1,4 +1,4 @@
-"""Inputs that may end a process: damaged tables for native code, bombs under a memory limit, files without permission."""
+"""Inputs that may end a process: damaged tables for native code, bombs under a limit, files without permission."""
 
 from __future__ import annotations
 
@@ -75,16 +75,19 @@ def _bombs(profile: Profile, folder: Path) -> Iterator[tuple[str, Path]]:
     unpacked = profile.pick(short=160, long=1500)
     for name, head, unit in (
         ("one line.jsonl.gz", b'{"id":"a","text":"', b"x" * _MEBIBYTE),
-        ("one row.csv.gz", b"id,text\n", b'"\n",' * (_MEBIBYTE // 4)),
-        ("one field.csv.gz", b'id,text\na,"', b"x\n" * (_MEBIBYTE // 2)),
+        ("one row.csv.gz", b"id,text\n", (b'"' + b"x" * 252 + b'\n",') * (_MEBIBYTE // 256)),
+        ("one field.csv.gz", b'id,text\na,"', (b"x" * 255 + b"\n") * (_MEBIBYTE // 256)),
         ("one row.tsv.gz", b"id\ttext\n", b"\t" * _MEBIBYTE),
         ("one text.txt.gz", b"", b"text " * (_MEBIBYTE // 5)),
         ("one page.html.gz", b"<p>", b"text " * (_MEBIBYTE // 5)),
+        ("one tag.html.gz", b"", b"<a>" * (_MEBIBYTE // 3)),
+        ("one mark.md.gz", b"", b"- a\n" * (_MEBIBYTE // 4)),
+        ("one mark.rst.gz", b"", b"- a\n" * (_MEBIBYTE // 4)),
         ("blank lines.jsonl.gz", b"", b"\n" * 1024 + b" " * (_MEBIBYTE - 1024)),
     ):
         path = folder / name
         with gzip.open(path, "wb", compresslevel=1) as file:
             file.write(head)
-            for _ in range(unpacked):
+            for _ in range(60 if name.startswith(("one tag", "one mark")) else unpacked):  # below the size refused
                 file.write(unit)
         yield name, path

@@ -135,6 +135,7 @@ def _cuts_snippets(case: tuple[Analyser, str, str, int]) -> None:
 
 def _cuts_windows(case: tuple[str, int, int, int]) -> None:
     text, first, others, overlap = case
+    first = max(first, others)  # passages behind the first carry the title
     spans = np.array([(at, at + 1) for at in range(len(text))], dtype=np.int64).reshape(-1, 2)
     ranges = window_ranges(text, spans, (first, others), overlap=overlap)
     covered = np.zeros(len(text) + 1, bool)
