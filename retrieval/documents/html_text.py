@@ -19,6 +19,7 @@ _INLINE = re.compile(
 _SPACES = re.compile(r"[^\S\n]+")
 _LINE_ENDS = re.compile(r" ?\n\s*")
 _LONGEST_REST = 1000
+MOST_TAGS = 500_000  # a page in memory takes more than a kilobyte for each
 
 
 def html_to_text(markup: str) -> tuple[str, str]:
@@ -32,8 +33,14 @@ def html_to_text(markup: str) -> tuple[str, str]:
 
     Returns:
         The title (of the page, else its first first-level heading, else ""), and the text.
+
+    Raises:
+        ValueError: It has more than `MOST_TAGS` tags.
     """
     from bs4 import BeautifulSoup
+
+    if markup.count("<") > MOST_TAGS:
+        raise ValueError(f"the page has more than {MOST_TAGS:,} tags")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # bs4 warns about text that looks like a file name or like XML

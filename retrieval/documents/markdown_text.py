@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(.*?)^\1[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _FRONT_TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
+LONGEST_FILE = 4_000_000  # characters; parsed text takes a hundred times the memory
 LONGEST_PARAGRAPH = 10_000  # characters whose inline markup is read; the parser takes quadratic time on some
 
 
@@ -30,7 +31,12 @@ def markdown_to_text(source: str) -> tuple[str, str]:
 
     Returns:
         The title (of the front matter, else the first heading, which then is not part of the text, else ""), the text.
+
+    Raises:
+        ValueError: It is longer than `LONGEST_FILE`, or holds HTML of too many tags.
     """
+    if len(source) > LONGEST_FILE:
+        raise ValueError(f"the file has more than {LONGEST_FILE:,} characters")
     title = ""
     front_matter = _FRONT_MATTER.match(source)
     if front_matter:

@@ -20,6 +20,7 @@ _SETTINGS = {
     "doctitle_xform": True,
     "input_encoding": "unicode",
 }
+LONGEST_FILE = 1_000_000  # characters; parsed text takes a thousand times the memory, and a second for 20,000
 LONGEST_LINE = 10_000  # docutils' own limit; its patterns take quadratic time on longer ones
 LONGEST_PARAGRAPH = 10_000  # characters whose inline markup is read, for the same reason
 _STEPS_PER_LINE = 25  # how often the parser may come back to a line: real documents need at most 4, deep nesting 200
@@ -43,6 +44,8 @@ def rst_to_text(source: str) -> tuple[str, str]:
     from docutils import nodes
     from docutils.core import publish_doctree
 
+    if len(source) > LONGEST_FILE:
+        raise ValueError(f"the file has more than {LONGEST_FILE:,} characters")
     lines = source.splitlines()
     if any(len(line) > LONGEST_LINE for line in lines):
         raise ValueError(f"a line has more than {LONGEST_LINE:,} characters")

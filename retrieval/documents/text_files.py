@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from retrieval.documents.document import Document
-from retrieval.documents.html_text import collapse_spaces, declared_encoding, html_to_text
+from retrieval.documents.html_text import declared_encoding, html_to_text
 from retrieval.documents.json_values import InvalidDocumentError
 from retrieval.documents.markdown_text import markdown_to_text
 from retrieval.documents.pdf_text import pdf_to_text
@@ -94,7 +94,7 @@ def _title_and_text(path: Path, kind: str, report: ReadReport) -> tuple[str, str
         return _MARKUP[kind](source)
     except Exception as error:  # parsers of markup fail in ways of their own; the words are still there
         report.note(str(path), "markup read as plain text", f"{kind}: {' '.join(str(error).split())[:200]}")
-        return "", collapse_spaces(source)
+        return "", source.strip()
 
 
 def _html_source(data: bytes) -> str:
