@@ -98,7 +98,6 @@ def _collection(directory: Path, seed: int) -> tuple[DenseSegment, np.ndarray]:
     directory.mkdir()
     with VectorStoreWriter(directory, DIMENSION) as writer:
         writer.append(rng.standard_normal((N, DIMENSION)), np.arange(N))
-        writer.finish()
     queries = rng.standard_normal((QUERIES, DIMENSION)).astype(np.float32)
     return DenseSegment(VectorStore.open(directory), None, np.arange(N)), queries
 
