@@ -64,7 +64,7 @@ class WriterLock:
         """Tell whether the lock is still that of its directory, which may have been removed and made anew."""
         with _guard, contextlib.suppress(OSError):
             if self._descriptor is not None:
-                return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+                return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
         return False
 
     def __exit__(

@@ -15,6 +15,7 @@ from indexes.file_operations import watch
 from retrieval import Collection, Document, FunctionEncoder, staging
 from retrieval.errors import CollectionError
 from tests.torture import workload
+from tests.torture.harness import recorded
 from tests.torture.simulated_disk import SimulatedDisk
 from tests.torture.workload import check_leftovers, document, encoder
 
@@ -99,7 +100,7 @@ def test_a_create_after_a_killed_one_makes_every_directory_durable(tmp_path, kil
         Collection.create(path, encoder=None)
     first = seen[:killed_after]
     # A killed process removes nothing; this one may have, after the exception.
-    second = workload.recorded(lambda: Collection.create(path, encoder=None))
+    second = recorded(lambda: Collection.create(path, encoder=None))
     disk = SimulatedDisk(root)
     for operation in [*first, *second]:
         disk.apply(operation)
@@ -115,7 +116,7 @@ def test_what_is_there_already_is_not_called_done_before_it_is_durable(collectio
     again = fails(lambda operation: operation.kind == "sync" and operation.path == collection.path)
     with watch(again), pytest.raises(NotDurableError, match="Input/output error"):
         collection.upsert(MORE)
-    operations = workload.recorded(lambda: collection.upsert(MORE))
+    operations = recorded(lambda: collection.upsert(MORE))
     assert [(operation.kind, operation.path) for operation in operations] == [("sync", collection.path)]
     assert list(collection) == FIRST + MORE
 
@@ -190,8 +191,7 @@ def test_files_are_closed_when_their_neighbour_cannot_be_made(collection, name):
     chosen = fails(lambda operation: operation.kind == "create" and operation.path.name == name)
     with watch(chosen), pytest.raises(CollectionError) as held:  # the error holds its frames, and they hold the files
         collection.add(MORE)
-    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    opened = [os.readlink(link) for link in links if os.path.islink(link)]
+    opened = [str(link.readlink()) for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()]
     assert not [path for path in opened if str(collection.path) in path and path.endswith("(deleted)")]
     assert held
 
