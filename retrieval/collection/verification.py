@@ -64,7 +64,10 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.size += part.size
     named = {part.name for part in manifest.parts}
     if (directory / PARTS).is_dir():
-        report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+        try:
+            report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+        except OSError as error:
+            report.problems.append(f"{directory / PARTS}: {error.strerror or error}")
     if report.ok:
         for entry in manifest.segments:
             try:
