@@ -87,7 +87,10 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.size += part.size
         damaged += [part] * bool(problems)
     named = {part.name for part in manifest.parts}
-    report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+    try:
+        report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+    except OSError as error:
+        report.problems.append(f"{directory / PARTS}: {error.strerror or error}")
     if report.ok:
         report.problems += _problems_between(directory, manifest.segments)
         report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
