@@ -168,8 +168,8 @@ def main(folder: Path, seed: int, numbers: list[int]) -> None:
     directory, out, sentinel = folder / "c", folder / "out", folder / "sentinel"
     guard = Guard(folder, [directory, out])
     templates = {path.name: path for path in sorted((folder / "templates").iterdir())}
-    for name in templates:  # load and compile everything, before memory is limited
-        shutil.copytree(templates[name], directory)
+    for name, template in templates.items():  # load and compile everything, before memory is limited
+        shutil.copytree(template, directory)
         _say(warm=name, broken=use(name, directory, out)["broken"])
         shutil.rmtree(directory)
     _limit_memory()
