@@ -76,7 +76,7 @@ def _use_until_death(folder: Path, seed: int, numbers: list[int], crafted: Outco
             for broken in said["broken"]:
                 outcome.fail(f"index {number} of seed {seed}, {what}: {broken}")
             if "end" in said:
-                used += 1
+                used, what = used + 1, "while it was crafted"
                 outcome.tried += 1
                 for answer in ("answered", "refused"):
                     outcome.notes[answer] = str(int(outcome.notes.get(answer, 0)) + said[answer])
