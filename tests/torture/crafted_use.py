@@ -94,11 +94,14 @@ def use(name: str, directory: Path, out: Path) -> dict[str, Any]:
     collection = attempt("open", lambda: crafted_index.open_template(name, directory))
     if collection is not None:
         _read(collection, name, out, attempt)
-    for what, change in _changes(name):
-        attempt(what, lambda change=change: change(crafted_index.open_template(name, directory)))
-    collection = attempt("open again", lambda: crafted_index.open_template(name, directory))
-    if collection is not None:
+        changed = crafted_index.open_template(name, directory)
+        for what, change in _changes(name):
+            attempt(what, lambda change=change: change(changed))
         attempt("search again", lambda: list(collection.search("owl night", 5, mode="bm25")))
+        attempt("refresh", collection.refresh)
+        attempt("search the new", lambda: list(collection.search("owl night", 5, mode="bm25")))
+    else:
+        attempt("create over it", lambda: Collection.create(directory, encoder=None))
     return {**done, "broken": broken}
 
 
