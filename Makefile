@@ -1,6 +1,7 @@
 # make demo    index the documentation of this Python and search it
 # make test    all tests            make quick   the fast ones, within 90 seconds
 # make lint    ruff and mypy        make format  rewrite the code in the house style
+# make torture attack the promises for about an hour and record what came of it (JOBS=2: two attacks at a time)
 # make notebooks / reproduce / benchmarks   execute the notebooks, regenerate the tables of results
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
@@ -22,7 +23,7 @@ SOURCES := retrieval indexes eval tests
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test quick lint format notebooks reproduce benchmarks clean
+.PHONY: demo install test quick lint format torture notebooks reproduce benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -44,6 +45,9 @@ lint: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+torture: $(VENV)/.installed-test
+	$(BIN)/python -m tests.torture --profile long --record --jobs $(or $(JOBS),1)
 
 notebooks: $(VENV)/.installed-test
 	$(BIN)/python -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb

@@ -50,6 +50,10 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
 
 def _grade(text: str) -> int | None:
     try:
+        return int(text)  # a float would round the digits of a long one
+    except ValueError:
+        pass
+    try:
         value = float(text)
     except ValueError:
         return None

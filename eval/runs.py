@@ -19,6 +19,7 @@ from eval.errors import RunError
 from eval.measures import Ranking, Run
 from eval.text_files import numbered_lines
 from indexes.file_operations import sync
+from retrieval.documents.json_values import is_encodable
 
 
 def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: bool = False) -> None:
@@ -121,3 +122,7 @@ def _falling(query_id: str, ranking: Ranking) -> Iterator[str]:
 def _check_column(what: str, text: str) -> None:
     if not text or text.split() != [text]:
         raise RunError(f"{what} {text!r} is empty or holds white space, which a run file cannot carry")
+    if not is_encodable(text):
+        raise RunError(f"{what} {text!r} holds a lone surrogate, which a file in UTF-8 cannot carry")
+    if text.startswith("\ufeff"):  # at the beginning of the file it would be taken for the mark of UTF-8
+        raise RunError(f"{what} {text!r} begins with a byte order mark, which readers drop")

@@ -72,18 +72,10 @@ def read_testset(path: str | Path, split: str | None = None, language: str | Non
             cannot be read (file and line are named).
     """
     path = Path(path)
-    if not path.is_dir():
-        raise TestSetError(f"no folder {path}: a test set is a folder in BEIR's or MS MARCO's layout")
-    if (path / "qrels").is_dir():
-        files = _beir_files(path, split, language)
-    elif _names(path, r"qrels(?:\.(.+))?\.tsv"):
-        if language is not None:
-            raise TestSetError(f"{path} is in MS MARCO's layout, which has no languages; leave {language!r} out")
-        files = _msmarco_files(path, split)
-    else:
-        raise TestSetError(
-            f"no judgements in {path}: neither qrels/<split>.tsv (BEIR) nor qrels.<split>.tsv (MS MARCO)"
-        )
+    try:
+        files = _find_files(path, split, language)
+    except OSError as fault:
+        raise TestSetError(f"cannot read {path}: {fault.strerror or fault}") from None
     qrels = read_qrels(files.qrels)
     texts = read_queries(files.queries)
     return TestSet(
@@ -95,6 +87,18 @@ def read_testset(path: str | Path, split: str | None = None, language: str | Non
         language=language,
         queries_without_text=tuple(query_id for query_id in qrels if query_id not in texts),
     )
+
+
+def _find_files(path: Path, split: str | None, language: str | None) -> _Files:
+    if not path.is_dir():
+        raise TestSetError(f"no folder {path}: a test set is a folder in BEIR's or MS MARCO's layout")
+    if (path / "qrels").is_dir():
+        return _beir_files(path, split, language)
+    if _names(path, r"qrels(?:\.(.+))?\.tsv"):
+        if language is not None:
+            raise TestSetError(f"{path} is in MS MARCO's layout, which has no languages; leave {language!r} out")
+        return _msmarco_files(path, split)
+    raise TestSetError(f"no judgements in {path}: neither qrels/<split>.tsv (BEIR) nor qrels.<split>.tsv (MS MARCO)")
 
 
 def read_queries(path: str | Path) -> dict[str, str]:
@@ -177,7 +181,7 @@ def _open_corpus(files: _Files) -> DocumentReader | None:
 def _json_query(line: str) -> tuple[str, str | None]:
     try:
         row = msgspec.json.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return "", None
     if not isinstance(row, dict):
         return "", None

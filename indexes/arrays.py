@@ -81,7 +81,7 @@ class CheckedArray:
     def span(self, begin: int, end: int) -> np.ndarray:
         """Return rows begin to end, checked; raises what `whole` raises."""
         if self._guard is not None:
-            self.touch(np.array([begin]), np.array([end]))
+            self._guard.check_span(self._offset + begin * self._row_bytes, self._offset + end * self._row_bytes)
         return self.values[begin:end]
 
 

@@ -114,6 +114,15 @@ class BlockGuard:
                 self._check_blocks(begin, end)
             self._note()
 
+    def check_span(self, begin: int, end: int) -> None:
+        """Check the blocks that hold the bytes begin:end; the same as `check`, faster for a single place."""
+        if self._finished or begin >= end:
+            return
+        first, last = begin // BLOCK, (end - 1) // BLOCK + 1
+        if self._waiting_before[last] > self._waiting_before[first]:
+            self._check_blocks(first, last)
+            self._note()
+
     def check_all(self) -> None:
         """Check every block; raises what `check` raises."""
         if not self._finished:

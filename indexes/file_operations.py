@@ -71,6 +71,7 @@ class _File(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self._descriptor: int | None = None  # for `close`, which also runs when there is nothing to close
         _announce(Operation("create", path))
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o666)
         self._position = 0
@@ -86,8 +87,13 @@ class _File(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = os.lseek(self._descriptor, offset, whence)
+        self._position = os.lseek(self.fileno(), offset, whence)
         return self._position
+
+    def fileno(self) -> int:
+        if self._descriptor is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._descriptor
 
     def tell(self) -> int:
         return self._position
@@ -95,14 +101,15 @@ class _File(io.RawIOBase):
     def write(self, content) -> int:  # type: ignore[no-untyped-def] # noqa: ANN001 - any buffer, as in `io`
         view = memoryview(content).cast("B")
         _announce(Operation("write", self.path, offset=self._position, content=view))
-        written = os.write(self._descriptor, view)
+        written = os.write(self.fileno(), view)
         self._position += written
         return written
 
     def close(self) -> None:
-        if not self.closed:
-            super().close()
-            os.close(self._descriptor)
+        super().close()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def create(path: Path) -> BinaryIO:
@@ -154,6 +161,12 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove an empty directory."""
+    _announce(Operation("remove_directory", path))
+    path.rmdir()
+
+
 def remove_tree(path: Path) -> None:
     """Remove a file, or a directory and what is in it; symbolic links are removed, not followed.
 
@@ -165,5 +178,4 @@ def remove_tree(path: Path) -> None:
             return
         for entry in sorted(path.iterdir()):
             remove_tree(entry)
-        _announce(Operation("remove_directory", path))
-        path.rmdir()
+        remove_directory(path)

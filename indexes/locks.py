@@ -60,6 +60,13 @@ class WriterLock:
             _held_here[self._path] = os.getpid()
         return self
 
+    def is_current(self) -> bool:
+        """Tell whether the lock is still that of its directory, which may have been removed and made anew."""
+        with _guard, contextlib.suppress(OSError):
+            if self._descriptor is not None:
+                return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        return False
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

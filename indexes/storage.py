@@ -60,16 +60,19 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and those above it, and make the entry of each new one durable."""
+    """Create a directory and those above it; the entry of each is durable before the next one is made."""
     missing = []
     above = path.absolute()
     while not above.exists():
         missing.append(above)
         above = above.parent
+    # The lowest that is there may have been made a moment ago, by a process that was killed before it could do this.
+    with contextlib.suppress(PermissionError):  # what lies above may be somebody else's
+        sync(above.parent)
     for new in reversed(missing):
         with contextlib.suppress(FileExistsError):  # somebody else was faster
             file_operations.make_directory(new)
-    sync_all(new.parent for new in missing)
+        sync(new.parent)
 
 
 def seal(directory: Path) -> dict[str, FileRecord]:
@@ -122,14 +125,28 @@ def replace_file(path: Path, content: bytes, needs: Iterable[Path] = ()) -> None
     """
     temporary = path.with_name(path.name + ".tmp")
     file_operations.remove(temporary)  # an interrupted writer's
-    file_operations.write_file(temporary, content)
-    sync_all([*needs, temporary])
-    file_operations.rename(temporary, path)
     try:
-        sync(path.parent)
+        file_operations.write_file(temporary, content)
+        sync_all([*needs, temporary])
+        file_operations.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file_operations.remove(temporary)
+        raise
+    confirm(path.parent)
+
+
+def confirm(directory: Path) -> None:
+    """Make the names in a directory durable after a change that is in effect.
+
+    Raises:
+        NotDurableError: the system could not do it.
+    """
+    try:
+        sync(directory)
     except OSError as error:
         raise NotDurableError(
-            f"{path.parent} has changed, but the disk did not confirm it ({error.strerror or error}); check the disk: "
+            f"{directory} has changed, but the disk did not confirm it ({error.strerror or error}); check the disk: "
             "after a power failure the state before may be back"
         ) from error
 

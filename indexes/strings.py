@@ -110,9 +110,10 @@ class StringsWriter:
     """
 
     def __init__(self, directory: Path, name: str) -> None:
-        self._files = contextlib.ExitStack()
-        self._bytes = self._files.enter_context(ArrayWriter(directory, f"{name}-bytes", np.uint8))
-        self._offsets = self._files.enter_context(ArrayWriter(directory, f"{name}-offsets", np.int64))
+        with contextlib.ExitStack() as files:  # on an error both are closed, here and when they are written
+            self._bytes = files.enter_context(ArrayWriter(directory, f"{name}-bytes", np.uint8))
+            self._offsets = files.enter_context(ArrayWriter(directory, f"{name}-offsets", np.int64))
+            self._files = files.pop_all()
         self._offsets.append(np.zeros(1, np.int64))
         self._end = 0
         self._waiting: list[bytes] = []

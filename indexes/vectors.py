@@ -96,9 +96,10 @@ class VectorStoreWriter:
         self._n_passages = 0
         self._last_row = 0
         self._largest_norm = 0.0
-        self._files = contextlib.ExitStack()
-        self._vectors = self._files.enter_context(ArrayWriter(directory, "vectors", "<f4", (dimension,)))
-        self._rows = self._files.enter_context(ArrayWriter(directory, "passage-rows", "<i4"))
+        with contextlib.ExitStack() as files:  # on an error both are closed, here and when they are written
+            self._vectors = files.enter_context(ArrayWriter(directory, "vectors", "<f4", (dimension,)))
+            self._rows = files.enter_context(ArrayWriter(directory, "passage-rows", "<i4"))
+            self._files = files.pop_all()
 
     def append(self, vectors: np.ndarray, rows: np.ndarray) -> None:
         """Add passages.

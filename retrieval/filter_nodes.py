@@ -13,17 +13,26 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
+from retrieval.documents.json_values import shorten
 from retrieval.errors import FilterError
 from retrieval.filter_text import json_literal, quoted_field, quoted_value
 from retrieval.filter_values import COMPARISONS, Scalar, comparison_test, literal, values_at
 
+DEEPEST = 48
+"""Levels of And, Or and Not in a filter: what `parse_filter` reads back, far below Python's limit of recursion."""
+
 
 class Filter(ABC):
-    """A condition on a document's metadata; combine filters with `&`, `|` and `~`.
+    """A condition on a document's metadata; combine filters with `&`, `|` and `~`, `DEEPEST` levels at most.
 
     Filters are immutable, hashable and equal when they are written alike. `str(filter)` is the text and `to_json()`
     the JSON that `parse_filter` reads back.
     """
+
+    @property
+    def depth(self) -> int:
+        """Levels of And, Or and Not."""
+        return 0
 
     @abstractmethod
     def matches(self, metadata: Mapping[str, Any]) -> bool:
@@ -63,7 +72,7 @@ class FieldFilter(Filter):
     def __post_init__(self) -> None:
         name, kind = literal(self.field)
         if kind != "string":
-            raise FilterError(f"a field is named by a string, not {self.field!r}")
+            raise FilterError(f"a field is named by a string, not {shorten(self.field)}")
         object.__setattr__(self, "field", name)
 
     @abstractmethod
@@ -112,7 +121,7 @@ class In(FieldFilter):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.values, str) or not isinstance(self.values, Iterable):
-            raise FilterError(f"membership needs a list of values, not {self.values!r}")
+            raise FilterError(f"membership needs a list of values, not {shorten(self.values)}")
         pairs = [literal(value) for value in self.values]
         object.__setattr__(self, "values", tuple(value for value, _ in pairs))
         object.__setattr__(self, "kinds", tuple(kind for _, kind in pairs))
@@ -143,8 +152,8 @@ class Compare(FieldFilter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.operator not in COMPARISONS:
-            raise FilterError(f"{self.operator!r} is no comparison; use {' '.join(COMPARISONS)}")
+        if not isinstance(self.operator, str) or self.operator not in COMPARISONS:
+            raise FilterError(f"{shorten(self.operator)} is no comparison; use {' '.join(COMPARISONS)}")
         _set_literal(self)
         if self.kind == "boolean":
             raise FilterError(f"{self.field} {self.operator} {quoted_value(self.value)}: booleans have no order; use =")
@@ -180,6 +189,7 @@ class Exists(FieldFilter):
 @dataclass(frozen=True)
 class _Combination(Filter):
     parts: tuple[Filter, ...]
+    _depth: int = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
@@ -187,6 +197,12 @@ class _Combination(Filter):
             _check_filter(part)
         if len(self.parts) < 2:
             raise FilterError(f"{type(self).__name__} joins at least two filters, got {len(self.parts)}")
+        _set_depth(self, self.parts)
+
+    @property
+    def depth(self) -> int:
+        """One level more than the deepest part."""
+        return self._depth
 
     def fields(self) -> frozenset[str]:
         """Return the fields of all parts."""
@@ -230,9 +246,16 @@ class Not(Filter):
     """The part is not satisfied; true of documents without the field too, unless the part asks for null."""
 
     part: Filter
+    _depth: int = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_filter(self.part)
+        _set_depth(self, (self.part,))
+
+    @property
+    def depth(self) -> int:
+        """One level more than the part."""
+        return self._depth
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
         """Tell whether the part does not match."""
@@ -264,6 +287,13 @@ def _joined(kind: type[_Combination], left: Filter, right: Filter) -> Filter:
     return kind(tuple(parts))
 
 
+def _set_depth(condition: Filter, parts: Iterable[Filter]) -> None:
+    depth = 1 + max(part.depth for part in parts)
+    if depth > DEEPEST:
+        raise FilterError(f"a filter is nested more than {DEEPEST} deep; join many conditions in one list of parts")
+    object.__setattr__(condition, "_depth", depth)
+
+
 def _set_literal(condition: Equals | Compare) -> None:
     value, kind = literal(condition.value)
     object.__setattr__(condition, "value", value)
@@ -272,4 +302,4 @@ def _set_literal(condition: Equals | Compare) -> None:
 
 def _check_filter(part: object) -> None:
     if not isinstance(part, Filter):
-        raise FilterError(f"{part!r} is no filter; write field('name') == value, or use parse_filter")
+        raise FilterError(f"{shorten(part)} is no filter; write field('name') == value, or use parse_filter")

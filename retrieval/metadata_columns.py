@@ -127,7 +127,10 @@ class MetadataColumns:
             return ~self._evaluate(condition.part)
         if isinstance(condition, And | Or):
             join = np.logical_and if isinstance(condition, And) else np.logical_or
-            return join.reduce([self._evaluate(part) for part in condition.parts])
+            mask = self._evaluate(condition.parts[0])
+            for part in condition.parts[1:]:  # one at a time: ten thousand masks at once would fill the memory
+                mask = join(mask, self._evaluate(part))
+            return mask
         raise TypeError(f"a mask cannot be made from {type(condition).__name__}")
 
     def _build(self, fields: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from retrieval.documents.json_values import shorten
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def parse_query(text: str, analyser: Analyser) -> ParsedQuery:
         if clause.operator or clause.is_quoted:
             if not terms:
                 raise QueryError(
-                    f"{clause.text!r} holds only stop words or punctuation, which are not indexed; "
+                    f"{shorten(clause.text)} holds only stop words or punctuation, which are not indexed; "
                     "leave out its operator or quotes"
                 )
             conditions[clause.operator or "+"].append(terms)
@@ -89,7 +90,7 @@ def parse_query(text: str, analyser: Analyser) -> ParsedQuery:
             weights.update(terms)
             plain_words.append(clause.text)
     if not plain_words:
-        raise QueryError(f"nothing to search for in {text!r}; add at least one word that is not excluded")
+        raise QueryError(f"nothing to search for in {shorten(text)}; add at least one word that is not excluded")
     return ParsedQuery(
         weights={term: float(count) for term, count in weights.items()},
         required=_single(conditions["+"]),

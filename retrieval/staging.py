@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from indexes import file_operations
-from indexes.errors import StorageError
+from indexes.errors import NotDurableError, StorageError
 from indexes.plain_files import check_directory, open_plain
-from indexes.storage import make_directory, replace_file
+from indexes.storage import replace_file
 from retrieval.encoders.base import Encoder, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Staging:
         self._hashes, self._vectors, self._index, self._n_written = [], [], None, 0
         file_operations.remove_tree(self._folder)
         with contextlib.suppress(OSError):
-            self._folder.parent.rmdir()  # unless another encoder's vectors wait in it
+            file_operations.remove_directory(self._folder.parent)  # unless another encoder's vectors wait in it
 
     def _adopt(self) -> None:
         for folder in (self._folder.parent, self._folder):
@@ -201,8 +201,14 @@ def _write_block(folder: Path, hashes: np.ndarray, vectors: np.ndarray) -> Path:
 
     content = save({"hashes": hashes, "vectors": vectors})
     path = folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
-    make_directory(folder)
-    replace_file(path, content)
+    for above in (folder.parent, folder):  # but not the collection's directory: without that, nothing is to be kept
+        if not above.exists():
+            file_operations.make_directory(above)
+    try:
+        # The folders, too: a writer that was killed may have left them without making them durable.
+        replace_file(path, content, [folder.parent.parent, folder.parent])
+    except NotDurableError as error:  # it is there, and is encoded again should a power failure take it
+        logger.warning("%s", error)
     return path
 
 

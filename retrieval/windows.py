@@ -9,6 +9,8 @@ import numpy as np
 _SENTENCE_ENDS = frozenset(".!?…。！？؟।")
 _SENTENCE_ENDS_WITHOUT_SPACE = frozenset("。！？")
 _CLOSING = frozenset("\"')]}»”’」』）")
+_MOST_CLOSING = 16
+"""Closing quotes and brackets that may follow a sentence end; a run of thousands must not be walked at each token."""
 
 
 def window_ranges(
@@ -88,7 +90,8 @@ def _ends_sentence(text: str, at: int) -> bool:
     before = len(text[max(at - 8, 0) : at].rstrip()) + max(at - 8, 0)
     if "\n" in text[before:at]:
         return True
-    while before > 0 and text[before - 1] in _CLOSING:
+    first = max(before - _MOST_CLOSING, 0)
+    while before > first and text[before - 1] in _CLOSING:
         before -= 1
     last = text[before - 1] if before else ""
     return last in _SENTENCE_ENDS_WITHOUT_SPACE or (last in _SENTENCE_ENDS and _between_words(text, at))

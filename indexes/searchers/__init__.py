@@ -6,19 +6,21 @@ Build one over the stores of some segments with `build_searcher`, open it with `
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from indexes.errors import CorruptIndexError
+from indexes.errors import CorruptIndexError, StorageError, VectorError
+from indexes.file_operations import write_file
 from indexes.searchers.base import CoveredVectors, Searcher
 from indexes.searchers.binary import BinarySearcher, BinarySettings
-from indexes.searchers.faiss_library import INDEX_FILE, damaged
 from indexes.searchers.hnsw import HNSWSearcher, HNSWSettings
 from indexes.searchers.int8 import Int8Searcher, Int8Settings
 from indexes.searchers.ivf_pq import IVFPQSearcher, IVFPQSettings
+from indexes.searchers.stored_arrays import damaged
 from indexes.vectors import VectorStore
 
 SearcherSettings = HNSWSettings | IVFPQSettings | Int8Settings | BinarySettings
@@ -36,15 +38,15 @@ SETTINGS: dict[str, type[SearcherSettings]] = {
     "binary": BinarySettings,
 }
 _RECORD_FILE = "searcher.json"
+_LARGEST_RECORD = 1 << 16
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands beside a searcher's codes."""
+    """What stands beside a searcher's arrays; how many passages and dimensions they must have, the stores say."""
 
     settings: SearcherSettings
     n_passages: int
     dimension: int
-    index_bytes: int
 
 
 def kind_of(settings: SearcherSettings) -> str:
@@ -65,13 +67,16 @@ def build_searcher(settings: SearcherSettings, stores: Sequence[VectorStore], di
     """
     vectors = CoveredVectors(stores)
     SEARCHERS[kind_of(settings)].build(settings, vectors, directory)
-    size = (directory / INDEX_FILE).stat().st_size
-    record = _Record(settings, vectors.n_passages, vectors.dimension, size)
-    (directory / _RECORD_FILE).write_bytes(msgspec.json.encode(record))
+    record = _Record(settings, vectors.n_passages, vectors.dimension)
+    write_file(directory / _RECORD_FILE, msgspec.json.encode(record))
 
 
 def open_searcher(directory: Path, n_passages: int, dimension: int) -> Searcher:
     """Open what `build_searcher` wrote.
+
+    Its arrays are checked and copied into FAISS, which never sees a file: whatever the files hold, searching reaches
+    nothing outside of the arrays, and opening takes no more memory than one copy of arrays of the size that so many
+    passages have. While it opens, the files are mapped besides.
 
     Args:
         directory: where it lies.
@@ -80,19 +85,35 @@ def open_searcher(directory: Path, n_passages: int, dimension: int) -> Searcher:
 
     Raises:
         CorruptIndexError: a file is missing or damaged, or the searcher was built over other stores; names the file.
+        StorageError: the system does not let us read a file.
     """
     path = directory / _RECORD_FILE
-    try:
-        record = msgspec.json.decode(path.read_bytes(), type=_Record)
-        size = (directory / INDEX_FILE).stat().st_size
-    except (OSError, msgspec.MsgspecError) as error:
-        raise damaged(path, str(error)) from None
+    record = _read_record(path)
     if (record.n_passages, record.dimension) != (n_passages, dimension):
         raise CorruptIndexError(
             f"{directory} covers {record.n_passages:,} x {record.dimension} passages, the segments have "
             f"{n_passages:,} x {dimension}; build the searcher again"
         )
-    if size != record.index_bytes:
-        raise damaged(directory / INDEX_FILE, f"{size:,} bytes, {record.index_bytes:,} were written")
-    searcher: Searcher = SEARCHERS[kind_of(record.settings)].open(record.settings, directory, n_passages, dimension)
+    kind = SEARCHERS[kind_of(record.settings)]
+    try:
+        searcher: Searcher = kind.open(record.settings, directory, n_passages, dimension)
+    except VectorError as error:  # settings with which it cannot have been built
+        raise damaged(path, str(error)) from None
     return searcher
+
+
+def _read_record(path: Path) -> _Record:
+    try:
+        # A link could lead anywhere, and opening a pipe would wait for ever.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise damaged(path, "not a plain file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_RECORD)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise damaged(path, str(error)) from None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return msgspec.json.decode(content, type=_Record)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise damaged(path, str(error)) from None

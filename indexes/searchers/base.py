@@ -8,13 +8,16 @@ vectors, so that a searcher decides what is found and never what it scores.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 import numpy as np
 
 from indexes.errors import VectorError
 from indexes.vectors import VectorStore
+
+LARGEST_SETTING = 2**31 - 1
+"""FAISS keeps its settings in 32 bits."""
 
 _ROWS_PER_BLOCK = 1 << 14
 
@@ -23,23 +26,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What the settings of all searchers have in common; they are constructor input and saved state.
 
     Attributes:
+        limits: the least and the most of each setting, where that is not 1 and LARGEST_SETTING.
         oversample: candidates for each document asked for; more find more and cost time.
         build_threads: threads that build. With one, the default, equal vectors give equal files; with more, building is
             faster and what is found may differ from build to build, within the recall that the searcher states.
 
     Raises:
-        VectorError: a number is too small.
+        VectorError: a setting is not a whole number, or is too small or too large.
     """
+
+    limits: ClassVar[dict[str, tuple[int, int]]] = {"build_threads": (1, 1024)}
 
     oversample: int = 1
     build_threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name, field in zip(self.__struct_fields__, msgspec.structs.fields(self), strict=True):
             value = getattr(self, name)
-            least = 0 if name == "seed" else 1
-            if value is not None and value < least:
+            if value is None and field.default is None:
+                continue
+            if type(value) is not int:
+                raise VectorError(f"{name} must be a whole number, got {value!r}")
+            least, most = self.limits.get(name, (1, LARGEST_SETTING))
+            if value < least:
                 raise VectorError(f"{name} must be at least {least}, got {value}")
+            if value > most:
+                raise VectorError(f"{name} must be at most {most:,}, got {value:,}")
 
 
 class Searcher(Protocol):

@@ -8,19 +8,10 @@ from typing import Any
 import numpy as np
 
 from indexes.array_writer import save_array
-from indexes.arrays import load_array
-from indexes.errors import CorruptIndexError
 from indexes.searchers.base import CoveredVectors, Settings, selected
-from indexes.searchers.faiss_library import (
-    INDEX_FILE,
-    damaged,
-    faiss_threads,
-    load_faiss,
-    read_index,
-    selector_of,
-    write_index,
-)
+from indexes.searchers.faiss_library import faiss_threads, load_faiss, selector_of, view
 from indexes.searchers.faiss_searcher import unpadded
+from indexes.searchers.stored_arrays import load_part, load_values
 
 
 class BinarySettings(Settings, frozen=True, tag="binary"):
@@ -58,24 +49,22 @@ class BinarySearcher:
         with faiss_threads(settings.build_threads):
             for block in vectors.blocks():
                 index.add(_codes(block, centre))
-        write_index(index, directory)
+        save_array(directory, "codes", view(index.xb).reshape(-1, index.code_size))
         save_array(directory, "centre", centre)
 
     @classmethod
     def open(cls, settings: BinarySettings, directory: Path, n_passages: int, dimension: int) -> BinarySearcher:
-        """Read what `build` wrote.
+        """Read what `build` wrote; opened, FAISS holds one copy of the codes.
 
         Raises:
             CorruptIndexError: a file is missing, has another size or content than it must have; names it.
         """
         bits = _bits(dimension)
-        index = read_index(directory, b"IBxF", n_passages, bits, bits // 8)
-        if (index.code_size, index.xb.size()) != (bits // 8, n_passages * (bits // 8)):
-            raise damaged(directory / INDEX_FILE, f"codes have sizes {index.code_size}, {index.xb.size()}")
-        centre = np.array(load_array(directory, "centre", np.float32, (dimension,)))
-        if not np.isfinite(centre).all():
-            raise CorruptIndexError(f"file damaged: {directory / 'centre.npy'} is not finite; build the searcher again")
-        return cls(settings, index, centre, n_passages)
+        codes = load_part(directory, "codes", "u1", (n_passages, bits // 8))
+        centre = load_values(directory, "centre", (dimension,))
+        index = load_faiss().IndexBinaryFlat(bits)
+        index.add(codes)
+        return cls(settings, index, np.array(centre), n_passages)
 
     def candidates(self, queries: np.ndarray, n: int, allowed: np.ndarray | None) -> list[np.ndarray]:
         """Return the passages that probably have the largest inner products; see `Searcher.candidates`."""

@@ -1,15 +1,15 @@
-"""What the searchers on FAISS share: building from blocks, opening with checks, candidates out of padded answers."""
+"""What the searchers on FAISS share: building from blocks, rebuilding from arrays, candidates out of padded answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from indexes.searchers.base import CoveredVectors, Settings, selected
-from indexes.searchers.faiss_library import INDEX_FILE, faiss_threads, read_index, selector_of, write_index
+from indexes.searchers.faiss_library import faiss_threads, selector_of
 
 Kind = TypeVar("Kind", bound=Settings)
 
@@ -17,13 +17,13 @@ Kind = TypeVar("Kind", bound=Settings)
 class FaissSearcher(ABC, Generic[Kind]):
     """A searcher whose codes lie in a FAISS index; the metric is the inner product in all of them.
 
+    On disk it is plain arrays (see `indexes.searchers.stored_arrays`). Opened, FAISS holds one copy of them.
+
     Attributes:
         settings: with which it was built.
         n_passages: how many passages it covers.
         dimension: of their vectors.
     """
-
-    file_kind: ClassVar[bytes]
 
     def __init__(self, settings: Kind, index: Any, n_passages: int, dimension: int) -> None:
         self.settings = settings
@@ -38,19 +38,16 @@ class FaissSearcher(ABC, Generic[Kind]):
             index = cls._trained(settings, vectors)
             for block in vectors.blocks():
                 index.add(block)
-        write_index(index, directory)
+        cls._save(index, directory)
 
     @classmethod
     def open(cls, settings: Kind, directory: Path, n_passages: int, dimension: int) -> FaissSearcher[Kind]:
         """Read what `build` wrote.
 
         Raises:
-            CorruptIndexError: the file is missing, has another size or content than it must have; names it.
+            CorruptIndexError: a file is missing, has another size or content than it must have; names it.
         """
-        code_bytes = cls._code_bytes(settings, dimension)
-        index = read_index(directory, cls.file_kind, n_passages, dimension, code_bytes)
-        cls._check(index, code_bytes, directory / INDEX_FILE)
-        return cls(settings, index, n_passages, dimension)
+        return cls(settings, cls._rebuilt(settings, directory, n_passages, dimension), n_passages, dimension)
 
     def candidates(self, queries: np.ndarray, n: int, allowed: np.ndarray | None) -> list[np.ndarray]:
         """Return the passages that probably have the largest inner products; see `Searcher.candidates`."""
@@ -68,13 +65,16 @@ class FaissSearcher(ABC, Generic[Kind]):
 
     @classmethod
     @abstractmethod
-    def _code_bytes(cls, settings: Kind, dimension: int) -> int:
-        """Return the size of one entry's code."""
+    def _save(cls, index: Any, directory: Path) -> None:
+        """Write the arrays of a finished index."""
 
     @classmethod
     @abstractmethod
-    def _check(cls, index: Any, code_bytes: int, path: Path) -> None:
-        """Raise CorruptIndexError where a number in the index would lead a search outside its arrays."""
+    def _rebuilt(cls, settings: Kind, directory: Path, n_passages: int, dimension: int) -> Any:
+        """Return an index that searches as the saved one did.
+
+        Raises CorruptIndexError where a number in the arrays would lead a search outside of them.
+        """
 
     @abstractmethod
     def _parameters(self, n: int, n_selected: int, selector: Any) -> Any:

@@ -7,24 +7,32 @@ graphs, IEEE TPAMI 42(4), 2020.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from indexes.array_writer import save_array
 from indexes.searchers.base import CoveredVectors, Settings
-from indexes.searchers.faiss_library import damaged, load_faiss, view
+from indexes.searchers.faiss_library import fill, load_faiss, view
 from indexes.searchers.faiss_searcher import FaissSearcher
-from indexes.searchers.int8 import check_scalar_codes
+from indexes.searchers.int8 import load_scalar_codes, save_scalar_codes
+from indexes.searchers.stored_arrays import damaged, load_part, path_of
+
+_PASSAGES_PER_CHECK = 1 << 14
 
 
 class HNSWSettings(Settings, frozen=True, tag="hnsw"):
     """Settings of `HNSWSearcher`; see `Settings` for the others.
 
     Attributes:
-        m: links of a passage on each layer, twice as many on the lowest.
+        m: links of a passage on each layer, twice as many on the lowest; 2 to 1,024.
         ef_construction: candidates kept while a passage is linked.
         ef_search: candidates kept while a query walks; the knob between speed and recall.
     """
+
+    limits: ClassVar[dict[str, tuple[int, int]]] = Settings.limits | {
+        "m": (2, 1024)
+    }  # with one link there are no layers
 
     oversample: int = 2
     m: int = 16
@@ -41,25 +49,28 @@ class HNSWSearcher(FaissSearcher[HNSWSettings]):
     different lengths find less, above all beyond the first ten; `ivf_pq` or `int8` serve those better.
     """
 
-    file_kind = b"IHNs"
-
     @classmethod
     def _trained(cls, settings: HNSWSettings, vectors: CoveredVectors) -> Any:
-        faiss = load_faiss()
-        quantiser = faiss.ScalarQuantizer.QT_8bit
-        index = faiss.IndexHNSWSQ(vectors.dimension, quantiser, settings.m, faiss.METRIC_INNER_PRODUCT)
+        index = _empty(settings, vectors.dimension)
         index.hnsw.efConstruction = settings.ef_construction
         index.train(vectors.ranges())
         return index
 
     @classmethod
-    def _code_bytes(cls, settings: HNSWSettings, dimension: int) -> int:  # noqa: ARG003 - the protocol of all
-        return dimension
+    def _save(cls, index: Any, directory: Path) -> None:
+        graph = index.hnsw
+        save_scalar_codes(load_faiss().downcast_index(index.storage), directory)
+        save_array(directory, "links", view(graph.neighbors))
+        save_array(directory, "layers", view(graph.levels).astype(np.uint8))  # at most 29, for m = 2
+        save_array(directory, "entry", np.array([graph.entry_point], "<i4"))
 
     @classmethod
-    def _check(cls, index: Any, code_bytes: int, path: Path) -> None:
-        check_scalar_codes(load_faiss().downcast_index(index.storage), index.ntotal, code_bytes, path)
-        _check_graph(index.hnsw, index.ntotal, path)
+    def _rebuilt(cls, settings: HNSWSettings, directory: Path, n_passages: int, dimension: int) -> Any:
+        index = _empty(settings, dimension)
+        load_scalar_codes(load_faiss().downcast_index(index.storage), directory, n_passages)
+        _load_graph(index.hnsw, directory, n_passages)
+        index.ntotal, index.is_trained = n_passages, True
+        return index
 
     def _parameters(self, n: int, n_selected: int, selector: Any) -> Any:
         # The walk also passes what the selection forbids, so it has to keep so many more.
@@ -67,26 +78,53 @@ class HNSWSearcher(FaissSearcher[HNSWSettings]):
         return load_faiss().SearchParametersHNSW(efSearch=min(width, self.n_passages), sel=selector)
 
 
-def _check_graph(graph: Any, n_passages: int, path: Path) -> None:
-    """Raise CorruptIndexError unless every link leads to a passage that exists on the link's layer."""
-    links, levels = view(graph.neighbors), view(graph.levels)  # (n_links,), (n_passages,): layers of each passage
-    offsets, widths = view(graph.offsets), view(graph.cum_nneighbor_per_level)
-    n_layers = graph.max_level + 1
-    if len(levels) != n_passages or len(offsets) != n_passages + 1 or not -1 <= graph.entry_point < n_passages:
-        raise damaged(path, "the graph has another size than the codes")
-    if n_passages == 0:
-        return
-    if levels.min() < 1 or levels.max() != n_layers or n_layers >= len(widths) or (np.diff(widths) < 0).any():
-        raise damaged(path, "the graph has impossible layers")
-    if levels[graph.entry_point] != n_layers:
-        raise damaged(path, "the graph's entry is not on its highest layer")
-    if offsets[0] != 0 or offsets[-1] != len(links) or (np.diff(offsets.astype(np.int64)) != widths[levels]).any():
-        raise damaged(path, "the graph's links have other places than its layers say")
-    if links.min() < -1 or links.max() >= n_passages:
-        raise damaged(path, "a link leads to a passage that does not exist")
-    for layer in range(1, n_layers):
-        members = np.flatnonzero(levels > layer)
-        places = offsets[members].astype(np.int64)[:, None] + np.arange(widths[layer], widths[layer + 1])
-        neighbours = links[places]  # (n_members, width)
-        if (levels[neighbours[neighbours >= 0]] <= layer).any():
-            raise damaged(path, "a link leads to a passage that is not on its layer")
+def _empty(settings: HNSWSettings, dimension: int) -> Any:
+    faiss = load_faiss()
+    return faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, settings.m, faiss.METRIC_INNER_PRODUCT)
+
+
+def _load_graph(graph: Any, directory: Path, n_passages: int) -> None:
+    """Give a graph without passages its links.
+
+    What follows from the number of layers on which each passage is (`layers.npy`) is not stored but computed: where its
+    links begin, and how many layers there are.
+
+    Raises:
+        CorruptIndexError: a file is missing, has another size than the layers say, or a link or the entry leads to a
+            passage that does not exist on its layer; names it.
+    """
+    layers = load_part(directory, "layers", "u1", (n_passages,))  # of each passage, at least the lowest
+    entry = int(load_part(directory, "entry", "<i4", (1,))[0])
+    links = load_part(directory, "links", "<i4", (None,))  # of each passage on each of its layers; -1 = none
+    ends = view(graph.cum_nneighbor_per_level).astype(np.int64)  # where a passage's links of each layer end
+    n_layers = int(layers.max(initial=0))
+    if n_passages and not 1 <= layers.min() <= n_layers < len(ends):
+        raise damaged(path_of(directory, "layers"), f"passages on {layers.min()} to {n_layers} layers")
+    if not (0 <= entry < n_passages if n_passages else entry == -1) or (n_passages and layers[entry] != n_layers):
+        raise damaged(path_of(directory, "entry"), f"passage {entry} is not on the highest layer")
+    offsets = np.zeros(n_passages + 1, np.int64)
+    np.cumsum(ends[layers], out=offsets[1:])
+    if offsets[-1] != len(links):
+        raise damaged(path_of(directory, "links"), f"{len(links):,} links, its layers have {offsets[-1]:,}")
+    if n_passages and not -1 <= links.min() <= links.max() < n_passages:
+        raise damaged(path_of(directory, "links"), "a link leads to a passage that does not exist")
+    if not _links_stay_on_their_layer(links, layers, offsets, ends):
+        raise damaged(path_of(directory, "links"), "a link leads to a passage that is not on its layer")
+    fill(graph.neighbors, links)
+    fill(graph.levels, layers)
+    fill(graph.offsets, offsets)
+    graph.entry_point, graph.max_level = entry, n_layers - 1
+
+
+def _links_stay_on_their_layer(links: np.ndarray, layers: np.ndarray, offsets: np.ndarray, ends: np.ndarray) -> bool:
+    """Return whether every link above the lowest layer, on which all passages are, leads to a passage of its layer."""
+    high = np.flatnonzero(layers > 1)
+    for start in range(0, len(high), _PASSAGES_PER_CHECK):
+        block = high[start : start + _PASSAGES_PER_CHECK]
+        for layer in range(1, int(layers[block].max())):
+            members = block[layers[block] > layer]
+            places = offsets[members][:, None] + np.arange(ends[layer], ends[layer + 1])
+            neighbours = links[places]  # (n_members, width)
+            if (layers[neighbours[neighbours >= 0]] <= layer).any():
+                return False
+    return True

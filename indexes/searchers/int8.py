@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from indexes.array_writer import save_array
 from indexes.searchers.base import CoveredVectors, Settings
-from indexes.searchers.faiss_library import check_values, damaged, load_faiss
+from indexes.searchers.faiss_library import fill, load_faiss, view
 from indexes.searchers.faiss_searcher import FaissSearcher
+from indexes.searchers.stored_arrays import load_part, load_values
 
 
 class Int8Settings(Settings, frozen=True, tag="int8"):
@@ -23,34 +25,48 @@ class Int8Searcher(FaissSearcher[Int8Settings]):
     stay float32. Finds with its defaults at least 99 of 100 of the true ten nearest.
     """
 
-    file_kind = b"IxSQ"
-
     @classmethod
     def _trained(cls, settings: Int8Settings, vectors: CoveredVectors) -> Any:  # noqa: ARG003 - the protocol of all
-        faiss = load_faiss()
-        quantiser = faiss.ScalarQuantizer.QT_8bit
-        index = faiss.IndexScalarQuantizer(vectors.dimension, quantiser, faiss.METRIC_INNER_PRODUCT)
+        index = _empty(vectors.dimension)
         index.train(vectors.ranges())
         return index
 
     @classmethod
-    def _code_bytes(cls, settings: Int8Settings, dimension: int) -> int:  # noqa: ARG003
-        return dimension
+    def _save(cls, index: Any, directory: Path) -> None:
+        save_scalar_codes(index, directory)
 
     @classmethod
-    def _check(cls, index: Any, code_bytes: int, path: Path) -> None:
-        check_scalar_codes(index, index.ntotal, code_bytes, path)
+    def _rebuilt(cls, settings: Int8Settings, directory: Path, n_passages: int, dimension: int) -> Any:  # noqa: ARG003
+        index = _empty(dimension)
+        load_scalar_codes(index, directory, n_passages)
+        return index
 
     def _parameters(self, n: int, n_selected: int, selector: Any) -> Any:  # noqa: ARG002
         return load_faiss().SearchParameters(sel=selector)
 
 
-def check_scalar_codes(index: Any, n_passages: int, dimension: int, path: Path) -> None:
-    """Raise CorruptIndexError unless a scalar quantiser's codes and ranges have their sizes."""
+def _empty(dimension: int) -> Any:
     faiss = load_faiss()
-    if not isinstance(index, faiss.IndexScalarQuantizer) or index.sq.qtype != faiss.ScalarQuantizer.QT_8bit:
-        raise damaged(path, "no 8-bit codes")
-    sizes = (index.d, index.code_size, index.codes.size(), index.sq.trained.size())
-    if sizes != (dimension, dimension, n_passages * dimension, 2 * dimension):
-        raise damaged(path, f"codes have sizes {sizes}")
-    check_values(index.sq.trained, path)
+    return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+
+
+def save_scalar_codes(index: Any, directory: Path) -> None:
+    """Write the codes of an 8-bit scalar quantiser, (n, d) uint8, and its ranges, (2, d) float32.
+
+    The ranges are each dimension's smallest value and how far above it its largest lies; every code stands for a value
+    between them.
+    """
+    save_array(directory, "codes", view(index.codes).reshape(-1, index.d))
+    save_array(directory, "ranges", view(index.sq.trained).reshape(2, index.d))
+
+
+def load_scalar_codes(index: Any, directory: Path, n_passages: int) -> None:
+    """Give an 8-bit scalar quantiser without entries what `save_scalar_codes` wrote.
+
+    Raises:
+        CorruptIndexError: a file is missing, or its codes or ranges have another size or impossible values; names it.
+    """
+    codes = load_part(directory, "codes", "u1", (n_passages, index.d))
+    fill(index.sq.trained, load_values(directory, "ranges", (2, index.d)))
+    fill(index.codes, codes)
+    index.ntotal, index.is_trained = n_passages, True

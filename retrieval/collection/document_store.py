@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -39,8 +40,11 @@ def id_hash(document_id: str) -> int:
 
     Lone surrogates, which no stored id holds, have a hash too: such an id is looked up and not found.
     """
-    encoded = document_id.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
+    return _hash(document_id.encode("utf-8", "surrogatepass"))
+
+
+def _hash(encoded_id: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(encoded_id, digest_size=8).digest(), "little")
 
 
 def content_hash(document: Document, vector: np.ndarray | None = None) -> bytes:
@@ -64,6 +68,24 @@ class StoredDocument:
     """
 
     document: Document
+    sequence: int
+    content: bytes
+
+    def row(self) -> StoredRow:
+        """Return what the files hold of it."""
+        document = self.document
+        metadata = metadata_json(document).encode() if document.metadata else b""
+        title, text = document.title.encode(), document.text.encode()
+        return StoredRow(document.id.encode(), title, text, metadata, self.sequence, self.content)
+
+
+class StoredRow(NamedTuple):
+    """A document as the files hold it: strings in UTF-8, metadata in JSON; see `StoredDocument` for the rest."""
+
+    id: bytes
+    title: bytes
+    text: bytes
+    metadata: bytes
     sequence: int
     content: bytes
 
@@ -118,8 +140,18 @@ class DocumentStore:
         return (f"{title} {text}" if title and text else title or text), len(title)
 
     def _title_and_text(self, row: int) -> tuple[str, str]:
-        title, text = self._texts.some(np.array([2 * row, 2 * row + 1]))
-        return title, text
+        return self._texts[2 * row], self._texts[2 * row + 1]
+
+    def stored(self, row: int) -> StoredRow:
+        """Return what the files hold of a row, to be copied as it is."""
+        return StoredRow(
+            self._ids.encoded(row),
+            self._texts.encoded(2 * row),
+            self._texts.encoded(2 * row + 1),
+            self._metadata.encoded(row),
+            int(self.sequences[row]),
+            self.content(row),
+        )
 
     def metadata(self, start: int, end: int) -> list[str | None]:
         """Return the metadata of rows start to end as JSON texts, None where there is none."""
@@ -157,7 +189,7 @@ class DocumentStore:
         return {document_id: row for document_id, row in rows if row is not None}
 
 
-def write_documents(directory: Path, documents: Iterable[StoredDocument]) -> int:
+def write_documents(directory: Path, documents: Iterable[StoredRow]) -> int:
     """Write the documents of a segment, given in ascending order of sequence; return how many there were.
 
     Works through an iterator: in memory are some texts, and 16 bytes for each document.
@@ -171,12 +203,11 @@ def write_documents(directory: Path, documents: Iterable[StoredDocument]) -> int
         contents = files.enter_context(ArrayWriter(directory, "content-hashes", np.uint8, (16,)))
         for group in _groups(documents):
             for stored in group:
-                document = stored.document
-                ids.append(document.id.encode())
-                texts.append(document.title.encode())
-                texts.append(document.text.encode())
-                metadata.append(metadata_json(document).encode() if document.metadata else b"")
-                id_hashes.append(id_hash(document.id))
+                ids.append(stored.id)
+                texts.append(stored.title)
+                texts.append(stored.text)
+                metadata.append(stored.metadata)
+                id_hashes.append(_hash(stored.id))
             sequences.append(np.array([stored.sequence for stored in group], np.int64))
             joined = b"".join(stored.content for stored in group)
             contents.append(np.frombuffer(joined, np.uint8).reshape(-1, 16))
@@ -187,7 +218,7 @@ def write_documents(directory: Path, documents: Iterable[StoredDocument]) -> int
     return len(hashes)
 
 
-def _groups(documents: Iterable[StoredDocument]) -> Iterator[list[StoredDocument]]:
+def _groups(documents: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
     remaining = iter(documents)
     while group := list(islice(remaining, _WRITTEN_TOGETHER)):
         yield group

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retrieval.collection.document_store import StoredDocument, write_documents
+from retrieval.collection.document_store import StoredRow, write_documents
 from retrieval.collection.manifest import DensePart, SegmentEntry
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.segment import Segment
@@ -78,12 +78,11 @@ def merge_segments(parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarra
     )
 
 
-def _documents(sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray) -> Iterator[StoredDocument]:
+def _documents(sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray) -> Iterator[StoredRow]:
     places = _places(sources)
     for start in range(0, len(order), _ROWS):  # as Python's numbers only some at a time
         for number, row in places[order[start : start + _ROWS]].tolist():
-            store = sources[number][0].documents
-            yield StoredDocument(store.document(row), int(store.sequences[row]), store.content(row))
+            yield sources[number][0].documents.stored(row)
 
 
 def _places(sources: Sequence[tuple[Segment, np.ndarray]]) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from indexes import file_operations
 from indexes.plain_files import check_directory
-from indexes.storage import make_directory, seal, sync_all
-from retrieval.collection.manifest import PARTS, Manifest, Part
+from indexes.storage import check_sizes, seal, sync_all
+from retrieval.collection.manifest import PARTS, Manifest, Part, read_manifest
+from retrieval.errors import CollectionError
 
 PartKind = Literal["documents", "lexical", "dense", "tombstones", "searcher"]
 
@@ -27,7 +28,6 @@ class NewPart:
         self._part: Part | None = None
 
     def __enter__(self) -> NewPart:
-        make_directory(self.directory.parent)
         file_operations.make_directory(self.directory)
         return self
 
@@ -55,17 +55,50 @@ class PartWriter:
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
         self._parts = directory / PARTS
+        self._empty = not manifest.parts
+        self._written: list[Path] = []
         self.next_number = manifest.next_part
 
     def new(self, kind: PartKind) -> NewPart:
-        """Start a part of the given kind."""
-        path = self._parts / f"{self.next_number:08d}-{kind}"
+        """Start a part of the given kind.
+
+        Raises:
+            OSError: the parts' directory has gone, and those that the manifest names with it.
+        """
+        if self._empty and not self._parts.exists():  # copying a collection may leave an empty directory out
+            file_operations.make_directory(self._parts)
+            sync_all([self._parts.parent])
+        while os.path.lexists(path := self._parts / f"{self.next_number:08d}-{kind}"):
+            self.next_number += 1  # left over from an interrupted writer, and the system did not let us remove it
         self.next_number += 1
+        self._written.append(path)
         return NewPart(path)
 
+    def remove(self, *, but: Manifest) -> None:
+        """Remove what was written, but for what a manifest names."""
+        named = {part.name for part in but.parts}
+        for path in self._written:
+            if path.name not in named:
+                file_operations.remove_tree(path)
 
-def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
-    """Remove the parts that no given manifest names: leftovers of interrupted writers, or of what was merged.
+
+def check_kept_parts(directory: Path, before: Manifest, after: Manifest) -> None:
+    """Check that what a new manifest takes over from the one before is still there; cheap, done before every commit.
+
+    Raises:
+        CollectionError: somebody has removed or replaced the collection while it was being written.
+        CorruptIndexError: a part of it is gone.
+    """
+    if read_manifest(directory) != before:
+        raise CollectionError(f"{directory} was replaced while it was being written; nothing was changed")
+    known = {part.name for part in before.parts}
+    for part in after.parts:
+        if part.name in known:
+            check_sizes(directory / PARTS / part.name, part.files)
+
+
+def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
+    """Remove the parts that the manifest on disk does not name: leftovers of interrupted writers, or of what was merged.
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.
@@ -77,7 +110,7 @@ def remove_unnamed_parts(directory: Path, *manifests: Manifest) -> int:
     if not os.path.lexists(directory / PARTS):
         return 0
     check_directory(directory / PARTS)
-    named = {part.name for manifest in manifests for part in manifest.parts}
+    named = {part.name for part in manifest.parts}
     unnamed = [path for path in sorted((directory / PARTS).iterdir()) if path.name not in named]
     if unnamed:
         # The writer before us may have died between replacing the manifest and making that durable: a power failure

@@ -106,7 +106,7 @@ class SegmentWriter:
         # Vectors first: they take longest, and what can fail (a model, a text that is too long) fails there.
         dense = self._write_vectors(parts, waiting, known)
         with parts.new("documents") as documents:
-            write_documents(documents.directory, (pending.stored for pending in waiting))
+            write_documents(documents.directory, (pending.stored.row() for pending in waiting))
         return SegmentEntry(
             documents=documents.sealed(),
             lexical=self._write_postings(parts, waiting),

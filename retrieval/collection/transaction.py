@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 
 from indexes.errors import StorageError
+from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
-from retrieval.collection.parts import PartWriter, remove_unnamed_parts
+from retrieval.collection.parts import PartWriter, check_kept_parts
 from retrieval.collection.pending_document import PendingDocument
 from retrieval.collection.segment import Segment, write_tombstones
 from retrieval.collection.segment_writer import SegmentWriter
@@ -282,7 +283,9 @@ class Transaction:
         Returns the manifest that was there when nothing changed.
 
         Raises:
-            CollectionError: this is a forked process, and the changes are its parent's.
+            CollectionError: this is a forked process, and the changes are its parent's; or the collection has been
+                removed or replaced.
+            NotDurableError: the changes are in effect, but may not survive a power failure.
         """
         if self._process != os.getpid():
             raise CollectionError("these changes were begun before the fork; only the process that began them commits")
@@ -300,7 +303,10 @@ class Transaction:
             encoder=self._writer.slot.recorded,
             next_sequence=self._next_sequence,
         )
+        check_kept_parts(self._directory, self._manifest, manifest)
         if manifest == self._manifest:
+            # What is there already may be the work of a writer that died before it could make that durable.
+            confirm(self._directory)
             return manifest
         manifest = msgspec.structs.replace(
             manifest, generation=manifest.generation + 1, next_part=self._parts.next_number
@@ -321,9 +327,9 @@ class Transaction:
         """Forget the changes and remove what they wrote; in a forked process that is left to the parent."""
         if self._process != os.getpid():
             return
-        # When replacing the manifest failed late, the one on disk may be the new one, and not durable yet.
+        # When replacing the manifest was interrupted late, the one on disk may be the new one.
         with contextlib.suppress(OSError, StorageError, RetrievalError):
-            remove_unnamed_parts(self._directory, read_manifest(self._directory), self._manifest)
+            self._parts.remove(but=read_manifest(self._directory))
 
 
 def _text(document: Document) -> tuple[str, str]:

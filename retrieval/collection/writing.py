@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-from indexes.errors import NotDurableError
+from indexes.errors import NotDurableError, StorageError
 from indexes.locks import WriterLock
 from retrieval.analysis import Analyser
 from retrieval.collection.encoder_slot import EncoderSlot
@@ -86,7 +86,7 @@ class Writer:
     @contextlib.contextmanager
     def _transaction(self, encoder: EncoderSlot | None) -> Iterator[Transaction]:
         directory = self._state.directory
-        with WriterLock(directory / LOCK_NAME):
+        with WriterLock(directory / LOCK_NAME) as lock:
             self._state.refresh()
             snapshot, slot = self._state.current()
             slot = encoder or slot
@@ -101,24 +101,29 @@ class Writer:
                 self._state.refresh(writer.slot)
                 raise
             except OSError as error:
-                transaction.discard()
-                with contextlib.suppress(OSError):
-                    writer.keep()
+                _give_up(transaction, writer, lock)
                 raise CollectionError(
                     f"nothing was changed in {directory}: {error.strerror or error}"
                     + (f" ({error.filename})" if error.filename else "")
                 ) from error
             except BaseException:
-                transaction.discard()
-                with contextlib.suppress(OSError):
-                    writer.keep()
+                _give_up(transaction, writer, lock)
                 raise
-            # From here on the commit stands; what is no longer named can go.
+            # From here on the commit stands; what is no longer named can go, now or with the next writer.
             self._state.refresh(writer.slot)
-            remove_unnamed_parts(directory, manifest)
+            with contextlib.suppress(OSError):
+                remove_unnamed_parts(directory, manifest)
             writer.finish()
 
     def _after_fork(self) -> None:
         if self._process != os.getpid():
             # Neither the parent's lock nor its open batch belong to this process.
             self._process, self._turn, self._open = os.getpid(), threading.RLock(), None
+
+
+def _give_up(transaction: Transaction, writer: SegmentWriter, lock: WriterLock) -> None:
+    """Remove what was written and keep what was encoded, unless the collection is no longer the one that we locked."""
+    if lock.is_current():
+        transaction.discard()
+        with contextlib.suppress(OSError, StorageError):
+            writer.keep()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def read_parquet(path: Path, columns: Columns, report: ReadReport) -> Iterator[I
     except _faults() as error:
         raise _unreadable(path, "Parquet", error) from None
     with closing(file):
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted)
+        # pyarrow also takes columns whose names begin with a wanted one and a dot.
+        batches = (batch.select(wanted) for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted))
         yield from documents_from_rows(_rows(batches, columns, path, report), str(path), columns, report)
 
 
@@ -36,17 +38,16 @@ def read_arrow(path: Path, columns: Columns, report: ReadReport) -> Iterator[Ite
     """Read documents from an Arrow IPC file or stream (.arrow, .feather, .ipc)."""
     import pyarrow
 
-    try:
-        source = pyarrow.memory_map(str(path))
-    except _faults() as error:
-        raise _unreadable(path, "Arrow", error) from None
-    with closing(source):
+    with ExitStack() as stack:
         try:
+            file = stack.enter_context(path.open("rb"))  # to see whether it is still whole
+            source = stack.enter_context(closing(pyarrow.memory_map(str(path))))
+
             schema, batches = _ipc_batches(source)
             wanted = _wanted(schema, columns, path, report)
         except _faults() as error:
             raise _unreadable(path, "Arrow", error) from None
-        chosen = (batch.select(wanted) for whole in batches for batch in _slices(whole))
+        chosen = (batch.select(wanted) for batch in _while_whole(batches, file.fileno(), source.size()))
         yield from documents_from_rows(_rows(chosen, columns, path, report), str(path), columns, report)
 
 
@@ -63,9 +64,25 @@ def _ipc_batches(source: Any) -> tuple[Any, Iterator[Any]]:
     return reader.schema, (reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
-def _slices(batch: Any) -> Iterator[Any]:
-    for start in range(0, batch.num_rows, _BATCH_ROWS):
-        yield batch.slice(start, _BATCH_ROWS)
+def _while_whole(batches: Iterator[Any], file: int, size: int) -> Iterator[Any]:
+    """Cut batches into small ones, each only while the mapped file is whole.
+
+    To read what has been cut off from a mapped file ends the process.
+    """
+    while True:
+        _check_size(file, size)
+        batch = next(batches, None)
+        if batch is None:
+            return
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            _check_size(file, size)
+            yield batch.slice(start, _BATCH_ROWS)
+
+
+def _check_size(file: int, size: int) -> None:
+    found = os.fstat(file).st_size
+    if found < size:
+        raise OSError(f"it has shrunk from {size:,} to {found:,} bytes while it was read")
 
 
 def _wanted(schema: Any, columns: Columns, path: Path, report: ReadReport) -> list[str]:
@@ -173,7 +190,8 @@ def _vectors(column: Any, place: str) -> list[Any]:
 def _faults() -> tuple[type[Exception], ...]:
     import pyarrow
 
-    return (OSError, ValueError, pyarrow.ArrowException)
+    # ArithmeticError: dates beyond Python's calendar; LookupError: time zones without data.
+    return (OSError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError, pyarrow.ArrowException)
 
 
 def _one_line(error: Exception) -> str:

@@ -157,13 +157,14 @@ def _recognised(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """Return the column that comes first in the list of known names, as a tuple of one name or none."""
     for candidate in known:
         for name in names:
-            if name == candidate or name.strip().lower() == candidate:
+            # A mapping made in Python may have keys of other types; they are refused as metadata.
+            if name == candidate or (isinstance(name, str) and name.strip().lower() == candidate):
                 return (name,)
     return ()
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:12])
+    shown = ", ".join(shorten(name) for name in names[:12])
     return f"columns {shown}{', …' if len(names) > 12 else ''}" if names else "no columns"
 
 
@@ -171,7 +172,10 @@ def _id(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no integers of more than 4,300 digits
+            raise InvalidDocumentError("id is too long", "an integer of thousands of digits; use a string") from None
     if value is None:
         raise InvalidDocumentError("no id", "the id is null")
     raise InvalidDocumentError("id is not a string or an integer", shorten(value))
@@ -190,7 +194,7 @@ def _spread(value: object) -> dict[str, Any]:
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = msgspec.json.decode(value)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return {METADATA_NAME: value}
     if isinstance(value, Mapping):
         return dict(value)

@@ -64,7 +64,11 @@ def literal(value: str) -> str | float | bool | None:
 
 
 def _table(rows: Iterator[tuple[int, list[str]]], path: Path, columns: Columns, report: ReadReport) -> Iterator[Item]:
+    before = dict(report.skipped)
     header = next(rows, None)
+    faults = [reason for reason, count in report.skipped.items() if count > before.get(reason, 0)]
+    if faults:  # the row that came instead is no header
+        raise DocumentError(f"{path}: the header line cannot be read ({', '.join(faults)})")
     if header is None:
         return
     names = tuple(name or f"column {position}" for position, name in enumerate(header[1], start=1))
@@ -88,7 +92,7 @@ def _tab_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, list[str]]]
         fault = _fault(line)
         if fault:
             report.skip(f"{path}:{number}", fault)
-        elif not line.isspace():
+        elif b"\t" in line or not line.isspace():  # a row of empty values is a row, to be counted
             yield number, line.decode().rstrip("\r\n").split("\t")
 
 
@@ -100,12 +104,14 @@ def _csv_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, list[str]]]
     while True:
         lines.faults.clear()
         start = lines.number + 1
+        lines.bytes_left = MAXIMUM_BYTES
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            report.skip(f"{path}:{start}", "malformed CSV", str(error))
+            lost = f"; lines {start:,} to {lines.number:,} are lost" if lines.number > start else ""
+            report.skip(f"{path}:{start}", "malformed CSV", f"{error}{lost}")
             continue
         if lines.faults:
             report.skip(f"{path}:{start}", lines.faults[0])
@@ -114,11 +120,15 @@ def _csv_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, list[str]]]
 
 
 class _CheckedLines:
-    """Lines of text for the csv module, which tell the faults of those handed out since the last look."""
+    """Lines of text for the csv module, which tell the faults of those handed out since the last look.
+
+    A row may span any number of lines; `bytes_left` bounds what the module gathers for one.
+    """
 
     def __init__(self, path: Path, report: ReadReport) -> None:
         self._lines = read_lines(path, report)
         self.number = 0
+        self.bytes_left = MAXIMUM_BYTES
         self.faults: list[str] = []
 
     def __iter__(self) -> _CheckedLines:
@@ -126,6 +136,9 @@ class _CheckedLines:
 
     def __next__(self) -> str:
         self.number, line = next(self._lines)
+        self.bytes_left -= len(line)
+        if self.bytes_left < 0:
+            raise csv.Error(f"a row of more than {MAXIMUM_BYTES:,} bytes: a quote may not be closed")
         fault = _fault(line)
         if fault:
             self.faults.append(fault)

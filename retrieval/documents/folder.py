@@ -56,6 +56,8 @@ def walk(folder: Path, report: ReadReport) -> Iterator[Path]:
             with os.scandir(current) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
+            if current is folder:
+                raise DocumentError(f"cannot read {folder}: {error.strerror or error}") from None
             report.skip(str(current), "unreadable folder", error.strerror or str(error))
             continue
         below = []

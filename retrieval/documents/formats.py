@@ -14,7 +14,7 @@ from retrieval.documents.json_values import shorten
 from retrieval.documents.jsonl import read_jsonl
 from retrieval.documents.report import ReadReport
 from retrieval.documents.rows import Item
-from retrieval.documents.streams import open_bytes
+from retrieval.documents.streams import DAMAGE, check_regular, open_bytes
 from retrieval.documents.text_files import KINDS, kind_of, read_text_file
 from retrieval.errors import DocumentError
 
@@ -54,9 +54,9 @@ def check_format(name: str) -> None:
 
 
 def check_exists(path: Path) -> None:
-    """Raise a `DocumentError` unless there is a file or folder at this path."""
+    """Raise a `DocumentError` unless there is a file or folder at this path, and no pipe or device."""
     try:
-        path.stat()
+        check_regular(path, path.stat())
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
         raise DocumentError(f"no such file or folder: {shorten(str(path), 200)[1:-1]}") from None
     except OSError as error:
@@ -134,14 +134,21 @@ def _beir_corpus(path: Path) -> Path:
 
 
 def _first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if _is_file(folder / name)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may be listed, but not entered
+        return False
 
 
 def _recognise_content(path: Path) -> str:
     with open_bytes(path) as stream:
         try:
             head = stream.peek(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-        except (OSError, EOFError, ValueError):
+        except DAMAGE:
             head = b""
     for magic, name in _MAGIC:
         if head.startswith(magic):

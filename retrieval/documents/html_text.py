@@ -17,7 +17,9 @@ _INLINE = re.compile(
     "sup|time|tt|u|var|wbr"
 )
 _SPACES = re.compile(r"[^\S\n]+")
-_LINE_ENDS = re.compile(r"\s*\n\s*")
+_LINE_ENDS = re.compile(r" ?\n\s*")
+_LONGEST_REST = 1000
+MOST_TAGS = 500_000  # a page in memory takes more than a kilobyte for each
 
 
 def html_to_text(markup: str) -> tuple[str, str]:
@@ -31,17 +33,41 @@ def html_to_text(markup: str) -> tuple[str, str]:
 
     Returns:
         The title (of the page, else its first first-level heading, else ""), and the text.
+
+    Raises:
+        ValueError: It has more than `MOST_TAGS` tags.
     """
     from bs4 import BeautifulSoup
 
+    if markup.count("<") > MOST_TAGS:
+        raise ValueError(f"the page has more than {MOST_TAGS:,} tags")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # bs4 warns about text that looks like a file name or like XML
-        soup = BeautifulSoup(markup, "html.parser")
+        soup = BeautifulSoup(_without_endless_tags(markup), "html.parser")
     title = collapse_spaces(soup.title.get_text()) if soup.title else ""
     if not title and (heading := soup.find("h1")) is not None:
         title = collapse_spaces(heading.get_text())
         heading.decompose()
     return title.replace("\n", " "), collapse_spaces("".join(_pieces(soup)))
+
+
+def _without_endless_tags(markup: str) -> str:
+    """Turn the tags of a long rest in which no tag ends into text.
+
+    The parser takes them as text too, but looks for the end of each in all that follows: quadratic time.
+    """
+    from html.parser import HTMLParser
+
+    parser = HTMLParser(convert_charrefs=False)
+    try:
+        parser.feed(markup)  # stops at a tag without an end, whose absence only `close` would settle
+    except AssertionError:  # the parser rejects the page, which is for the caller's parser to say
+        return markup
+    rest = parser.rawdata
+    if len(rest) <= _LONGEST_REST:
+        return markup
+    return markup[: len(markup) - len(rest)] + rest.replace("<", "&lt;")
 
 
 def declared_encoding(data: bytes) -> str | None:
@@ -53,7 +79,7 @@ def declared_encoding(data: bytes) -> str | None:
 
 def collapse_spaces(text: str) -> str:
     """Reduce every run of white space to one line end if it holds one, else to one space."""
-    return _SPACES.sub(" ", _LINE_ENDS.sub("\n", text)).strip()
+    return _LINE_ENDS.sub("\n", _SPACES.sub(" ", text)).strip()  # in this order, each takes linear time
 
 
 def _pieces(soup: BeautifulSoup | Tag) -> Iterator[str]:

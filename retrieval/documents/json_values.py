@@ -109,7 +109,10 @@ def _other_value(value: Any, path: str, key: Any, depth: int) -> JSON:
         return _object(value, below, depth + 1)
     if isinstance(value, list | tuple):
         return [_value(element, below, position, depth + 1) for position, element in enumerate(value)]
-    plain = _plain(value)
+    try:
+        plain = _plain(value)
+    except (ValueError, ArithmeticError):  # a signalling NaN, for one
+        raise _unusable(value, path, key, f"({type(value).__name__}) has no JSON form") from None
     if plain is not None:
         return _value(plain, path, key, depth + 1)
     raise _unusable(value, path, key, f"({type(value).__name__}) has no JSON form")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _SETTINGS = {
@@ -17,8 +20,11 @@ _SETTINGS = {
     "doctitle_xform": True,
     "input_encoding": "unicode",
 }
+LONGEST_FILE = 1_000_000  # characters; parsed text takes a thousand times the memory, and a second for 20,000
 LONGEST_LINE = 10_000  # docutils' own limit; its patterns take quadratic time on longer ones
-_ROLE = re.compile(r":[\w.+:-]+:`([^`<]*?)\s*(?:<[^`>]*>)?`")
+LONGEST_PARAGRAPH = 10_000  # characters whose inline markup is read, for the same reason
+_STEPS_PER_LINE = 25  # how often the parser may come back to a line: real documents need at most 4, deep nesting 200
+_ROLE = re.compile(r"(?<![\w.+:-]):[\w.+:-]{1,100}:`([^`<]{0,1000}?)\s{0,100}(?:<[^`>]{0,1000}>)?`")
 
 
 def rst_to_text(source: str) -> tuple[str, str]:
@@ -38,14 +44,64 @@ def rst_to_text(source: str) -> tuple[str, str]:
     from docutils import nodes
     from docutils.core import publish_doctree
 
-    if any(len(line) > LONGEST_LINE for line in source.splitlines()):
+    if len(source) > LONGEST_FILE:
+        raise ValueError(f"the file has more than {LONGEST_FILE:,} characters")
+    lines = source.splitlines()
+    if any(len(line) > LONGEST_LINE for line in lines):
         raise ValueError(f"a line has more than {LONGEST_LINE:,} characters")
-    tree = publish_doctree(source, settings_overrides=_SETTINGS)
+    with _own_roles():
+        tree = publish_doctree(
+            source, parser=_bounded_parser(1000 + _STEPS_PER_LINE * len(lines)), settings_overrides=_SETTINGS
+        )
     heading = next(iter(tree.findall(nodes.title)), None)
     title = "" if heading is None else _plain(heading)
     if heading is not None:
         heading.parent.remove(heading)
     return title.replace("\n", " "), "\n".join(_blocks(tree))
+
+
+def _bounded_parser(most_steps: int) -> Any:
+    """Make a parser that gives up (ValueError) on markup that takes it quadratic time, such as deep nesting."""
+    from docutils import nodes
+    from docutils.parsers.rst import Parser
+    from docutils.parsers.rst.states import Inliner
+
+    inliner = Inliner()
+    parse_inline = inliner.parse
+
+    def parse_unless_long(text: str, *arguments: Any) -> tuple[list[Any], list[Any]]:
+        return ([nodes.Text(text)], []) if len(text) > LONGEST_PARAGRAPH else parse_inline(text, *arguments)
+
+    inliner.parse = parse_unless_long  # not a subclass: docutils looks up the patterns in the class itself
+
+    class BoundedParser(Parser):
+        def parse(self, inputstring: str, document: Any) -> None:
+            steps = itertools.count(1)
+            note_source = document.note_source
+
+            def counted(source: Any, offset: Any) -> None:  # called at every line by every nested state machine
+                if next(steps) > most_steps:
+                    raise ValueError(f"the markup takes more than {most_steps:,} steps")
+                note_source(source, offset)
+
+            document.note_source = counted
+            super().parse(inputstring, document)
+            document.note_source = note_source
+
+    return BoundedParser(inliner=inliner)
+
+
+@contextmanager
+def _own_roles() -> Iterator[None]:
+    """Forget the roles that a document defines: docutils keeps them for the process, and so for the next document."""
+    from docutils.parsers.rst import roles
+
+    before = dict(roles._roles)
+    try:
+        yield
+    finally:
+        roles._roles.clear()
+        roles._roles.update(before)
 
 
 def _blocks(tree: Any) -> list[str]:

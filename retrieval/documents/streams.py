@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,7 +30,7 @@ _WIDE_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_DAMAGE = (OSError, EOFError, zlib.error, ValueError)  # pyarrow's and Unicode errors are ValueErrors
+DAMAGE = (OSError, EOFError, zlib.error, ValueError)  # pyarrow's and Unicode errors are ValueErrors
 
 
 class _Chunks(io.RawIOBase):
@@ -58,11 +60,12 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading; gzip and Zstandard are recognised by their first bytes and decompressed.
 
     Raises:
-        DocumentError: The file cannot be opened.
+        DocumentError: The file cannot be opened, or is a pipe or device.
     """
     with ExitStack() as stack:
         try:
-            raw = stack.enter_context(path.open("rb"))
+            raw = stack.enter_context(open(path, "rb", opener=_open_at_once))  # Path has no opener
+            check_regular(path, os.fstat(raw.fileno()))
             head = raw.peek(4)
         except OSError as error:
             raise DocumentError(f"cannot read {path}: {error.strerror or error}") from None
@@ -76,6 +79,12 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             yield _buffered(iter(partial(unpacked.read, _CHUNK), b""))
         else:
             yield raw
+
+
+def check_regular(path: Path, status: os.stat_result) -> None:
+    """Raise a `DocumentError` for what is neither file nor folder: it cannot be read twice, and may never end."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise DocumentError(f"cannot read {path}: it is a pipe or device; write what it holds to a file first")
 
 
 def read_lines(path: Path, report: ReadReport) -> Iterator[tuple[int, bytes]]:
@@ -95,7 +104,7 @@ def read_lines(path: Path, report: ReadReport) -> Iterator[tuple[int, bytes]]:
                     report.skip(f"{path}:{number}", "line too long", f"more than {MAXIMUM_BYTES:,} bytes")
                     continue
                 yield number, line
-        except _DAMAGE as error:
+        except DAMAGE as error:
             fault = " ".join(str(error).split()) or type(error).__name__
             report.skip(f"{path}:{number + 1}", "damaged file", f"{fault}; the rest of the file is lost")
 
@@ -115,7 +124,7 @@ def read_all(path: Path) -> bytes:
     with open_bytes(path) as stream:
         try:
             data = stream.read(MAXIMUM_BYTES + 1)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InvalidDocumentError("damaged file", str(error)) from None
     if len(data) > MAXIMUM_BYTES:
         raise InvalidDocumentError("file too large", f"more than {MAXIMUM_BYTES:,} bytes; split it")
@@ -137,6 +146,11 @@ def decode_text(data: bytes) -> str:
     if "\0" in text:
         raise InvalidDocumentError("NUL bytes", "the file is binary, or UTF-16 without a byte order mark")
     return text
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for a writer, where the path has become a pipe since it was looked at."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _buffered(chunks: Iterator[bytes]) -> io.BufferedReader:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from retrieval.documents.document import Document
-from retrieval.documents.html_text import collapse_spaces, declared_encoding, html_to_text
+from retrieval.documents.html_text import declared_encoding, html_to_text
 from retrieval.documents.json_values import InvalidDocumentError
 from retrieval.documents.markdown_text import markdown_to_text
 from retrieval.documents.pdf_text import pdf_to_text
@@ -56,15 +56,14 @@ def read_text_file(path: Path, name: str, kind: str, report: ReadReport) -> Docu
 
     Returns:
         The document, its title from the file's own title or first heading, else from the file's name; its metadata
-        says path, modified (ISO 8601, UTC) and format. None if the file was skipped.
+        says path, modified (ISO 8601, UTC; null beyond the calendar) and format. None if the file was skipped.
 
     Raises:
         MissingExtraError: A PDF, and pypdf is not installed.
     """
     try:
         title, text = _title_and_text(path, kind, report)
-        modified = datetime.datetime.fromtimestamp(path.stat().st_mtime, tz=datetime.UTC)
-        metadata = {"path": name, "modified": modified.isoformat(timespec="seconds"), "format": kind}
+        metadata = {"path": name, "modified": _modified(path), "format": kind}
         document = Document(id=name, text=text, title=title, metadata=metadata)
     except InvalidDocumentError as error:
         report.skip(str(path), error.reason, error.detail)
@@ -78,6 +77,14 @@ def read_text_file(path: Path, name: str, kind: str, report: ReadReport) -> Docu
     return document if document.title else replace(document, title=path.stem)
 
 
+def _modified(path: Path) -> str | None:
+    moment = path.stat().st_mtime
+    try:
+        return datetime.datetime.fromtimestamp(moment, tz=datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # a broken clock or archive: a year that no calendar has
+        return None
+
+
 def _title_and_text(path: Path, kind: str, report: ReadReport) -> tuple[str, str]:
     data = read_all(path)
     if kind == "pdf":
@@ -87,7 +94,7 @@ def _title_and_text(path: Path, kind: str, report: ReadReport) -> tuple[str, str
         return _MARKUP[kind](source)
     except Exception as error:  # parsers of markup fail in ways of their own; the words are still there
         report.note(str(path), "markup read as plain text", f"{kind}: {' '.join(str(error).split())[:200]}")
-        return "", collapse_spaces(source)
+        return "", source.strip()
 
 
 def _html_source(data: bytes) -> str:

@@ -1,6 +1,10 @@
 """The searchers themselves: recall floors, selections, several covered segments, files, threads and forks."""
 
+import json
+import math
 import multiprocessing
+import os
+import time
 
 import faiss
 import msgspec
@@ -8,8 +12,9 @@ import numpy as np
 import pytest
 
 from indexes.dense import DenseSegment, search_exact
-from indexes.errors import CorruptIndexError, VectorError
+from indexes.errors import CorruptIndexError, StorageError, VectorError
 from indexes.searchers import (
+    SEARCHERS,
     SETTINGS,
     BinarySettings,
     HNSWSettings,
@@ -20,7 +25,8 @@ from indexes.searchers import (
     kind_of,
     open_searcher,
 )
-from indexes.searchers.base import CoveredVectors
+from indexes.searchers.base import CoveredVectors, selected
+from indexes.searchers.faiss_library import selector_of
 from indexes.searchers.ivf_pq import parts_of
 from indexes.searchers.rescoring import search_with
 from indexes.vectors import VectorStore, VectorStoreWriter, normalise
@@ -241,6 +247,16 @@ def test_settings_are_kept(tmp_path, rng, kind):
         (IVFPQSettings, {"n_lists": 0}),
         (IVFPQSettings, {"seed": -1}),
         (IVFPQSettings, {"bits": 30}),
+        (HNSWSettings, {"m": 1}),  # FAISS dies of a graph with one link for each passage
+        (HNSWSettings, {"m": 10**9}),
+        (HNSWSettings, {"ef_construction": 10**12}),
+        (IVFPQSettings, {"seed": 10**12}),
+        (IVFPQSettings, {"n_lists": 1.5}),
+        (Int8Settings, {"build_threads": 10**9}),
+        (Int8Settings, {"oversample": 1.5}),
+        (Int8Settings, {"oversample": "2"}),
+        (Int8Settings, {"oversample": None}),
+        (BinarySettings, {"oversample": True}),
         (Int8Settings, {"oversample": 0}),
         (BinarySettings, {"build_threads": 0}),
     ],
@@ -271,30 +287,223 @@ def test_a_searcher_of_other_segments_is_refused(tmp_path, rng):
         CoveredVectors([stores[0], store_in(tmp_path / "wide", np.ones((2, 9)))])
 
 
-def test_links_that_lead_nowhere_are_found(tmp_path, rng):
-    store = store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))
-    searcher = built(tmp_path / "searcher", SMALL["hnsw"], [store])
-    path = tmp_path / "searcher" / "index.faiss"
-    content = path.read_bytes()
-    graph = faiss.vector_to_array(searcher._index.hnsw.neighbors)
-    start = content.index(graph.tobytes())
-    path.write_bytes(content[:start] + np.int32(300).tobytes() + content[start + 4 :])
-    with pytest.raises(CorruptIndexError, match="index"):
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_pq", "int8"])
+def test_rebuilt_from_its_arrays_it_searches_to_the_bit_like_the_index_that_was_built(tmp_path, rng, monkeypatch, kind):
+    originals = []
+    save = SEARCHERS[kind]._save
+
+    def keep_and_save(index, directory):
+        originals.append(index)
+        save(index, directory)
+
+    monkeypatch.setattr(SEARCHERS[kind], "_save", keep_and_save)
+    vectors, queries = clustered(rng, 2000, 30, 24, 12)
+    searcher = built(tmp_path / "searcher", SMALL[kind], [store_in(tmp_path / "vectors", vectors)])
+    (original,) = originals
+    allowed = rng.random(2000) < 0.3
+    for selection in (None, allowed):
+        for n in (1, 10, 300, 2000):
+            parameters = searcher._parameters(n, selected(selection, 2000), selector_of(selection))
+            for expected, found in zip(
+                original.search(queries, n, params=parameters),
+                searcher._index.search(queries, n, params=parameters),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_binary_candidates_are_those_of_the_smallest_hamming_distances(tmp_path, rng):
+    vectors, queries = clustered(rng, 500, 10, 21, 5)
+    searcher = built(tmp_path / "searcher", BinarySettings(), [store_in(tmp_path / "vectors", vectors)])
+    centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    distances = ((queries > centre)[:, None] != (vectors > centre)[None]).sum(axis=2)
+    for line, positions in zip(distances, searcher.candidates(queries, 40, None), strict=True):
+        np.testing.assert_array_equal(np.sort(line[positions]), np.sort(line)[:40])
+
+
+def change(path, alter):
+    """Replace an array by what `alter` makes of it, as a valid file."""
+    array = np.array(np.load(path))
+    altered = alter(array)
+    path.unlink()
+    np.save(path, array if altered is None else altered)
+
+
+def put(value, place=0):
+    return lambda array: array.__setitem__(place, value)
+
+
+def down_to_the_lowest_layer(links, layers):
+    """Let a link of a passage's second layer lead to a passage that is on the lowest only."""
+    first = int(np.flatnonzero(layers > 1)[0])
+    widths = np.where(layers[:first] > 1, 16 + 8 * (layers[:first].astype(int) - 1), 16)  # m = 8
+    links[widths.sum() + 16] = np.flatnonzero(layers == 1)[0]
+
+
+DAMAGES = {
+    "a link to a passage that does not exist": ("hnsw", "links", put(300)),
+    "a link before the first passage": ("hnsw", "links", put(-2)),
+    "a link too few": ("hnsw", "links", lambda links: links[:-1]),
+    "a link too many": ("hnsw", "links", lambda links: np.append(links, np.int32(0))),
+    "a passage on no layer": ("hnsw", "layers", put(0, 5)),
+    "a passage on more layers than there are": ("hnsw", "layers", put(255, 5)),
+    "an entry that does not exist": ("hnsw", "entry", put(300)),
+    "an entry before the first passage": ("hnsw", "entry", put(-1)),
+    "no centroid": ("ivf_pq", "centroids", lambda centroids: centroids[:0]),
+    "more lists than passages": ("ivf_pq", "centroids", lambda centroids: np.tile(centroids, (38, 1))),
+    "a list that does not exist": ("ivf_pq", "lists", put(8)),
+    "a list before the first": ("ivf_pq", "lists", put(-1)),
+    "too few codes in ivf_pq": ("ivf_pq", "codes", lambda codes: codes[:-1]),
+    "too few codes in int8": ("int8", "codes", lambda codes: codes[:-1]),
+    "too few codes in hnsw": ("hnsw", "codes", lambda codes: codes[:-1]),
+    "shorter codes": ("ivf_pq", "codes", lambda codes: codes[:, 1:].copy()),
+    "codes in another order": ("int8", "codes", np.asfortranarray),
+    "codes of another type": ("int8", "codes", lambda codes: codes.astype(np.int8)),
+    "fewer dimensions": ("int8", "ranges", lambda ranges: ranges[:, 1:].copy()),
+    "shorter bits": ("binary", "codes", lambda codes: codes[:-1]),
+} | {
+    f"{value} in {kind}'s {name}": (kind, name, put(np.float32(value), ...))
+    for value in ("nan", "inf", "-inf", "3e15")
+    for kind, name in (
+        ("hnsw", "ranges"),
+        ("int8", "ranges"),
+        ("binary", "centre"),
+        ("ivf_pq", "centroids"),
+        ("ivf_pq", "parts"),
+    )
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_arrays_that_would_lead_a_search_astray_are_found(tmp_path, rng, damage):
+    kind, name, alter = DAMAGES[damage]
+    built(tmp_path / "searcher", SMALL[kind], [store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))])
+    change(tmp_path / "searcher" / f"{name}.npy", alter)
+    with pytest.raises(CorruptIndexError, match=rf"{name}\.npy.*build the searcher again"):
         open_searcher(tmp_path / "searcher", 300, 8)
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "int8", "ivf_pq"])
-def test_values_that_no_vector_has_are_found(tmp_path, rng, kind):
-    store = store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))
-    searcher = built(tmp_path / "searcher", SMALL[kind], [store])  # FAISS frees its parts with it
-    index = faiss.downcast_index(searcher._index.storage) if kind == "hnsw" else searcher._index
-    values = faiss.vector_to_array(index.pq.centroids if kind == "ivf_pq" else index.sq.trained)
-    path = tmp_path / "searcher" / "index.faiss"
-    content = path.read_bytes()
-    start = content.index(values.tobytes())
-    path.write_bytes(content[:start] + np.float32(np.nan).tobytes() + content[start + 4 :])
-    with pytest.raises(CorruptIndexError, match="values that no vector has"):
+@pytest.mark.skipif(not hasattr(os, "truncate") or os.name == "nt", reason="files with holes take their whole size")
+@pytest.mark.parametrize(("kind", "name", "width"), [("hnsw", "links", ()), ("ivf_pq", "centroids", (8,))])
+def test_the_size_of_a_huge_file_is_enough_to_refuse_it(tmp_path, rng, kind, name, width):
+    built(tmp_path / "searcher", SMALL[kind], [store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))])
+    path = tmp_path / "searcher" / f"{name}.npy"
+    shape = (2**37 // math.prod(width), *width)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<i4" if kind == "hnsw" else "<f4", "fortran_order": False, "shape": shape}
+        )
+        file.truncate(file.tell() + 4 * math.prod(shape))  # 512 GiB of nothing
+    started = time.monotonic()
+    with pytest.raises(CorruptIndexError, match=rf"{name}\.npy"):
         open_searcher(tmp_path / "searcher", 300, 8)
+    assert time.monotonic() - started < 10
+
+
+def test_links_and_entries_are_passages_of_their_layer(tmp_path, rng):
+    directory = tmp_path / "searcher"
+    built(directory, SMALL["hnsw"], [store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))])
+    layers, entry = np.load(directory / "layers.npy"), np.load(directory / "entry.npy")
+    change(directory / "entry.npy", put(np.flatnonzero(layers == 1)[0]))
+    with pytest.raises(CorruptIndexError, match="not on the highest layer"):
+        open_searcher(directory, 300, 8)
+    change(directory / "entry.npy", put(entry[0]))
+    change(directory / "links.npy", lambda links: down_to_the_lowest_layer(links, layers))
+    with pytest.raises(CorruptIndexError, match=r"links\.npy .*not on its layer"):
+        open_searcher(directory, 300, 8)
+
+
+@every_kind
+def test_a_missing_array_is_named(tmp_path, rng, kind):
+    directory = tmp_path / "searcher"
+    built(directory, SMALL[kind], [store_in(tmp_path / "vectors", rng.standard_normal((300, 8)))])
+    for path in sorted(directory.iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        with pytest.raises(CorruptIndexError, match=rf"{path.name}.*build the searcher again"):
+            open_searcher(directory, 300, 8)
+        path.write_bytes(content)
+    open_searcher(directory, 300, 8)
+
+
+def test_a_searcher_of_the_first_layout_is_built_again(tmp_path, rng):
+    built(tmp_path, SMALL["int8"], [store_in(tmp_path / "vectors", rng.standard_normal((30, 8)))])
+    index = faiss.IndexScalarQuantizer(8, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+    faiss.write_index(index, str(tmp_path / "index.faiss"))
+    record = json.loads((tmp_path / "searcher.json").read_bytes())
+    (tmp_path / "searcher.json").write_text(json.dumps(record | {"index_bytes": 999}))
+    with pytest.raises(CorruptIndexError, match=r"searcher\.json.*index_bytes.*build the searcher again"):
+        open_searcher(tmp_path, 30, 8)
+
+
+NUMBERS = [-1, 0, 10**9, 2**31, 10**12, 2**63, 10**30, 1.5, "8", True, [], "null"]
+
+
+@every_kind
+def test_no_setting_in_the_record_does_more_than_refuse_to_open(tmp_path, rng, kind):
+    vectors, queries = clustered(rng, 300, 4, 8, 4)
+    store = store_in(tmp_path / "vectors", vectors)
+    built(tmp_path / "searcher", SMALL[kind], [store])
+    path = tmp_path / "searcher" / "searcher.json"
+    record = json.loads(path.read_bytes())
+    refused = opened = 0
+    for name in record["settings"]:
+        for value in NUMBERS:
+            path.write_text(json.dumps(record | {"settings": record["settings"] | {name: value}}))
+            try:
+                searcher = open_searcher(tmp_path / "searcher", 300, 8)
+            except CorruptIndexError as error:
+                assert "searcher.json" in str(error) or ".npy" in str(error)  # the record, or what it does not fit
+                refused += 1
+                continue
+            opened += 1
+            for hits in search_with(searcher, [0], [whole(store)], queries, 10):
+                assert len(hits.rows) == 10
+    assert refused > opened > 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 10_000,
+        b'{"settings":' + b'{"a":' * 10_000,
+        b"9" * 70_000,
+        b" " * 70_000,
+    ],
+    ids=["empty", "object", "null", "no text", "nested", "settings nested", "large number", "blank"],
+)
+def test_a_record_that_is_none(tmp_path, content):
+    (tmp_path / "searcher.json").write_bytes(content)
+    with pytest.raises(CorruptIndexError, match=r"searcher\.json"):
+        open_searcher(tmp_path, 3, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_record_that_is_a_link_or_a_pipe_is_not_followed(tmp_path, rng):
+    directory = tmp_path / "searcher"
+    built(directory, SMALL["int8"], [store_in(tmp_path / "vectors", rng.standard_normal((30, 8)))])
+    path = directory / "searcher.json"
+    path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(CorruptIndexError, match="not a plain file"):
+        open_searcher(directory, 30, 8)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CorruptIndexError, match="not a plain file"):
+        open_searcher(directory, 30, 8)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
+def test_a_record_that_may_not_be_read_is_not_called_damaged(tmp_path, rng):
+    built(tmp_path, SMALL["int8"], [store_in(tmp_path / "vectors", rng.standard_normal((30, 8)))])
+    (tmp_path / "searcher.json").chmod(0)
+    with pytest.raises(StorageError, match=r"cannot read .*searcher\.json") as caught:
+        open_searcher(tmp_path, 30, 8)
+    assert not isinstance(caught.value, CorruptIndexError)
 
 
 def test_samples_and_blocks_run_over_all_stores(tmp_path, rng):

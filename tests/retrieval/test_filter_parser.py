@@ -7,43 +7,15 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from retrieval.errors import FilterError
 from retrieval.filters import And, Compare, Equals, Exists, In, Not, Or, field, parse_filter
+from tests.retrieval.filter_strategies import any_filter, filter_objects, filter_texts, filter_tokens
 
 DAY = datetime.date(2024, 1, 31)
 
-text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-fields = st.sampled_from(["a", "a.b", "x y", "not", "IN", "`", "``q`", "", "2020", "é", "and", "date"]) | text
-zones = st.none() | st.integers(-86_399, 86_399).map(lambda s: datetime.timezone(datetime.timedelta(seconds=s)))
-ordered = (
-    st.integers(-(2**64), 2**64)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["", "true", "NULL", "2024-01-31", "5", "en-US", "it's", 'quo"te', "back\\slash", "new\nline"])
-    | text
-    | st.dates()
-    | st.datetimes(datetime.datetime(1, 1, 3), datetime.datetime(9999, 12, 29), timezones=zones)
-)
-leaves = (
-    st.builds(Equals, fields, ordered | st.booleans())
-    | st.builds(In, fields, st.lists(ordered | st.booleans(), max_size=4).map(tuple))
-    | st.builds(Compare, fields, st.sampled_from(["<", "<=", ">", ">="]), ordered)
-    | st.builds(Exists, fields)
-)
-filters = st.recursive(
-    leaves,
-    lambda inner: (
-        st.builds(Not, inner)
-        | st.lists(inner, min_size=2, max_size=3)
-        .map(tuple)
-        .flatmap(lambda parts: st.just(And(parts)) | st.just(Or(parts)))
-    ),
-    max_leaves=6,
-)
 
-
-@given(filters)
+@given(any_filter)
 def test_text_and_json_read_back_as_the_same_filter(condition):
     assert parse_filter(str(condition)) == condition
     assert parse_filter(condition.to_json()) == condition
@@ -192,7 +164,7 @@ def test_deep_json_is_refused():
         parse_filter(deep)
 
 
-@given(st.text(st.sampled_from("ab=<>!()[],.'\"`-01 \n{}:\\") | st.characters(), max_size=30))
+@given(filter_texts)
 def test_random_text_is_a_filter_or_a_filter_error(where):
     try:
         condition = parse_filter(where)
@@ -202,31 +174,16 @@ def test_random_text_is_a_filter_or_a_filter_error(where):
         assert parse_filter(str(condition)) == condition
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            ["a", "b.c", "=", "<", "in", "not", "and", "or", "(", ")", "[", "]", ",", "1", "'x'", "null", "is"]
-        ),
-        max_size=12,
-    )
-)
-def test_random_tokens_are_a_filter_or_a_filter_error(tokens):
+@given(filter_tokens)
+def test_random_tokens_are_a_filter_or_a_filter_error(where):
     try:
-        condition = parse_filter(" ".join(tokens))
+        condition = parse_filter(where)
     except FilterError:
         return
     assert parse_filter(str(condition)) == condition
 
 
-keys = st.sampled_from(["and", "or", "not", "in", "<", "=", "date", "exists", "a", "`b`"]) | st.text(max_size=3)
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(st.dictionaries(keys, json_values, max_size=3))
+@given(filter_objects)
 def test_random_json_is_a_filter_or_a_filter_error(where):
     try:
         condition = parse_filter(where)

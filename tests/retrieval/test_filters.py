@@ -10,40 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import FilterError
-from retrieval.filters import And, Compare, Equals, Exists, In, Not, Or, field
-
-# Few fields, few values, all kinds: random metadata and random filters often meet.
-FIELDS = ["a", "b", "a.b", "a.b.c", "x y", "not", ""]
-STRINGS = ["", "en", "true", "2024-01-31", "2024-01-31T10:00:00+02:00", "5"]
-ordered = (
-    st.sampled_from([0, 1, -1, 1.0, 0.5, 2**63, 5])
-    | st.sampled_from(STRINGS)
-    | st.sampled_from([datetime.date(2024, 1, 31), datetime.datetime(2024, 1, 31, 8, tzinfo=datetime.UTC)])
-)
-fields = st.sampled_from(FIELDS)
-leaves = (
-    st.builds(Equals, fields, ordered | st.booleans())
-    | st.builds(In, fields, st.lists(ordered | st.booleans(), max_size=3).map(tuple))
-    | st.builds(Compare, fields, st.sampled_from(["<", "<=", ">", ">="]), ordered)
-    | st.builds(Exists, fields)
-)
-filters = st.recursive(
-    leaves,
-    lambda inner: (
-        st.builds(Not, inner)
-        | st.lists(inner, min_size=2, max_size=3).flatmap(
-            lambda parts: st.sampled_from([And(tuple(parts)), Or(tuple(parts))])
-        )
-    ),
-    max_leaves=5,
-)
-scalars = st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 0.5, 5]) | st.sampled_from(STRINGS)
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b", "c"]), inner, max_size=2),
-    max_leaves=4,
-)
-metadata = st.dictionaries(fields, values, max_size=4)
+from retrieval.filter_nodes import DEEPEST
+from retrieval.filters import And, Compare, Equals, Exists, In, Not, Or, field, parse_filter
+from tests.retrieval.filter_strategies import fields, filters, leaves, metadata, ordered, scalars
 
 DOCUMENT = {
     "year": 2020,
@@ -179,6 +148,8 @@ def test_the_ends_of_the_calendar_compare():
         lambda: field(5) == 1,
         lambda: field("\ud800") == 1,
         lambda: Compare("a", "=", 1),
+        lambda: Compare("a", ["<"], 1),
+        lambda: field(10**5000) == 1,
         lambda: And((Exists("a"),)),
         lambda: Or(()),
         lambda: Not("a = 1"),
@@ -203,6 +174,24 @@ def test_filters_are_values():
     assert a | (b | c) == Or((a, b, c))
     assert (a & b) | c == Or((And((a, b)), c))
     assert (a & ~b).fields() == {"a", "b"}
+
+
+def test_deep_filters_are_read_back_or_refused():
+    """What can be built can be hashed, matched, written and read: the limit is far below that of recursion."""
+    for wrap in (lambda inner: ~inner, lambda inner: And((inner, Exists("b"))), lambda inner: Or((inner, Exists("c")))):
+        condition = Exists("a")
+        with pytest.raises(FilterError, match=f"nested more than {DEEPEST} deep"):
+            for level in range(2000):
+                condition = wrap(condition) if level % 2 else ~condition
+        assert hash(condition) == hash(parse_filter(str(condition)))
+        assert parse_filter(condition.to_json()) == condition
+        assert condition.matches({"a": 1}) in (True, False)
+
+
+def test_long_filters_have_no_limit():
+    condition = Or(tuple(field("a") == number for number in range(5000)))
+    assert parse_filter(str(condition)) == condition
+    assert condition.matches({"a": 4999})
 
 
 @given(filters, filters, metadata)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import random
 import threading
+import tracemalloc
 
 import msgspec
 import numpy as np
@@ -13,40 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.errors import CorruptIndexError
-from retrieval.filters import And, Compare, Equals, Exists, In, Not, Or, field, parse_filter
+from retrieval.filters import Exists, Or, field, parse_filter
 from retrieval.metadata_columns import MetadataColumns
-
-FIELDS = ["a", "b", "a.b", "a.b.c", "x y", 'quo"te', "back\\slash", "", "é", "key_0"]
-STRINGS = ["", "en", "true", "2024-01-31", "2024-01-31T10:00:00+02:00", "5"]
-ordered = (
-    st.sampled_from([0, 1, -1, 1.0, 0.5, 2**63, 5])
-    | st.sampled_from(STRINGS)
-    | st.sampled_from([datetime.date(2024, 1, 31), datetime.datetime(2024, 1, 31, 8, tzinfo=datetime.UTC)])
-)
-fields = st.sampled_from(FIELDS)
-leaves = (
-    st.builds(Equals, fields, ordered | st.booleans())
-    | st.builds(In, fields, st.lists(ordered | st.booleans(), max_size=3).map(tuple))
-    | st.builds(Compare, fields, st.sampled_from(["<", "<=", ">", ">="]), ordered)
-    | st.builds(Exists, fields)
-)
-filters = st.recursive(
-    leaves,
-    lambda inner: (
-        st.builds(Not, inner)
-        | st.lists(inner, min_size=2, max_size=3)
-        .map(tuple)
-        .flatmap(lambda parts: st.just(And(parts)) | st.just(Or(parts)))
-    ),
-    max_leaves=5,
-)
-scalars = st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 0.5, 5, *STRINGS])
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b", "c", "b.c"]), inner, max_size=2),
-    max_leaves=4,
-)
-metadata = st.dictionaries(fields, values, max_size=4)
+from tests.retrieval.filter_strategies import filters, metadata
 
 
 class Stored:
@@ -132,6 +101,20 @@ def test_true_is_not_one():
     columns = Stored([{"a": True}, {"a": 1}, {"a": 1.0}, {"a": [True, 1]}]).columns()
     assert columns.mask(field("a") == True).tolist() == [True, False, False, True]  # noqa: E712
     assert columns.mask(field("a") == 1).tolist() == [False, True, True, True]
+
+
+def test_a_filter_of_many_parts_holds_few_masks_at_once():
+    columns = Stored([{"a": row} for row in range(5000)]).columns()
+    condition = Or(tuple(field("a") == number for number in range(0, 2000, 2)))
+    columns.mask(Exists("a"))  # builds the column
+    tracemalloc.start()
+    try:
+        mask = columns.mask(condition)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.flatnonzero(mask).tolist() == list(range(0, 2000, 2))
+    assert peak < 2_000_000  # 1,000 masks of 5,000 documents would be 5 MB
 
 
 def test_an_empty_segment():

@@ -1,0 +1,242 @@
+"""Crashes, full disks and vanished directories: what each attack of `tests/torture` has found once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexes.errors import NotDurableError, StorageError
+from indexes.file_operations import watch
+from retrieval import Collection, Document, FunctionEncoder, staging
+from retrieval.errors import CollectionError
+from tests.torture import workload
+from tests.torture.simulated_disk import SimulatedDisk
+from tests.torture.workload import check_leftovers, document, encoder
+
+FIRST = [document(number) for number in range(8)]
+MORE = [document(number) for number in range(8, 12)]
+
+
+@pytest.fixture
+def collection(tmp_path):
+    collection = Collection.create(tmp_path / "c", encoder=encoder())
+    collection.add(FIRST)
+    return collection
+
+
+def fails(chosen, reason=errno.EIO):
+    """Return an observer that fails the operations for which `chosen` is true."""
+
+    def observe(operation):
+        if chosen(operation):
+            raise OSError(reason, os.strerror(reason), str(operation.path))
+
+    return observe
+
+
+def committed(operation):
+    return operation.kind == "rename" and operation.target.name == "manifest.json"
+
+
+def after_the_commit(chosen):
+    """Narrow a choice to what follows the manifest's replacement."""
+    seen = []
+
+    def choose(operation):
+        seen.extend([operation] if committed(operation) else [])
+        return bool(seen) and not committed(operation) and chosen(operation)
+
+    return choose
+
+
+def once(chosen):
+    seen = []
+
+    def choose(operation):
+        if seen or not chosen(operation):
+            return False
+        seen.append(operation)
+        return True
+
+    return choose
+
+
+def at(chosen, action):
+    """Return an observer that does something before the first operation for which `chosen` is true."""
+    first = once(chosen)
+
+    def observe(operation):
+        if first(operation):
+            action()
+
+    return observe
+
+
+# --------------------------------------------------------------------------------------------------------- power loss
+
+
+@pytest.mark.parametrize("killed_after", range(1, 8))
+def test_a_create_after_a_killed_one_makes_every_directory_durable(tmp_path, killed_after):
+    """What was there already may have been made by a process that died before it could make it durable."""
+
+    class Killed(BaseException):
+        pass
+
+    seen = []
+
+    def kill(operation):
+        seen.append(operation)
+        if len(seen) > killed_after:
+            raise Killed
+
+    root, path = tmp_path, tmp_path / "above" / "c"
+    with watch(kill), pytest.raises(Killed):
+        Collection.create(path, encoder=None)
+    first = seen[:killed_after]
+    # A killed process removes nothing; this one may have, after the exception.
+    second = workload.recorded(lambda: Collection.create(path, encoder=None))
+    disk = SimulatedDisk(root)
+    for operation in [*first, *second]:
+        disk.apply(operation)
+    disk.after_power_loss("nothing unsynced", np.random.default_rng(0)).materialise(tmp_path / "after")
+    assert len(Collection.open(tmp_path / "after" / "above" / "c")) == 0
+
+
+def test_what_is_there_already_is_not_called_done_before_it_is_durable(collection):
+    """A writer dies, or fails, between replacing the manifest and making that durable; its work is repeated."""
+    not_durable = fails(after_the_commit(lambda operation: operation.kind == "sync"))
+    with watch(not_durable), pytest.raises(NotDurableError, match="Input/output error"):
+        collection.upsert(MORE)
+    again = fails(lambda operation: operation.kind == "sync" and operation.path == collection.path)
+    with watch(again), pytest.raises(NotDurableError, match="Input/output error"):
+        collection.upsert(MORE)
+    operations = workload.recorded(lambda: collection.upsert(MORE))
+    assert [(operation.kind, operation.path) for operation in operations] == [("sync", collection.path)]
+    assert list(collection) == FIRST + MORE
+
+
+# ---------------------------------------------------------------------------------------------- operations that fail
+
+
+def test_clearing_up_after_a_commit_may_fail(collection):
+    """The commit stands, so the call has succeeded; what is left over goes with the next writer."""
+    collection.add(MORE)
+    durable_once = once(lambda operation: operation.kind == "sync")
+
+    def later(operation):
+        return not durable_once(operation)
+
+    with watch(fails(after_the_commit(later))):
+        collection.compact()
+    assert len(collection.snapshot.segments) == 1
+    collection.add(document(20))
+    check_leftovers(collection.path)
+
+
+def test_an_encoded_block_that_is_not_durable_is_no_commit(collection, monkeypatch):
+    monkeypatch.setattr(staging, "BLOCK_BYTES", 1)
+    with watch(fails(lambda operation: operation.kind == "sync" and operation.path.parent.name == "staging")):
+        collection.add(MORE)
+    assert list(Collection.open(collection.path)) == FIRST + MORE
+
+
+def test_a_failed_attempt_leaves_no_temporary_file(collection):
+    with (
+        watch(fails(lambda operation: operation.kind == "sync", errno.ENOSPC)),
+        pytest.raises(CollectionError, match=r"nothing was changed in .*No space left"),
+    ):
+        collection.add(MORE)
+    check_leftovers(collection.path, staged=True)
+    assert not list(collection.path.rglob("*.tmp"))
+    assert list(collection) == FIRST
+
+
+def test_a_leftover_that_cannot_be_removed_is_no_obstacle(collection):
+    """Some network file systems keep removed files that somebody has open, and the directory around them."""
+    with (
+        watch(fails(lambda operation: operation.kind in ("rename", "remove_directory"))),
+        pytest.raises(CollectionError),
+    ):
+        collection.add(MORE)
+    with watch(fails(lambda operation: operation.kind == "remove_directory")):
+        collection.add(MORE)
+    assert list(Collection.open(collection.path)) == FIRST + MORE
+    collection.add(document(20))
+    check_leftovers(collection.path)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_pq", "int8", "binary"])
+def test_a_full_disk_is_one_clear_error_of_optimize(collection, kind):
+    for name in ("index.faiss", "searcher.json"):
+        with (
+            watch(fails(lambda operation, name=name: operation.path.name == name, errno.ENOSPC)),
+            pytest.raises(CollectionError, match=r"nothing was changed in .*No space left"),
+        ):
+            collection.optimize(kind)
+    check_leftovers(collection.path)
+    collection.optimize(kind)
+    assert collection.verify().ok
+    assert collection.search("owl night", mode="dense").ids
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("name", ["passage-rows.npy", "texts-offsets.npy"])
+def test_files_are_closed_when_their_neighbour_cannot_be_made(collection, name):
+    chosen = fails(lambda operation: operation.kind == "create" and operation.path.name == name)
+    with watch(chosen), pytest.raises(CollectionError) as held:  # the error holds its frames, and they hold the files
+        collection.add(MORE)
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    opened = [os.readlink(link) for link in links if os.path.islink(link)]
+    assert not [path for path in opened if str(collection.path) in path and path.endswith("(deleted)")]
+    assert held
+
+
+# ---------------------------------------------------------------------------------------- directories that go away
+
+
+def test_a_removed_collection_is_not_made_anew_by_its_writer(collection):
+    """Between two parts the directory goes: the new parts alone would not be a collection."""
+    between = at(
+        lambda operation: operation.kind == "write" and operation.path.name == "block-checksums",
+        lambda: shutil.rmtree(collection.path),
+    )
+    with watch(between), pytest.raises((CollectionError, StorageError), match=str(collection.path)):
+        collection.add(MORE)
+    assert not collection.path.exists()
+    assert list(collection) == FIRST
+
+
+def test_encoded_texts_do_not_bring_a_removed_collection_back(collection, monkeypatch):
+    def encode(texts):
+        shutil.rmtree(collection.path)
+        return workload.word_counts(texts)
+
+    monkeypatch.setattr(staging, "BLOCK_BYTES", 1)
+    function = FunctionEncoder(encode, name="words", version=1, dimension=len(workload.WORDS))
+    writer = Collection.open(collection.path, encoder=function)
+    with pytest.raises((CollectionError, StorageError), match=str(collection.path)):
+        writer.add(MORE)
+    assert not collection.path.exists()
+
+
+def test_a_collection_that_took_the_place_of_another_is_left_alone(collection, tmp_path):
+    Collection.create(tmp_path / "other", encoder=None).add(Document("other", "text"))
+
+    def replace():
+        shutil.rmtree(collection.path)
+        (tmp_path / "other").rename(collection.path)
+        # A writer of the new one is at work: its unnamed part is not ours to remove.
+        (collection.path / "parts" / "00000099-documents").mkdir()
+
+    with (
+        watch(at(lambda operation: operation.path.name == "manifest.json.tmp", replace)),
+        pytest.raises((CollectionError, StorageError), match=str(collection.path)),
+    ):
+        collection.add(MORE)
+    assert (collection.path / "parts" / "00000099-documents").exists()
+    assert list(Collection.open(collection.path).ids()) == ["other"]
