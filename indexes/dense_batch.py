@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.compilation import read_only
-from indexes.errors import VectorError
+from indexes.errors import CorruptIndexError, VectorError
 from indexes.hits import Hits
 from indexes.vectors import VectorStore, check_vectors, norms
 
@@ -132,10 +132,19 @@ class QueryBatch:
             number: the segment's.
             positions: (m,) int64 ascending; documents that may not be returned are passed over.
             query: the query's number in this batch.
+
+        Raises:
+            CorruptIndexError: there are no such passages; a searcher's files named them.
         """
         from indexes.dense_scoring import score_positions
 
         if self.k and len(positions):
+            n_passages = self._segments[number].store.n_passages
+            if positions.min() < 0 or positions.max() >= n_passages:
+                raise CorruptIndexError(
+                    f"a searcher names passages {positions.min()} to {positions.max()} of {n_passages:,}; "
+                    "build it again"
+                )
             score_positions(positions, self._passages(number), self.queries[query], self._best, query)
 
     def found(self, query: int) -> int:

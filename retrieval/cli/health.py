@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from retrieval.cli.terminal import plural
 from retrieval.errors import RetrievalError
 
 PACKAGE = "retrieval-engine"
@@ -167,7 +168,7 @@ def check_index(index: Path) -> Iterator[Finding]:
         yield Finding(
             "leftovers",
             "note",
-            f"{len(report.leftovers)} parts of an interrupted writer: harmless",
+            f"{plural(len(report.leftovers), 'part')} of an interrupted writer, harmless",
             "nothing to do: they go with the next change",
         )
     if stats["deleted"] > stats["documents"]:

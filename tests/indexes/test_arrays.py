@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.array_writer import save_array
-from indexes.arrays import load_array
+from indexes.arrays import ArrayFolder, load_array
 from indexes.errors import CorruptIndexError
+from indexes.storage import seal
 
 
 @pytest.mark.parametrize("array", [np.arange(5), np.empty((0, 3), np.float32), np.ones((2, 3), np.uint8)])
@@ -50,3 +51,56 @@ def test_damaged_headers_never_escape_as_something_else(tmp_path_factory, noise)
     (directory / "noise.npy").write_bytes(b"\x93NUMPY\x01\x00" + noise)
     with contextlib.suppress(CorruptIndexError):
         load_array(directory, "noise", np.int64, (None,))
+
+
+def with_header(directory, header, content=b""):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {header}, }}".encode()
+    text += b" " * (64 - (len(text) + 11) % 64) + b"\n"
+    (directory / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
+
+
+@pytest.mark.parametrize(
+    "shape", [f"(0, {2**62})", f"({2**62}, 0)", f"(0, {2**70})", "(True, 1)", "(1, True)", "(-1, -1)"]
+)
+def test_lengths_that_no_array_has_are_refused(tmp_path, shape):
+    with_header(tmp_path, shape, bytes(4))
+    with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+        load_array(tmp_path, "a", np.float32, (None, None))
+    with_header(tmp_path, shape)
+    with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+        load_array(tmp_path, "a", np.float32, (None, None))
+
+
+def test_a_header_that_numpy_would_not_mind_is_noticed_before_anything_is_read(tmp_path):
+    save_array(tmp_path, "a", np.zeros(100_000, np.float32))
+    seal(tmp_path)
+    path = tmp_path / "a.npy"
+    content = bytearray(path.read_bytes())
+    content[100:101] = b"\t"  # a space between the shape and the end of the line: numpy reads the same
+    path.write_bytes(content)
+    for opening in (ArrayFolder(tmp_path).checked, ArrayFolder(tmp_path).unread):
+        with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+            opening("a", np.float32, (None,))
+
+
+def test_vectors_are_compared_with_checksums_only_when_they_are_asked_for(tmp_path):
+    save_array(tmp_path, "a", np.arange(100_000, dtype=np.float32))
+    seal(tmp_path)
+    path = tmp_path / "a.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    array = ArrayFolder(tmp_path).unread("a", np.float32, (None,))
+    assert array.span(0, 1000)[999] == 999
+    with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+        array.span(99_000, 100_000)
+    with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+        array.whole()
+
+
+def test_block_checksums_of_absurd_size_are_not_read(tmp_path):
+    save_array(tmp_path, "a", np.arange(3))
+    with (tmp_path / "block-checksums").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CorruptIndexError, match="larger than"):
+        ArrayFolder(tmp_path)

@@ -488,3 +488,15 @@ def test_whatever_the_files_hold_nothing_crashes(sound, file, changes):
                 operation()
             except CorruptIndexError as error:
                 assert str(Path(name)) in str(error)
+
+
+def test_a_term_without_postings_and_a_frequency_of_zero_are_no_traceback(tmp_path):
+    build(tmp_path / "one", [(["a"],), (["b"],)])
+    build(tmp_path / "two", [(["a"],), (["b"],)])
+    np.save(tmp_path / "one" / "postings-offsets.npy", np.array([0, 0, 2]))  # "a" has lost its list
+    parts = [LexicalSegment(InvertedIndex.open(tmp_path / name), None, np.arange(2)) for name in ("one", "two")]
+    assert BM25Searcher(parts, BM25Settings()).score({"a": 1.0}, 0, np.arange(2)).tolist() == [0, 0]
+    np.save(tmp_path / "two" / "document-frequencies.npy", np.zeros(2, np.uint32))
+    part = LexicalSegment(InvertedIndex.open(tmp_path / "two"), None, np.arange(2))
+    with pytest.raises(CorruptIndexError, match="document-offsets"):
+        BM25Searcher([part], BM25Settings(k1=0)).explain({"a": 1.0}, 0, 0)

@@ -1,5 +1,6 @@
 """Exact dense search against a brute-force oracle, and what must not change it: segments, batches, blocks, threads."""
 
+import contextlib
 import fractions
 
 import numpy as np
@@ -264,3 +265,43 @@ def test_best_passage(rng):
     assert score == hits.scores[hits.rows.tolist().index(0)]
     with pytest.raises(VectorError, match="row 1 has no vector"):
         best_passage(segment, 1, query)
+
+
+@pytest.mark.parametrize("positions", [[-1, 0], [0, 5], [2**40], [3, 1, 99, 2]])
+def test_passages_that_are_not_there_are_an_error_not_a_crash(rng, positions):
+    segment = segment_of(rng.normal(size=(5, 8)))
+    (batch,) = dense_batch.query_batches([segment], rng.normal(size=(1, 8)), 3, None)
+    with pytest.raises(CorruptIndexError, match="of 5"):
+        batch.score(0, np.array(positions), 0)
+
+
+@given(
+    rows=st.lists(st.sampled_from([-(2**31), -1, 0, 1, 2, 3, 4, 5, 2**31 - 1]), min_size=6, max_size=6),
+    values=st.lists(st.sampled_from([0, 1, -1, np.nan, np.inf, -np.inf, 1e38, 1e-45]), min_size=1, max_size=4),
+    norm=st.sampled_from([0.0, 1.0, 1e15, 1e300, np.nan, np.inf, -1.0]),
+    n_queries=st.sampled_from([1, 40]),
+)
+@settings(max_examples=settings.default.max_examples // 2)
+def test_whatever_the_files_of_vectors_hold_nothing_crashes(tmp_path_factory, rows, values, norm, n_queries):
+    directory = tmp_path_factory.mktemp("crafted")
+    vectors = np.ones((6, 8), np.float32)
+    vectors.reshape(-1)[: 11 * len(values) : 11] = values
+    for name, array in (
+        ("vectors", vectors),
+        ("passage-rows", np.array(rows, np.int32)),
+        ("largest-norm", np.array([norm])),
+    ):
+        np.save(directory / f"{name}.npy", array)
+    try:
+        segment = DenseSegment(VectorStore.open(directory), np.array([True, False, True, True, True]), np.arange(5))
+    except CorruptIndexError:
+        return
+    assert sorted(rows) == rows
+    assert rows[0] >= 0
+    assert rows[-1] < 5
+    for hits in search_exact([segment], np.ones((n_queries, 8), np.float32), 3):
+        assert set(hits.rows.tolist()) <= set(rows)
+    for row in range(5):
+        if segment.store.passages_of(row) != (0, 0):
+            with contextlib.suppress(VectorError):
+                best_passage(segment, row, np.ones(8))

@@ -96,3 +96,10 @@ def test_bytes_that_are_no_text(tmp_path):
     np.save(tmp_path / "dictionary-bytes.npy", np.array([255, 254], np.uint8))
     with pytest.raises(CorruptIndexError):
         TermDictionary(ArrayFolder(tmp_path))[0]
+
+
+def test_offsets_whose_differences_wrap_around(tmp_path):
+    write_dictionary(tmp_path, [b"a", b"b", b"c"])
+    np.save(tmp_path / "dictionary-offsets.npy", np.array([0, 2**63 - 1, -2, 3]))
+    with pytest.raises(CorruptIndexError, match="dictionary-offsets"):
+        list(TermDictionary(ArrayFolder(tmp_path)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -191,3 +192,35 @@ def test_a_killed_process_leaves_only_whole_blocks(tmp_path):
     kept = [text for text, inside in zip(texts, found.tolist(), strict=True) if inside]
     assert len(kept) >= added - 500
     np.testing.assert_array_equal(vectors, vectors_of(kept))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"hashes": {"dtype": "U8", "shape": [Infinity, 16], "data_offsets": [0, 0]}}',
+        '{"hashes": {"dtype": "U8", "shape": [0, 1e300], "data_offsets": [0, 0]}}',
+        '{"hashes": {"dtype": "U8", "shape": [0, 16, 1], "data_offsets": [0, 0]}}',
+        '{"hashes": {"dtype": "U8", "shape": [0, 16], "data_offsets": [0, NaN]}}',
+        '{"hashes": 7}',
+        "[7]",
+        '"hashes"',
+        "[" * 100_000,
+    ],
+)
+def test_crafted_blocks_are_removed(tmp_path, header):
+    staging = Staging(tmp_path, KEY, 3)
+    stage(staging, ["a"])
+    staging.flush()
+    (whole,) = blocks(tmp_path)
+    content = len(header).to_bytes(8, "little") + header.encode()
+    crafted = whole.with_name(f"{hashlib.sha256(content).hexdigest()}.safetensors")
+    crafted.write_bytes(content)
+    assert len(Staging(tmp_path, KEY, 3)) == 1
+    assert list(whole.parent.iterdir()) == [whole]
+
+
+def test_a_block_of_nothing_is_no_obstacle(tmp_path):
+    staging = Staging(tmp_path, KEY, 3)
+    staging._hashes, staging._vectors = [np.empty((0, 16), np.uint8)], [np.empty((0, 3), np.float32)]
+    staging.flush()
+    assert Staging(tmp_path, KEY, 3).find(passage_hashes(["a"]))[0].tolist() == [False]

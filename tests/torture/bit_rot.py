@@ -77,10 +77,15 @@ class _Index:
         """Return the answers of the whole index; see `_answers`."""
         return self._expected[questions]
 
-    def name(self, path: Path) -> str:
-        """Return how a file is counted: its part's kind and its own name."""
-        part = path.parent.name.partition("-")[2]
-        return f"{part}/{path.name}" if part else path.name
+    @property
+    def is_small(self) -> bool:
+        """Whether everything can be asked of it each time."""
+        return self.n_documents < 1000
+
+
+def _kind(path: Path) -> str:
+    """Return what the part holds that a file belongs to; nothing for the manifest."""
+    return path.parent.name.partition("-")[2]
 
 
 def _is_mapped(path: Path) -> bool:
@@ -176,22 +181,24 @@ def _damage_files(
     detected: Counter[str] = Counter()
     for step in range(rounds):
         for path in files:
-            name = index.name(path)
+            kind = _kind(path) or path.name
             for damage in _DAMAGES if step % 8 == 0 else [_flip]:
                 where = f"{index.directory.name}/{path.relative_to(index.directory)}"
                 random_ = random.Random(f"{profile.seed}/{step}/{where}/{damage.__name__}")
                 with _damaged(path, damage, random_) as done:
                     what = f"{where}, {done} (round {step})"
-                    tried[name] += 1
-                    detected[name] += _verify(index.directory, path, what, found)
+                    tried[kind] += 1
+                    detected[kind] += _verify(index.directory, path, what, found)
                     _search(index, path, what, searched, questions=step % _QUESTIONS, whole=damage is not _flip)
-                    if damage is _flip and (step < changes or name == "dense/vectors.npy"):
-                        _write(index, path, what, written)
+                    if damage is _flip and (step < changes or path.name == "vectors.npy"):
+                        operations = list(_CHANGES) if index.is_small else ["compact"]
+                        chosen = [random_.choice(operations)] if profile.name == "short" else operations
+                        _write(index, path, what, written, chosen)
     if _answers(index.directory, 0, index.n_documents) != index.expected(0):
         found.fail(f"{index.directory.name}: not what it was after all files were put back")
-    for name in sorted(tried):
-        key = f"{index.directory.name} {name}"
-        found.notes[key] = f"{detected[name]:,} of {tried[name]:,}"
+    for name in tried:
+        before = [int(number) for number in found.notes.get(name, "0 of 0").split(" of ")]
+        found.notes[name] = f"{before[0] + detected[name]} of {before[1] + tried[name]}"
 
 
 def _verify(directory: Path, path: Path, what: str, outcome: Outcome) -> bool:
@@ -224,7 +231,7 @@ def _search(index: _Index, path: Path, what: str, outcome: Outcome, *, questions
         whole: the damage is one that opening must notice: the size, or the header.
     """
     outcome.tried += 1
-    kind = path.parent.name.partition("-")[2]
+    kind = _kind(path)
     if kind == "searcher":
         return _search_with_searcher(index, path, what, outcome)
     if whole or kind == "":
@@ -304,7 +311,7 @@ def _answers(directory: Path, questions: int, n_documents: int) -> dict[str, Any
         ask(f"in {document_id}", lambda document_id=document_id: document_id in collection)
     stored = [document_id for document_id in ids if answers[f"in {document_id}"] is True][:1]
     ask("similar", lambda: [_hits(collection.similar(document_id, 5)) for document_id in stored])
-    if n_documents < 1000:
+    if n_documents < 1000:  # a small one
         ask("iterate", lambda: list(collection))
         ask("ids", lambda: list(collection.ids()))
         ask("export", lambda: _exported(collection, vectors=False))
@@ -328,19 +335,18 @@ def _exported(collection: Collection, *, vectors: bool) -> bytes:
         return path.read_bytes()
 
 
-def _write(index: _Index, path: Path, what: str, outcome: Outcome) -> None:
-    """Compact, and update everything: an error and the old state, or a state in which the damage is no more.
+def _write(index: _Index, path: Path, what: str, outcome: Outcome, operations: list[str]) -> None:
+    """Change a damaged collection: an error and the old state, or a state in which no damage is called whole.
 
-    What was written afterwards must not be called whole while it holds other documents or vectors than before.
+    What was written afterwards must not pass `verify` while it holds other documents or vectors than before.
     """
-    small = index.n_documents < 1000
-    for name, change in (("compact", _compact), ("upsert", _upsert), ("optimize", _optimize))[: 3 if small else 1]:
+    for name in operations:
         outcome.tried += 1
         copy = index.directory.with_name("copy")
         shutil.copytree(index.directory, copy)
         try:
             before = (copy / "manifest.json").read_bytes()
-            _change(index, copy, change, before, f"{what}: {name}", outcome)
+            _change(index, copy, _CHANGES[name], before, f"{what}: {name}", outcome)
         finally:
             shutil.rmtree(copy)
 
@@ -372,6 +378,9 @@ def _upsert(collection: Collection) -> None:
 
 def _optimize(collection: Collection) -> None:
     collection.optimize("int8")
+
+
+_CHANGES: dict[str, Callable[[Collection], None]] = {"compact": _compact, "upsert": _upsert, "optimize": _optimize}
 
 
 def _difference(directory: Path, n_documents: int) -> str:

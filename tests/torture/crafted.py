@@ -39,8 +39,8 @@ def run(profile: Profile) -> list[Outcome]:
         crafted_links.make_sentinel(folder / "sentinel")
         (folder / "staging-key").write_text(fingerprint(staging_key(crafted_index.encoder())))
         links = range(-len(crafted_links.CASES), 0)
-        chosen = links[profile.seed % 4 :: profile.pick(short=4, long=1)] if hasattr(os, "mkfifo") else []
-        numbers = [*chosen, *range(profile.pick(short=100, long=6000))]
+        chosen = links[profile.seed % 6 :: profile.pick(short=6, long=1)] if hasattr(os, "mkfifo") else []
+        numbers = [*chosen, *range(profile.pick(short=80, long=6000))]
         while numbers:
             numbers = _use_until_death(folder, profile.seed, numbers, crafted, linked)
     return [crafted, linked]
@@ -76,7 +76,7 @@ def _use_until_death(folder: Path, seed: int, numbers: list[int], crafted: Outco
             for broken in said["broken"]:
                 outcome.fail(f"index {number} of seed {seed}, {what}: {broken}")
             if "end" in said:
-                used += 1
+                used, what = used + 1, "while it was crafted"
                 outcome.tried += 1
                 for answer in ("answered", "refused"):
                     outcome.notes[answer] = str(int(outcome.notes.get(answer, 0)) + said[answer])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import random
 import shutil
@@ -147,7 +148,7 @@ def part_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _load(path: Path) -> np.ndarray | None:
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+    except Exception:  # whatever an earlier change makes numpy raise
         return None
 
 
@@ -228,8 +229,8 @@ def _header_of(path: Path, random_: random.Random) -> str:
     count, width = (0, 1) if array is None else (array.size, array.itemsize)
     shape = random_.choice(
         [
-            f"({count},)", f"({count}, 1)", f"(1, {count})", "()", "(0,)", f"(0, {2**62})", f"({2**62}, 0)", f"({2**40},)",
-            f"({2**64 + count},)", "(-1,)", f"(-1, -{count})", "(True,)", f"({count}.0,)", "('a',)", "[1]", "None",
+            f"({count},)", f"({count}, 1)", f"(1, {count})", "()", "(0,)", f"(0, {2**62})", f"({2**62}, 0)",
+            f"({2**40},)", f"({2**64 + count},)", "(-1,)", f"(-1, -{count})", "(True,)", f"({count}.0,)", "[1]", "None",
             f"({2**32}, {2**32})", f"({count * width},)", "(" * 80 + ")" * 80, "(" + "1," * 200 + ")",
         ]
     )  # fmt: skip
@@ -271,8 +272,9 @@ def _gone(path: Path, random_: random.Random) -> str:
 
 
 _TEXTS = [
-    b"", b"\xff\xfe", b"\x00", b"\xed\xa0\x80", b"{", b"[]", b"null", b"1", b'"a"', b'{"year": NaN}', b'{"year": 1e999}',
-    b'{"year": ' + b"9" * 5000 + b"}", b'{"year": ' + b"9" * 25 + b"}", b"[" * 5000, b'{"a":' * 3000 + b"1" + b"}" * 3000,
+    b"", b"\xff\xfe", b"\x00", b"\xed\xa0\x80", b"{", b"[]", b"null", b"1", b'"a"', b'{"year": NaN}',
+    b'{"year": 1e999}', b'{"year": ' + b"9" * 5000 + b"}", b'{"year": ' + b"9" * 25 + b"}", b"[" * 5000,
+    b'{"a":' * 3000 + b"1" + b"}" * 3000,
     b'{"year": {"year": [[[]]]}}', b'{"tags": [null, {}, [], true, -1.5, "a"]}', b'{"\xff": 1}', b'{"a": "\\ud800"}',
     b'{"year": 1, "year": 2}', "ﷺ".encode() * 50, b"d1", b"a" * 100_000,
 ]  # fmt: skip
@@ -286,7 +288,7 @@ def _strings(path: Path, random_: random.Random) -> str:
     if old is None or places is None or len(places) < 2 or places.min() < 0:
         return _noise(path, random_)
     with contextlib.suppress(ValueError):
-        strings = [bytes(old[begin:end]) for begin, end in zip(places[:-1], places[1:], strict=True)]
+        strings = [bytes(old[begin:end]) for begin, end in itertools.pairwise(places)]
         text = random_.choice(_TEXTS)
         strings[random_.randrange(len(strings))] = text
         _save(content, np.frombuffer(b"".join(strings), np.uint8))
@@ -305,7 +307,7 @@ def _other(path: Path, random_: random.Random, files: list[Path]) -> str:
 
 
 _FILE_CHANGES: list[Callable[[Path, random.Random], str]] = [
-    _numbers, _numbers, _numbers, _numbers, _numbers, _order, _order, _length, _header_of, _noise, _gone
+    *[_numbers] * 9, _order, _order, _order, _length, _header_of, _noise, _noise, _gone
 ]  # fmt: skip
 
 
@@ -392,7 +394,7 @@ def _place(manifest: dict[str, Any], random_: random.Random) -> tuple[Any, Any, 
         holder = value
 
 
-def _rearrange(manifest: dict[str, Any], random_: random.Random) -> str:  # noqa: C901 - a list of things to do
+def _rearrange(manifest: dict[str, Any], random_: random.Random) -> str:
     segments = manifest["segments"]
     one, other = random_.choice(segments), random_.choice(segments)
     kind = random_.choice(["documents", "lexical", "dense", "tombstones"])
@@ -448,7 +450,7 @@ def craft(templates: dict[str, Path], directory: Path, random_: random.Random) -
         directory: where it goes; must not exist.
         random_: decides everything.
     """
-    name = random_.choice(sorted(templates))
+    name = random_.choice(["given", "passages", "passages", "words"])
     shutil.copytree(templates[name], directory, copy_function=shutil.copyfile)
     (directory / "writer.lock").unlink(missing_ok=True)
     manifest = read_manifest(directory)

@@ -94,11 +94,14 @@ def use(name: str, directory: Path, out: Path) -> dict[str, Any]:
     collection = attempt("open", lambda: crafted_index.open_template(name, directory))
     if collection is not None:
         _read(collection, name, out, attempt)
-    for what, change in _changes(name):
-        attempt(what, lambda change=change: change(crafted_index.open_template(name, directory)))
-    collection = attempt("open again", lambda: crafted_index.open_template(name, directory))
-    if collection is not None:
+        changed = crafted_index.open_template(name, directory)
+        for what, change in _changes(name):
+            attempt(what, lambda change=change: change(changed))
         attempt("search again", lambda: list(collection.search("owl night", 5, mode="bm25")))
+        attempt("refresh", collection.refresh)
+        attempt("search the new", lambda: list(collection.search("owl night", 5, mode="bm25")))
+    else:
+        attempt("create over it", lambda: Collection.create(directory, encoder=None))
     return {**done, "broken": broken}
 
 
@@ -168,8 +171,8 @@ def main(folder: Path, seed: int, numbers: list[int]) -> None:
     directory, out, sentinel = folder / "c", folder / "out", folder / "sentinel"
     guard = Guard(folder, [directory, out])
     templates = {path.name: path for path in sorted((folder / "templates").iterdir())}
-    for name in templates:  # load and compile everything, before memory is limited
-        shutil.copytree(templates[name], directory)
+    for name, template in templates.items():  # load and compile everything, before memory is limited
+        shutil.copytree(template, directory)
         _say(warm=name, broken=use(name, directory, out)["broken"])
         shutil.rmtree(directory)
     _limit_memory()
