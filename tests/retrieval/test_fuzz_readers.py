@@ -143,6 +143,19 @@ class TestTables:
         assert documents == [Document("a", "x", metadata={"a.b": 1})]
         assert report.noted == {"column left out of the metadata": 1}
 
+    def test_an_arrow_stream_that_ends_before_its_file_is_damaged(self, tmp_path):
+        path = tmp_path / "a.arrow"
+        table = pyarrow.table({"id": ["a", "b"], "text": ["x", "y"]})
+        with pyarrow.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+        assert read(path)[1].skipped == {}
+        end_of_stream = b"\xff\xff\xff\xff\0\0\0\0"
+        data = path.read_bytes()
+        second = data.index(b"\xff\xff\xff\xff", 4)
+        path.write_bytes(data[:second] + end_of_stream + data[second + 8 :])
+        documents, report = read(path)
+        assert (documents, report.skipped) == ([], {"damaged file": 1})
+
     def test_an_arrow_file_that_shrinks_while_it_is_read_does_not_end_the_process(self, tmp_path):
         path = tmp_path / "a.arrow"
         table = pyarrow.table({"id": [str(n) for n in range(5000)], "text": ["x" * 500] * 5000})
