@@ -228,7 +228,7 @@ def test_a_leftover_that_cannot_be_removed_is_no_obstacle(collection):
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_pq", "int8", "binary"])
 def test_a_full_disk_is_one_clear_error_of_optimize(collection, kind):
-    for name in ("index.faiss", "searcher.json"):
+    for name in ("codes.npy", "searcher.json"):
         with (
             watch(fails(lambda operation, name=name: operation.path.name == name, errno.ENOSPC)),
             pytest.raises(CollectionError, match=r"nothing was changed in .*No space left"),
