@@ -58,6 +58,7 @@ def _interrupt(path: Path, change: Callable[[Collection], object], n: int, state
         raise Broken("the interrupt was swallowed")
     except KeyboardInterrupt:
         pass
+    check_open(collection, [state])
     _go_on(path, collection, change, state, after)
 
 
