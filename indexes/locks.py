@@ -14,6 +14,7 @@ import stat
 import struct
 import sys
 import threading
+import weakref
 from pathlib import Path
 from types import TracebackType
 
@@ -23,14 +24,15 @@ from indexes.errors import LockedError, StorageError
 _OPENING = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 # Record locks do not exclude threads of one process from each other, and closing *any* descriptor of the file drops the
-# process's lock. So a process notes here what it holds and opens the file only when it does not hold it.
-_held_here: dict[Path, int] = {}
-_guard = threading.Lock()
+# process's lock. So a process notes here what it holds and opens the file only when it does not hold it. Weakly: a lock
+# that an interrupt kept from being released goes with its object.
+_held_here: weakref.WeakValueDictionary[Path, WriterLock] = weakref.WeakValueDictionary()
+_guard = threading.RLock()  # entered again where an object is collected while its thread is in here
 
 
 def _renew_guard() -> None:
     global _guard  # noqa: PLW0603 - another thread of the parent may have held it at the time of the fork
-    _guard = threading.Lock()
+    _guard = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -48,36 +50,47 @@ class WriterLock:
         StorageError: the file system does not support locks, or does not allow writing.
     """
 
+    _descriptor: int | None = None
+    _owner_process: int | None = None
+
     def __init__(self, path: Path) -> None:
         self._path = path.parent.resolve() / path.name  # one directory, one lock, whatever links lead to it
-        self._descriptor: int | None = None
-        self._owner_process: int | None = None
 
     def __enter__(self) -> WriterLock:
         with _guard:
-            if _held_here.get(self._path) == os.getpid():
+            if (holder := _held_here.get(self._path)) is not None and holder.is_held():
                 raise LockedError(f"{self._path.parent} is being written by this process already; finish that first")
-            self._descriptor = _open_and_lock(self._path)
             self._owner_process = os.getpid()
-            _held_here[self._path] = os.getpid()
+            self._descriptor = _open_and_lock(self._path)
+            _held_here[self._path] = self
         return self
 
+    def is_held(self) -> bool:
+        """Tell whether this process holds the lock; a forked child does not hold its parent's."""
+        return self._descriptor is not None and self._owner_process == os.getpid()
+
     def is_current(self) -> bool:
-        """Tell whether the lock is still that of its directory, which may have been removed and made anew."""
+        """Tell whether this process holds the lock, and the directory has not been removed and made anew since."""
         with _guard, contextlib.suppress(OSError):
-            if self._descriptor is not None:
+            if self._descriptor is not None and self.is_held():
                 return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
         return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the lock up; nothing happens when it is not held, so that it can be done again after an interrupt."""
         with _guard:
-            if self._descriptor is None or self._owner_process != os.getpid():
-                return  # a forked child leaves its parent's lock alone
-            _held_here.pop(self._path, None)
-            os.close(self._descriptor)  # closing releases the lock
-            self._descriptor = None
+            if self.is_held():  # a forked child leaves its parent's lock alone
+                descriptor, self._descriptor = self._descriptor, None
+                os.close(descriptor)  # type: ignore[arg-type] # closing releases the lock
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            self.release()
 
 
 def _open_and_lock(path: Path) -> int:

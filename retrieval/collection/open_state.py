@@ -33,6 +33,7 @@ class OpenState:
     def __init__(self, directory: Path, snapshot: Snapshot, slot: EncoderSlot) -> None:
         self.directory = directory
         self._opened = Opened(snapshot, slot)
+        self._expected = slot
         self._process = os.getpid()
         self._lock = threading.Lock()
 
@@ -52,32 +53,31 @@ class OpenState:
         if self._process != os.getpid():
             # The parent's other threads may have held any of the locks at the time of the fork.
             self._lock = threading.Lock()
-            self._opened = Opened(None, opened.slot.renewed())
+            self._opened, self._expected = Opened(None, opened.slot.renewed()), self._expected.renewed()
             self._process = os.getpid()
         with self._lock:
             if self._opened.snapshot is None:
-                self._take(open_snapshot(self.directory), None)
+                self._take(open_snapshot(self.directory))
             return self._opened  # type: ignore[return-value]
 
-    def refresh(self, slot: EncoderSlot | None = None) -> bool:
-        """Move on to the last commit; returns whether it is another one.
+    def expect(self, slot: EncoderSlot) -> None:
+        """Note the encoder of a commit that is about to be made here; from whatever moment on it is there."""
+        self._expected = slot
 
-        Args:
-            slot: the encoder with which that commit was made, if it was made here.
-        """
+    def refresh(self) -> bool:
+        """Move on to the last commit; returns whether it is another one."""
         before, _ = self.current()
         with self._lock:
             newer = open_snapshot(self.directory, before)
-            self._take(newer, slot)
+            self._take(newer)
         return newer is not before
 
     def close(self) -> None:
         """Let go of files and encoder; an encoder that could not be loaded again by its name is kept."""
         with self._lock:
-            self._opened = Opened(None, self._opened.slot.released())
+            self._opened, self._expected = Opened(None, self._opened.slot.released()), self._expected.released()
 
-    def _take(self, snapshot: Snapshot, slot: EncoderSlot | None) -> None:
+    def _take(self, snapshot: Snapshot) -> None:
         recorded = snapshot.manifest.encoder
-        if slot is None or slot.recorded != recorded:
-            slot = self._opened.slot if self._opened.slot.recorded == recorded else EncoderSlot(recorded)
-        self._opened = Opened(snapshot, slot)
+        fitting = [slot for slot in (self._expected, self._opened.slot) if slot.recorded == recorded]
+        self._opened = Opened(snapshot, fitting[0] if fitting else EncoderSlot(recorded))

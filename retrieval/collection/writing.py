@@ -85,49 +85,59 @@ class Writer:
 
     @contextlib.contextmanager
     def _transaction(self, encoder: EncoderSlot | None) -> Iterator[Transaction]:
+        lock = WriterLock(self._state.directory / LOCK_NAME)
+        try:
+            with lock:
+                yield from self._locked_transaction(encoder, lock)
+        finally:
+            lock.release()  # once more, should an interrupt have come just then
+
+    def _locked_transaction(self, encoder: EncoderSlot | None, lock: WriterLock) -> Iterator[Transaction]:
         directory = self._state.directory
-        with WriterLock(directory / LOCK_NAME) as lock:
+        self._state.refresh()
+        snapshot, slot = self._state.current()
+        slot = encoder or slot
+        writer = SegmentWriter(directory, self._settings, self._analyser, slot, progress=self._progress)
+        transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
+        try:
+            remove_unnamed_parts(directory, snapshot.manifest)
+            yield transaction
+            self._state.expect(writer.slot)
+            manifest = transaction.commit()
+        except NotDurableError:
+            # What was written is in effect; nothing is removed, for the state before may come back.
+            with contextlib.suppress(OSError, StorageError, RetrievalError):
+                self._state.refresh()
+            raise
+        except OSError as error:
+            self._give_up(transaction, writer, lock)
+            raise CollectionError(
+                f"nothing was changed in {directory}: {error.strerror or error}"
+                + (f" ({error.filename})" if error.filename else "")
+            ) from error
+        except BaseException:
+            self._give_up(transaction, writer, lock)
+            raise
+        # From here on the commit stands; what is no longer named can go, now or with the next writer.
+        try:
             self._state.refresh()
-            snapshot, slot = self._state.current()
-            slot = encoder or slot
-            writer = SegmentWriter(directory, self._settings, self._analyser, slot, progress=self._progress)
-            transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
-            try:
-                remove_unnamed_parts(directory, snapshot.manifest)
-                yield transaction
-                manifest = transaction.commit()
-            except NotDurableError:
-                # What was written is in effect; nothing is removed, for the state before may come back.
-                with contextlib.suppress(OSError, StorageError, RetrievalError):
-                    self._state.refresh(writer.slot)
-                raise
-            except OSError as error:
-                _give_up(transaction, writer, lock)
-                raise CollectionError(
-                    f"nothing was changed in {directory}: {error.strerror or error}"
-                    + (f" ({error.filename})" if error.filename else "")
-                ) from error
-            except BaseException:
-                _give_up(transaction, writer, lock)
-                raise
-            # From here on the commit stands; what is no longer named can go, now or with the next writer.
-            try:
-                self._state.refresh(writer.slot)
-            except (OSError, StorageError) as error:
-                raise CollectionError(f"{directory} has changed, but cannot be opened again: {error}") from error
-            with contextlib.suppress(OSError):
-                remove_unnamed_parts(directory, manifest)
-            writer.finish()
+        except (OSError, StorageError) as error:
+            raise CollectionError(f"{directory} has changed, but cannot be opened again: {error}") from error
+        with contextlib.suppress(OSError):
+            remove_unnamed_parts(directory, manifest)
+        writer.finish()
+
+    def _give_up(self, transaction: Transaction, writer: SegmentWriter, lock: WriterLock) -> None:
+        """Remove what was written and keep what was encoded, unless the collection is no longer the one we locked."""
+        if not lock.is_current():
+            return
+        transaction.discard()
+        with contextlib.suppress(OSError, StorageError):
+            writer.keep()
+        with contextlib.suppress(OSError, StorageError, RetrievalError):
+            self._state.refresh()  # an interrupt may have come after the commit, which then stands
 
     def _after_fork(self) -> None:
         if self._process != os.getpid():
             # Neither the parent's lock nor its open batch belong to this process.
             self._process, self._turn, self._open = os.getpid(), threading.RLock(), None
-
-
-def _give_up(transaction: Transaction, writer: SegmentWriter, lock: WriterLock) -> None:
-    """Remove what was written and keep what was encoded, unless the collection is no longer the one that we locked."""
-    if lock.is_current():
-        transaction.discard()
-        with contextlib.suppress(OSError, StorageError):
-            writer.keep()

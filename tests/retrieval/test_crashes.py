@@ -12,6 +12,7 @@ import pytest
 
 from indexes.errors import NotDurableError, StorageError
 from indexes.file_operations import watch
+from indexes.locks import WriterLock
 from indexes.storage import make_directory
 from retrieval import Collection, Document, FunctionEncoder, staging
 from retrieval.errors import CollectionError
@@ -175,6 +176,40 @@ def test_a_commit_that_cannot_be_opened_is_not_called_a_failure(collection):
         pytest.raises(CollectionError, match=r"has changed, but cannot be opened.*texts-bytes\.npy"),
     ):
         collection.add(MORE)
+
+
+def test_an_interrupt_after_the_commit_keeps_the_encoder(collection):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    at_the_end = at(after_the_commit(lambda operation: operation.kind == "sync"), interrupt)
+    with watch(at_the_end), pytest.raises(KeyboardInterrupt):
+        collection.reencode(encoder(2))
+    collection.upsert(MORE)
+    assert collection.search("owl night", mode="dense").ids
+    assert list(collection) == FIRST + MORE
+
+
+def test_an_interrupt_while_the_lock_is_given_up_does_not_keep_it(collection, monkeypatch):
+    """Ctrl-C between the end of a change and the release of its lock, after which nothing could be changed any more."""
+    original = WriterLock.__exit__
+
+    def interrupted(self, *arguments):
+        monkeypatch.setattr(WriterLock, "__exit__", original)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WriterLock, "__exit__", interrupted)
+    with pytest.raises(KeyboardInterrupt) as held:  # as an interactive session holds the last traceback
+        collection.add(MORE)
+    collection.add(document(20))
+    assert len(collection) == len(FIRST) + len(MORE) + 1
+    assert held
+
+
+def test_a_lock_that_nobody_knows_of_any_more_is_free(tmp_path):
+    WriterLock(tmp_path / "lock").__enter__()
+    with WriterLock(tmp_path / "lock") as lock:
+        assert lock.is_held()
 
 
 def test_that_a_commit_is_not_durable_is_said_whatever_else_fails(collection):

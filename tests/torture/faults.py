@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from retrieval import Collection
 from retrieval.errors import CollectionError
 from tests.torture import harness, workload
 from tests.torture.harness import Broken
+from tests.torture.interrupts import interrupted
 from tests.torture.outcome import Outcome, Profile
 from tests.torture.surroundings import in_surroundings
 from tests.torture.workload import (
@@ -43,7 +43,7 @@ def run(profile: Profile) -> list[Outcome]:
 def _run(profile: Profile) -> list[Outcome]:
     with harness.temporary_folder() as folder, harness.small_blocks():
         before = workload.prepare(folder / "prepared")
-        outcomes = [_every_operation(profile, folder, before), _interrupts(profile, folder, before)]
+        outcomes = [_every_operation(profile, folder, before), *interrupted(profile, folder, before)]
         return [*outcomes, in_surroundings(profile, folder, before)]
 
 
@@ -77,7 +77,7 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
     jobs: list[tuple[str, Callable[[Collection], object] | None, State]]
     jobs = [("create", None, State(0, ())), *((job.name, job.run, workload.after(job, before)) for job in JOBS)]
     for name, change, after in jobs:
-        operations = _operations(folder, change)
+        operations = workload.operations_of(folder, change)
         tries = [(n, lasting) for n in range(len(operations)) for lasting in (False, True)]
         for number in harness.sample(rng, len(tries), profile.pick(short=2, long=10**6)):
             n, lasting = tries[number]
@@ -85,7 +85,7 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
             outcome.tried += 1
             fault = failing(n, reason, lasting=lasting)
             try:
-                path = _fresh(folder, created=change is None)
+                path = harness.copy_of(folder, created=change is None)
                 if change is None:
                     kept += _fail_creating(path, fault, reason)
                 else:
@@ -96,23 +96,6 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
                 outcome.fail(f"{name}, {errno.errorcode[reason]} at {place}: {error!r}")
     outcome.notes = {"calls that succeeded nevertheless": str(kept)}
     return outcome
-
-
-def _fresh(folder: Path, *, created: bool = False) -> Path:
-    path = folder / "tried" / "c"
-    shutil.rmtree(path.parent, ignore_errors=True)
-    path.parent.mkdir()
-    if not created:
-        shutil.copytree(folder / "prepared", path)
-    return path
-
-
-def _operations(folder: Path, change: Callable[[Collection], object] | None) -> list[Operation]:
-    path = _fresh(folder, created=change is None)
-    if change is None:
-        return harness.recorded(lambda: workload.create(path))
-    collection = open_again(path)
-    return harness.recorded(lambda: change(collection))
 
 
 def _fail(
@@ -167,45 +150,3 @@ def _fail_creating(path: Path, fault: Callable[[Operation], None], reason: int) 
     check_directory(path, [State(0, ())])
     check_leftovers(path)
     return False
-
-
-def _interrupts(profile: Profile, folder: Path, before: State) -> Outcome:
-    """Ctrl-C at any operation: the state before or after, never one in between."""
-    outcome = Outcome("interrupted from the keyboard", "interrupts")
-    rng = np.random.default_rng([profile.seed, 5])
-    for job in JOBS[:: profile.pick(short=3, long=1)]:
-        operations = _operations(folder, job.run)
-        commit, after = harness.commit_of(operations), workload.after(job, before)
-        for n in harness.sample(rng, len(operations), profile.pick(short=1, long=25)):
-            outcome.tried += 1
-            try:
-                _interrupt(_fresh(folder), job.run, n, before if n <= commit else after, after)
-            except Exception as error:
-                outcome.fail(f"{job.name}, interrupted at operation {n}: {error!r}")
-    return outcome
-
-
-def _interrupt(path: Path, change: Callable[[Collection], object], n: int, state: State, after: State) -> None:
-    collection = open_again(path)
-    seen = -1
-
-    def interrupt(operation: Operation) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == n:
-            raise KeyboardInterrupt
-
-    try:
-        with watch(interrupt):
-            change(collection)
-        raise Broken("the interrupt was swallowed")
-    except KeyboardInterrupt:
-        pass
-    tuple(collection)  # it answers, from before or after
-    check_directory(path, [state])
-    if state is not after:
-        change(collection)
-    else:
-        collection.upsert(list(after.documents[:1]))
-    check_open(collection, [after])
-    check_leftovers(path, staged=state is after)

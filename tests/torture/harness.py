@@ -84,3 +84,13 @@ def isolated(attack: Callable[[Profile], list[Outcome]], profile: Profile) -> li
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = threads
+
+
+def copy_of(folder: Path, *, created: bool = False) -> Path:
+    """Return the place for one try: a fresh copy of `folder/prepared`, or nothing where it is to be created."""
+    path = folder / "tried" / "c"
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir()
+    if not created:
+        shutil.copytree(folder / "prepared", path)
+    return path

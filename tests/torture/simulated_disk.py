@@ -89,7 +89,7 @@ class SimulatedDisk:
             parent.change({name: File()})
         elif operation.kind == "make_directory":
             parent.change({name: Directory()})
-        elif name in parent.names:
+        elif name in parent.names and not _is_full(parent.names[name]):
             parent.change({name: None})
 
     def _rename(self, operation: Operation) -> None:
@@ -140,6 +140,11 @@ class SimulatedDisk:
             name: self._names(node, way, rng) if isinstance(node, Directory) else _content(node, way, rng)
             for name, node in sorted(names.items())
         }
+
+
+def _is_full(node: File | Directory) -> bool:
+    """Tell whether a node is a directory that cannot be removed."""
+    return isinstance(node, Directory) and bool(node.names)
 
 
 def _reaches(change: Change, way: Way, rng: np.random.Generator) -> bool:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from indexes.file_operations import Operation
 from retrieval import Collection, Document, FunctionEncoder
 from retrieval.collection.manifest import MANIFEST_NAME, read_manifest
 from retrieval.errors import CollectionError
-from tests.torture.harness import Broken, temporary_folder
+from tests.torture.harness import Broken, copy_of, recorded, temporary_folder
 
 WORDS = ["owl", "night", "fly", "winter", "swim", "song", "nest", "egg"]
 QUERIES = ["owl night", "fly fly swim", "egg nest song winter"]
@@ -211,3 +212,12 @@ def is_nothing(path: Path) -> bool:
             raise
         return True
     return False
+
+
+def operations_of(folder: Path, change: Callable[[Collection], object] | None) -> list[Operation]:
+    """Return the file operations of a change to a copy of `folder/prepared`; of creating a collection where None."""
+    path = copy_of(folder, created=change is None)
+    if change is None:
+        return recorded(lambda: create(path))
+    collection = open_again(path)
+    return recorded(lambda: change(collection))
