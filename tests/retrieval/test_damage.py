@@ -281,3 +281,12 @@ def test_a_manifest_is_read_as_it_was_written(encoded):
     """What the checks above refuse is all that differs from a manifest that is accepted."""
     craft(encoded, lambda manifest: None)
     assert json.loads(msgspec.json.encode(read_manifest(encoded.path))) == crafted_index.read_manifest(encoded.path)
+
+
+def test_a_manifest_too_large_to_be_read_again_is_not_written(encoded, monkeypatch):
+    before = (encoded.path / "manifest.json").read_bytes()
+    monkeypatch.setattr("retrieval.collection.manifest.LARGEST_MANIFEST", len(before) + 10)
+    with pytest.raises(CollectionError, match=r"nothing was changed.*compact"):
+        encoded.add(Document("one more", "d"))
+    assert (encoded.path / "manifest.json").read_bytes() == before
+    assert reopened(encoded).get("one more") is None

@@ -367,7 +367,7 @@ def change_manifest(manifest: dict[str, Any], random_: random.Random) -> str:
 
 def _value(random_: random.Random) -> Any:
     nested: Any = []
-    for _ in range(random_.choice([1, 50, 400])):
+    for _ in range(random_.choice([1, 50, 400, random_.randrange(900)])):
         nested = [nested]
     odd = [None, True, False, [], {}, {"a": {"b": []}}, nested, {"kind": "given"}, "x" * 10_000]
     return random_.choice([random_.choice(ODD_NUMBERS), random_.choice(ODD_NAMES), random_.choice(odd)])
