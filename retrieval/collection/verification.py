@@ -87,7 +87,8 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.size += part.size
         damaged += [part] * bool(problems)
     named = {part.name for part in manifest.parts}
-    report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+    with contextlib.suppress(OSError):
+        report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
     if report.ok:
         report.problems += _problems_between(directory, manifest.segments)
         report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
@@ -123,8 +124,11 @@ def _fix_of_vectors(directory: Path, encoder: EncoderEntry | None) -> str:
 
 
 def _is_forbidden(folder: Path, part: Part) -> bool:
-    paths = [folder, *(folder / name for name in part.files)]
-    return any(path.exists() and not os.access(path, os.R_OK) for path in paths if not path.is_symlink())
+    with contextlib.suppress(PermissionError):  # raised where a folder above must not be looked into
+        if os.access(folder, os.R_OK | os.X_OK) or not folder.exists():
+            paths = (folder / name for name in part.files)
+            return any(path.exists() and not os.access(path, os.R_OK) for path in paths if not path.is_symlink())
+    return True
 
 
 def _open(directory: Path, entries: Iterable[SegmentEntry]) -> bool:
