@@ -7,6 +7,7 @@ strictly in that precision, and the order of the run is the order that any tool 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: 
     except OSError as fault:
         raise RunError(f"cannot write {path}: {fault.strerror or fault}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what could not be made cannot be removed
+            temporary.unlink(missing_ok=True)
 
 
 def read_run(path: str | Path) -> dict[str, Ranking]:

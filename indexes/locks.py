@@ -11,6 +11,8 @@ import errno
 import os
 import socket
 import stat
+import struct
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +66,7 @@ class WriterLock:
         """Tell whether the lock is still that of its directory, which may have been removed and made anew."""
         with _guard, contextlib.suppress(OSError):
             if self._descriptor is not None:
-                return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+                return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
         return False
 
     def __exit__(
@@ -91,15 +93,24 @@ def _open_and_lock(path: Path) -> int:
     try:
         _lock(descriptor)
     except OSError as error:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        holder = _holder(descriptor)
         os.close(descriptor)
         if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             raise LockedError(f"{path.parent} is being written by {holder}; try again when it has finished") from None
         raise StorageError(f"{path.parent} is on a file system without locks ({error.strerror}); use another") from None
     with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        # Written before it is cut: whoever is refused meanwhile finds a name.
+        os.ftruncate(descriptor, os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode()))
     return descriptor
+
+
+def _holder(descriptor: int) -> str:
+    """Return who holds the lock, as the kernel says, with what the file says of that process."""
+    noted = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0].strip()
+    process = _process_with_lock(descriptor)
+    if process is None or noted.startswith(f"process {process} "):
+        return noted or "another process"
+    return f"process {process}"
 
 
 if os.name == "nt":  # pragma: no cover
@@ -115,8 +126,27 @@ if os.name == "nt":  # pragma: no cover
         finally:
             os.lseek(descriptor, 0, os.SEEK_SET)
 
+    def _process_with_lock(descriptor: int) -> int | None:  # noqa: ARG001 - Windows does not tell
+        return None
+
 else:
     import fcntl
 
+    # `struct flock` of 64-bit Linux: type, whence, start, length, process. Others lay it out otherwise.
+    _FLOCK = struct.Struct("@hhqqi4x")
+    _KNOWN_LAYOUT = sys.platform == "linux" and sys.maxsize > 2**32
+
     def _lock(descriptor: int) -> None:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _process_with_lock(descriptor: int) -> int | None:
+        """Return the id of the process that holds the lock; None where the system does not say."""
+        if not _KNOWN_LAYOUT:
+            return None
+        try:
+            answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        except OSError:
+            return None
+        kind, _, _, _, process = _FLOCK.unpack(answer)
+        # 0 stands for a process of another container, -1 for none.
+        return process if kind != fcntl.F_UNLCK and process > 0 else None

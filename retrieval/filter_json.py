@@ -106,4 +106,5 @@ def _all(parts: list[Filter]) -> Filter:
 
 
 def _error(place: str, expected: str, found: object) -> FilterError:
+    place = place if place.isprintable() and len(place) <= 200 else shorten(place, 200)
     return FilterError(f"cannot read the filter at {place}: expected {expected}, found {shorten(found)}")

@@ -156,7 +156,7 @@ class Compare(FieldFilter):
             raise FilterError(f"{shorten(self.operator)} is no comparison; use {' '.join(COMPARISONS)}")
         _set_literal(self)
         if self.kind == "boolean":
-            raise FilterError(f"{self.field} {self.operator} {quoted_value(self.value)}: booleans have no order; use =")
+            raise FilterError(f"{shorten(self.field)} {self.operator} {self.value}: booleans have no order; use =")
 
     def test(self) -> Callable[[Any], bool]:
         """Make the test whether a value is on the right side of the bound."""

@@ -55,7 +55,7 @@ def literal(value: Any) -> tuple[Scalar, str]:
         return _number(value), "number"
     if isinstance(value, str):
         if not is_encodable(value):
-            raise FilterError(f"a filter cannot compare with {value!r}: it holds a lone surrogate")
+            raise FilterError(f"a filter cannot compare with {shorten(value)}: it holds a lone surrogate")
         return str.__str__(value), "string"
     if isinstance(value, datetime.datetime):
         return _fixed_offset(value), "datetime"

@@ -283,7 +283,7 @@ def test_exit_statuses_and_errors_are_as_described(prepared, capsys):
 
     assert run_here("index", "my.index", "corpus.jsonl", "--no-dense", "--json") == 0
     assert json.loads(capsys.readouterr().out)
-    damaged = next((prepared / "my.index" / "parts").glob("*/documents.arrow"))
+    damaged = next((prepared / "my.index" / "parts").glob("*/texts-bytes.npy"))
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)

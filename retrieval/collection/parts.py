@@ -98,7 +98,7 @@ def check_kept_parts(directory: Path, before: Manifest, after: Manifest) -> None
 
 
 def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
-    """Remove the parts that the manifest on disk does not name: leftovers of interrupted writers, or of what was merged.
+    """Remove the parts that the manifest on disk does not name: an interrupted writer's, or what was merged.
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.

@@ -95,6 +95,15 @@ class SegmentWriter:
         stored = segment.passages.vectors.gather(np.array(segment.passages.of_document(row), np.int64))
         return np.array_equal(stored, as_stored(vector[None, :], self.slot.recorded))
 
+    def stores_alike(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Tell whether two given vectors are the same once they are stored (of length one, where cosines count)."""
+        from retrieval.collection.vector_writer import as_stored
+
+        recorded = self.slot.recorded
+        return recorded is not None and np.array_equal(
+            as_stored(one[None, :], recorded), as_stored(other[None, :], recorded)
+        )
+
     def write(self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]) -> SegmentEntry:
         """Write a segment.
 

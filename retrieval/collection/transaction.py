@@ -116,7 +116,9 @@ class Transaction:
         content = content_hash(document, vector)
         if self._keeps_existing(document, on_duplicate, unchanged=waiting.content == content):
             return
-        keeps_place = _text(waiting.document) == _text(document) and _equal(vector, pending.vector)
+        keeps_place = _text(waiting.document) == _text(document) and (
+            vector is None or pending.vector is None or self._writer.stores_alike(vector, pending.vector)
+        )
         del self._pending[document.id]
         self._enqueue(document, vector, content, waiting.sequence if keeps_place else None)
         self.report.updated += 1
@@ -334,10 +336,6 @@ class Transaction:
 
 def _text(document: Document) -> tuple[str, str]:
     return document.title, document.text
-
-
-def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _paired(

@@ -22,6 +22,7 @@ _HOLDS = {
     "searcher": "the approximate searcher",
 }
 _RESTORE = "restore the index from a backup, or index the documents again"
+_READ = "let this user read these files and directories, and verify again"
 
 
 @dataclass
@@ -63,7 +64,7 @@ def verify(directory: Path) -> VerificationReport:
         except CorruptIndexError as error:
             return VerificationReport(problems=[str(error)], fix=_RESTORE)
         except StorageError as error:
-            return VerificationReport(problems=[str(error)], fix="let this user read it")
+            return VerificationReport(problems=[str(error)], fix=_READ)
         report = _verify_generation(directory, manifest)
         with contextlib.suppress(StorageError):
             if not report.ok and read_manifest(directory) != manifest:
@@ -87,8 +88,12 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.size += part.size
         damaged += [part] * bool(problems)
     named = {part.name for part in manifest.parts}
-    with contextlib.suppress(OSError):
+    try:
         report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
+    except OSError as error:
+        report.problems.append(f"{directory / PARTS}: {error.strerror or error}")
+        report.fix = _READ
+        return report
     if report.ok:
         report.problems += _problems_between(directory, manifest.segments)
         report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
@@ -100,7 +105,7 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
 def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
     """Say what to do about damaged parts: what can be derived again is not lost."""
     if any(_is_forbidden(directory / PARTS / part.name, part) for part in damaged):
-        return "let this user read these files, and verify again"
+        return _READ
     kinds = {part.kind for part in damaged}
     if kinds == {"searcher"}:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"

@@ -17,7 +17,7 @@ from retrieval.collection.reports import ChangeReport
 from retrieval.collection.segment_writer import SegmentWriter
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import Transaction
-from retrieval.errors import CollectionError
+from retrieval.errors import CollectionError, RetrievalError
 
 LOCK_NAME = "writer.lock"
 
@@ -98,7 +98,8 @@ class Writer:
                 manifest = transaction.commit()
             except NotDurableError:
                 # What was written is in effect; nothing is removed, for the state before may come back.
-                self._state.refresh(writer.slot)
+                with contextlib.suppress(OSError, StorageError, RetrievalError):
+                    self._state.refresh(writer.slot)
                 raise
             except OSError as error:
                 _give_up(transaction, writer, lock)
@@ -110,7 +111,10 @@ class Writer:
                 _give_up(transaction, writer, lock)
                 raise
             # From here on the commit stands; what is no longer named can go, now or with the next writer.
-            self._state.refresh(writer.slot)
+            try:
+                self._state.refresh(writer.slot)
+            except (OSError, StorageError) as error:
+                raise CollectionError(f"{directory} has changed, but cannot be opened again: {error}") from error
             with contextlib.suppress(OSError):
                 remove_unnamed_parts(directory, manifest)
             writer.finish()

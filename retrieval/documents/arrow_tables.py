@@ -60,8 +60,16 @@ def _ipc_batches(source: Any) -> tuple[Any, Iterator[Any]]:
     except pyarrow.ArrowInvalid:
         source.seek(0)
         stream = pyarrow.ipc.open_stream(source)
-        return stream.schema, iter(stream)
+        return stream.schema, _whole_stream(stream, source)
     return reader.schema, (reader.get_batch(number) for number in range(reader.num_record_batches))
+
+
+def _whole_stream(stream: Any, source: Any) -> Iterator[Any]:
+    """Yield the batches of a stream; a damaged length can look like its end, with the rest of the file behind it."""
+    yield from stream
+    rest = source.size() - source.tell()
+    if rest > 0:
+        raise ValueError(f"the stream ends {rest:,} bytes before the file")
 
 
 def _while_whole(batches: Iterator[Any], file: int, size: int) -> Iterator[Any]:

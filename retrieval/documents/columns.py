@@ -65,7 +65,7 @@ class Columns:
         if not text:
             raise InvalidDocumentError("no text column", f"found {_listed(names)}; name it with text=…")
         title = (*_recognised(names, TITLE_NAMES), None)[0] if self.title == AUTO else self.title
-        used = {identifier, title, self.vector, *text}
+        used = {name for name in (identifier, title, self.vector, *text) if name is not None}
         kept = [name for name in names if name not in used] if self.metadata == ALL else _as_tuple(self.metadata)
         return Layout(
             id=identifier,

@@ -146,3 +146,17 @@ def test_bundled_runs_score_what_they_are_published_to_score(data, system):
     relevant = {query: {d for d, grade in grades.items() if grade >= 2} for query, grades in testset.qrels.items()}
     recall = [len(relevant[query] & {d for d, _ in run[query]}) / len(relevant[query]) for query in relevant]
     assert evaluation.measures["R(rel=2)@100"] == pytest.approx(sum(recall) / len(recall))
+
+
+@pytest.mark.parametrize(("name", "fault"), [("\ud800", "lone surrogate"), ("\ufeffq", "byte order mark")])
+def test_ids_that_would_not_come_back_are_refused(tmp_path, name, fault):
+    for run in ({name: [("d", 1.0)]}, {"q": [(name, 1.0)]}):
+        with pytest.raises(RunError, match=fault):
+            write_run(tmp_path / "run", run)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write"):
+        write_run(tmp_path / "file" / "run", {"q": [("d", 1.0)]})

@@ -181,3 +181,14 @@ def test_real_sets_are_read_whole(data, folder, split, language, n_queries, n_qr
         ids = [document.id for document in testset.corpus]
         assert len(ids) == len(set(ids)) == n_documents
         assert {document_id for grades in testset.qrels.values() for document_id in grades} & set(ids)
+
+
+def test_a_deeply_nested_query_is_refused(tmp_path):
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": ' + "[" * 100_000)
+    with pytest.raises(TestSetError, match=r"queries\.jsonl:1: not a query"):
+        read_queries(tmp_path / "queries.jsonl")
+
+
+def test_long_grades_are_read_exactly(tmp_path):
+    (tmp_path / "qrels").write_text("q 0 d 9007199254740993\nq 0 e 2.0\n")
+    assert read_qrels(tmp_path / "qrels") == {"q": {"d": 9007199254740993, "e": 2}}

@@ -27,8 +27,8 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 ENCODERS = {"one": encoder("1"), "other": encoder("2"), "passages": encoder("1", max_tokens=4)}
 VERSIONS = {"one": "1", "other": "2", "passages": "1"}
-# None is a multiple of another: it is stored as the same vector, but not the same input.
-GIVEN = [(1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 0), (-2, 1, 0.5), (1, 2, 3), (3, 2, 1)]
+# One is a multiple of another: stored as the same vector, but not the same input.
+GIVEN = [(1, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 0), (-2, 1, 0.5), (1, 2, 3), (3, 2, 1)]
 K = 5
 SEARCHES: list[dict[str, Any]] = [
     {"mode": "bm25"},

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -225,6 +226,22 @@ def test_spans_lead_back_to_the_text(analyser, text):
     for term, start, end in spans:
         assert 0 <= start < end <= len(text)
         assert term in analyser.terms(text[start:end])
+
+
+@pytest.mark.parametrize(
+    "unit", ["\u0301\u0316", "a" + "\u0301\u0316" * 600, "\u0f73\u0301", "\uff9e\u0301", "\u0301\u0640\u0316\u0640"]
+)
+@pytest.mark.parametrize("analyser", [ENGLISH, UNFOLDED])
+def test_thousands_of_marks_on_a_letter_take_linear_time_and_change_nothing(analyser, unit, monkeypatch):
+    """Python's normalisation sorts marks in quadratic time: more than a minute for the longer text."""
+    text = "x" + unit * (3000 // len(unit)) + " e\u0301 end"
+    terms = analyser.terms(text)
+    monkeypatch.setattr("retrieval.analysis.normalisation._LONG_RUN", 10**9)
+    assert Analyser(analyser.settings).terms(text) == terms
+    monkeypatch.undo()
+    start = time.process_time()
+    assert analyser.terms("x" + unit * (200_000 // len(unit)) + " end")[-1] == "end"
+    assert time.process_time() - start < 15
 
 
 def test_spans_by_hand():

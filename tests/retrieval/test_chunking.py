@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from retrieval.chunking import ChunkSettings, Passage, split_documents
 from retrieval.encoders import FunctionEncoder, load_encoder
 from retrieval.encoders.tokenization import FastTokenizer
 from retrieval.errors import CollectionError, DocumentError, EncoderError
+from retrieval.windows import window_ranges
 
 SAMPLE = [
     "the quick brown fox jumps over the lazy dog. It barks! Does it? naïve café 検索 🙂",
@@ -237,3 +239,13 @@ def test_real_documents_with_the_embedded_encoder(data_folder):
         assert passages[-1].end == len(text.rstrip())
         for before, after in itertools.pairwise(passages):
             assert before.start < after.start <= before.end
+
+
+def test_windows_over_a_long_run_of_brackets_take_linear_time():
+    text = ")" * 100_000
+    spans = np.array([(at, at + 1) for at in range(len(text))])
+    start = time.process_time()
+    ranges = window_ranges(text, spans, (256, 256), overlap=16)
+    assert time.process_time() - start < 10
+    assert ranges[0] == (0, 256)
+    assert ranges[-1][1] == len(text)

@@ -12,9 +12,11 @@ import pytest
 
 from indexes.errors import NotDurableError, StorageError
 from indexes.file_operations import watch
+from indexes.storage import make_directory
 from retrieval import Collection, Document, FunctionEncoder, staging
 from retrieval.errors import CollectionError
 from tests.torture import workload
+from tests.torture.harness import recorded
 from tests.torture.simulated_disk import SimulatedDisk
 from tests.torture.workload import check_leftovers, document, encoder
 
@@ -99,12 +101,34 @@ def test_a_create_after_a_killed_one_makes_every_directory_durable(tmp_path, kil
         Collection.create(path, encoder=None)
     first = seen[:killed_after]
     # A killed process removes nothing; this one may have, after the exception.
-    second = workload.recorded(lambda: Collection.create(path, encoder=None))
+    second = recorded(lambda: Collection.create(path, encoder=None))
     disk = SimulatedDisk(root)
     for operation in [*first, *second]:
         disk.apply(operation)
     disk.after_power_loss("nothing unsynced", np.random.default_rng(0)).materialise(tmp_path / "after")
     assert len(Collection.open(tmp_path / "after" / "above" / "c")) == 0
+
+
+def test_encoded_blocks_are_durable_in_folders_that_a_killed_writer_left(tmp_path):
+    key, hashes = {"identity": "any"}, staging.passage_hashes(["owl"])
+    ours = tmp_path / "c"
+    make = recorded(lambda: make_directory(ours))
+    folders = recorded(lambda: stage(ours, key, hashes))
+    made = [operation for operation in folders if operation.kind == "make_directory"]
+    shutil.rmtree(ours / "staging")
+    for operation in made:  # as far as the killed one came
+        operation.path.mkdir()
+    disk = SimulatedDisk(tmp_path)
+    for operation in [*make, *made, *recorded(lambda: stage(ours, key, hashes))]:
+        disk.apply(operation)
+    disk.after_power_loss("nothing unsynced", np.random.default_rng(0)).materialise(tmp_path / "after")
+    assert staging.Staging(tmp_path / "after" / "c" / "staging", key, 3).find(hashes)[0].all()
+
+
+def stage(directory, key, hashes):
+    area = staging.Staging(directory / "staging", key, 3)
+    area.add(hashes, np.ones((len(hashes), 3), np.float32))
+    area.flush()
 
 
 def test_what_is_there_already_is_not_called_done_before_it_is_durable(collection):
@@ -115,7 +139,7 @@ def test_what_is_there_already_is_not_called_done_before_it_is_durable(collectio
     again = fails(lambda operation: operation.kind == "sync" and operation.path == collection.path)
     with watch(again), pytest.raises(NotDurableError, match="Input/output error"):
         collection.upsert(MORE)
-    operations = workload.recorded(lambda: collection.upsert(MORE))
+    operations = recorded(lambda: collection.upsert(MORE))
     assert [(operation.kind, operation.path) for operation in operations] == [("sync", collection.path)]
     assert list(collection) == FIRST + MORE
 
@@ -136,6 +160,38 @@ def test_clearing_up_after_a_commit_may_fail(collection):
     assert len(collection.snapshot.segments) == 1
     collection.add(document(20))
     check_leftovers(collection.path)
+
+
+def test_a_commit_that_cannot_be_opened_is_not_called_a_failure(collection):
+    """The new part is damaged in the moment of the commit."""
+
+    def damage():
+        newest = sorted((collection.path / "parts").glob("*-documents"))[-1]
+        (newest / "texts-bytes.npy").write_bytes(b"")
+
+    at_the_end = at(after_the_commit(lambda operation: operation.kind == "sync"), damage)
+    with (
+        watch(at_the_end),
+        pytest.raises(CollectionError, match=r"has changed, but cannot be opened.*texts-bytes\.npy"),
+    ):
+        collection.add(MORE)
+
+
+def test_that_a_commit_is_not_durable_is_said_whatever_else_fails(collection):
+    resource = pytest.importorskip("resource")
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def no_more_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, usual[1]))
+
+    at_the_end = at(after_the_commit(lambda operation: operation.kind == "sync"), no_more_files)
+    try:
+        with watch(at_the_end), pytest.raises(NotDurableError, match="Too many open files"):
+            collection.add(MORE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    collection.refresh()
+    assert list(collection) == FIRST + MORE
 
 
 def test_an_encoded_block_that_is_not_durable_is_no_commit(collection, monkeypatch):
@@ -172,7 +228,7 @@ def test_a_leftover_that_cannot_be_removed_is_no_obstacle(collection):
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf_pq", "int8", "binary"])
 def test_a_full_disk_is_one_clear_error_of_optimize(collection, kind):
-    for name in ("index.faiss", "searcher.json"):
+    for name in ("codes.npy", "searcher.json"):
         with (
             watch(fails(lambda operation, name=name: operation.path.name == name, errno.ENOSPC)),
             pytest.raises(CollectionError, match=r"nothing was changed in .*No space left"),
@@ -190,8 +246,7 @@ def test_files_are_closed_when_their_neighbour_cannot_be_made(collection, name):
     chosen = fails(lambda operation: operation.kind == "create" and operation.path.name == name)
     with watch(chosen), pytest.raises(CollectionError) as held:  # the error holds its frames, and they hold the files
         collection.add(MORE)
-    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    opened = [os.readlink(link) for link in links if os.path.islink(link)]
+    opened = [str(link.readlink()) for link in list(Path("/proc/self/fd").iterdir()) if link.is_symlink()]
     assert not [path for path in opened if str(collection.path) in path and path.endswith("(deleted)")]
     assert held
 

@@ -156,6 +156,14 @@ def test_other_nonsense_is_refused(where):
         parse_filter(where)
 
 
+@pytest.mark.parametrize("where", [{"a\nb": [[1]]}, {"x" * 5000: [[1]]}, {"a\nb": {"<": True}}, {"a": {"x\n" * 9: 1}}])
+def test_errors_are_one_short_line_whatever_the_names(where):
+    with pytest.raises(FilterError) as caught:
+        parse_filter(where)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
 def test_deep_json_is_refused():
     deep: dict = {"a": 1}
     for _ in range(500):

@@ -104,3 +104,10 @@ def test_contains_phrase_is_substring_search(terms, phrase):
 def test_phrases_skip_stop_words():
     assert contains_phrase(ANALYSER.terms("A state of the art system"), ANALYSER.terms("state-of-the-art"))
     assert not contains_phrase(ANALYSER.terms("the art of the state"), ANALYSER.terms("state of the art"))
+
+
+@pytest.mark.parametrize("text", ['"' + "the " * 5000 + '"', "-x" + "y" * 5000, "+" + "." * 5000])
+def test_errors_do_not_repeat_a_long_query(text):
+    with pytest.raises(QueryError) as caught:
+        parsed(text)
+    assert len(str(caught.value)) < 300

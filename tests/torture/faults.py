@@ -18,12 +18,12 @@ from indexes.errors import NotDurableError, StorageError
 from indexes.file_operations import Operation, watch
 from retrieval import Collection
 from retrieval.errors import CollectionError
-from tests.torture import workload
+from tests.torture import harness, workload
+from tests.torture.harness import Broken
 from tests.torture.outcome import Outcome, Profile
 from tests.torture.surroundings import in_surroundings
 from tests.torture.workload import (
     JOBS,
-    Broken,
     State,
     answers,
     check_directory,
@@ -37,11 +37,11 @@ REASONS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
 def run(profile: Profile) -> list[Outcome]:
     """Run all of this module's attacks."""
-    return workload.isolated(_run, profile)
+    return harness.isolated(_run, profile)
 
 
 def _run(profile: Profile) -> list[Outcome]:
-    with workload.temporary_folder() as folder, workload.small_blocks():
+    with harness.temporary_folder() as folder, harness.small_blocks():
         before = workload.prepare(folder / "prepared")
         outcomes = [_every_operation(profile, folder, before), _interrupts(profile, folder, before)]
         return [*outcomes, in_surroundings(profile, folder, before)]
@@ -79,7 +79,7 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
     for name, change, after in jobs:
         operations = _operations(folder, change)
         tries = [(n, lasting) for n in range(len(operations)) for lasting in (False, True)]
-        for number in workload.sample(rng, len(tries), profile.pick(short=2, long=10**6)):
+        for number in harness.sample(rng, len(tries), profile.pick(short=2, long=10**6)):
             n, lasting = tries[number]
             reason = REASONS[(n + lasting) % len(REASONS)]
             outcome.tried += 1
@@ -91,10 +91,9 @@ def _every_operation(profile: Profile, folder: Path, before: State) -> Outcome:
                 else:
                     kept += _fail(path, change, fault, reason, before, after)
             except Exception as error:
-                outcome.fail(
-                    f"{name}, {errno.errorcode[reason]} at operation {n} ({operations[n].kind} {operations[n].path.name})"
-                    f"{' and all after it' if lasting else ''}: {error!r}"
-                )
+                place = f"operation {n} ({operations[n].kind} {operations[n].path.name})"
+                place += " and all after it" if lasting else ""
+                outcome.fail(f"{name}, {errno.errorcode[reason]} at {place}: {error!r}")
     outcome.notes = {"calls that succeeded nevertheless": str(kept)}
     return outcome
 
@@ -111,9 +110,9 @@ def _fresh(folder: Path, *, created: bool = False) -> Path:
 def _operations(folder: Path, change: Callable[[Collection], object] | None) -> list[Operation]:
     path = _fresh(folder, created=change is None)
     if change is None:
-        return workload.recorded(lambda: workload.create(path))
+        return harness.recorded(lambda: workload.create(path))
     collection = open_again(path)
-    return workload.recorded(lambda: change(collection))
+    return harness.recorded(lambda: change(collection))
 
 
 def _fail(
@@ -176,8 +175,8 @@ def _interrupts(profile: Profile, folder: Path, before: State) -> Outcome:
     rng = np.random.default_rng([profile.seed, 5])
     for job in JOBS[:: profile.pick(short=3, long=1)]:
         operations = _operations(folder, job.run)
-        commit, after = workload.commit_of(operations), workload.after(job, before)
-        for n in workload.sample(rng, len(operations), profile.pick(short=1, long=25)):
+        commit, after = harness.commit_of(operations), workload.after(job, before)
+        for n in harness.sample(rng, len(operations), profile.pick(short=1, long=25)):
             outcome.tried += 1
             try:
                 _interrupt(_fresh(folder), job.run, n, before if n <= commit else after, after)

@@ -111,7 +111,7 @@ def attack_files(profile: Profile, folder: Path) -> Outcome:
     generator = random.Random(f"files {profile.seed}")
     for name, data in SEEDS.items():
         path = folder / name
-        tries = profile.pick(short=20 if name in _SLOW else 60, long=1000 if name in _SLOW else 8000)
+        tries = profile.pick(short=12 if name in _SLOW else 40, long=1000 if name in _SLOW else 8000)
         for number in range(tries):
             changed = mutate(generator, data)
             guarded(outcome, f"{name}, seed {profile.seed}, try {number}, {changed[:200]!r}", _reads(path, changed))
@@ -122,7 +122,7 @@ def attack_files(profile: Profile, folder: Path) -> Outcome:
             data = (unit * (size // len(unit))).encode()
             guarded(outcome, f"{unit!r} repeated to {size:,} characters in {name}", _reads(folder / name, data))
     check = _round_trip(folder / "round.jsonl")
-    examples = profile.pick(short=40, long=3000)
+    examples = profile.pick(short=30, long=3000)
     try_many(outcome, "documents as JSON lines", DOCUMENTS, check, examples=examples, start=profile.seed)
     objects = st.lists(
         st.one_of(DOCUMENTS, st.lists(_JSON), st.lists(st.dictionaries(st.text() | st.integers(), _JSON)))

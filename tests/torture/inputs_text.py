@@ -45,7 +45,7 @@ _MORE_UNITS = ("東", "½", "\ud800", "\u200d", "\u1161", "'s", "a's ", "_", '"a
 def attack_text(profile: Profile) -> Outcome:
     """Attack the analyser and all that rests on it."""
     outcome = Outcome("analysis and query syntax of any text", "inputs")
-    examples = profile.pick(short=80, long=5000)
+    examples = profile.pick(short=40, long=2500)
     for what, strategy, check in (
         ("analysis", st.tuples(st.sampled_from(_ANALYSERS), TEXTS), _analyses),
         ("query syntax", st.tuples(st.sampled_from(_ANALYSERS), TEXTS), _parses),
@@ -53,7 +53,7 @@ def attack_text(profile: Profile) -> Outcome:
         ("windows", st.tuples(TEXTS, st.integers(1, 40), st.integers(1, 40), st.integers(0, 60)), _cuts_windows),
     ):
         try_many(outcome, what, strategy, check, examples=examples, start=profile.seed)
-    size = profile.pick(short=20_000, long=200_000)
+    size = profile.pick(short=3_000, long=100_000)
     for unit in (*_UNITS, *_MORE_UNITS):
         text = unit * (size // len(unit))
         guarded(
@@ -69,7 +69,7 @@ def attack_text(profile: Profile) -> Outcome:
 def attack_filters(profile: Profile) -> Outcome:
     """Attack the two forms of filters, and masks over columns."""
     outcome = Outcome("metadata filters", "inputs")
-    examples = profile.pick(short=80, long=5000)
+    examples = profile.pick(short=40, long=2000)
     for what, strategy, check in (
         ("round trip", some.any_filter, _reads_back),
         ("text", some.filter_texts | some.filter_tokens | TEXTS, _is_filter_or_error),

@@ -15,9 +15,9 @@ import numpy as np
 from indexes.file_operations import Operation, watch
 from indexes.vectors import normalise
 from retrieval import Collection, Document, FunctionEncoder
-from tests.torture import workload
+from tests.torture import harness, workload
+from tests.torture.harness import Broken
 from tests.torture.outcome import Outcome, Profile
-from tests.torture.workload import Broken
 
 _TEXTS = 300
 _BLOCK_BYTES = 1000  # 32 vectors of 8 numbers
@@ -88,7 +88,7 @@ def _run(path: Path, documents: Sequence[Document], stop_after: int | None, extr
     if child == 0:
         code = 3
         try:
-            with workload.small_blocks(_BLOCK_BYTES), watch(functools.partial(_tell_block, writing)):
+            with harness.small_blocks(_BLOCK_BYTES), watch(functools.partial(_tell_block, writing)):
                 Collection.open(path, encoder=_telling_encoder(writing)).add(documents)
             code = 0
         finally:

@@ -17,19 +17,20 @@ import numpy as np
 
 from indexes.file_operations import Operation, watch
 from retrieval import Collection
-from tests.torture import workload
+from tests.torture import harness, workload
+from tests.torture.harness import Broken
 from tests.torture.interrupted_encoding import kill_encoders
 from tests.torture.outcome import Outcome, Profile
-from tests.torture.workload import JOBS, Broken, State, check_directory, check_leftovers, document, open_again
+from tests.torture.workload import JOBS, State, check_directory, check_leftovers, document, open_again
 
 
 def run(profile: Profile) -> list[Outcome]:
     """Run all of this module's attacks."""
-    return workload.isolated(_run, profile)
+    return harness.isolated(_run, profile)
 
 
 def _run(profile: Profile) -> list[Outcome]:
-    with workload.temporary_folder() as folder, workload.small_blocks():
+    with harness.temporary_folder() as folder, harness.small_blocks():
         return [_every_operation(profile, folder), _random_times(profile, folder), kill_encoders(profile, folder)]
 
 
@@ -85,11 +86,11 @@ def _every_operation(profile: Profile, folder: Path) -> Outcome:
             return path
 
         path = fresh()
-        operations = workload.recorded(lambda path=path, act=act: act(path))
-        commit = workload.commit_of(operations)
+        operations = harness.recorded(lambda path=path, act=act: act(path))
+        commit = harness.commit_of(operations)
         tries = [(n, False) for n in range(len(operations))]
         tries += [(n, True) for n, operation in enumerate(operations) if operation.kind == "write"]
-        for number in workload.sample(rng, len(tries), per_job):
+        for number in harness.sample(rng, len(tries), per_job):
             n, middle = tries[number]
             path = fresh()
             outcome.tried += 1

@@ -18,10 +18,11 @@ import numpy as np
 from indexes.file_operations import Operation, watch
 from retrieval import Collection
 from retrieval.collection.manifest import MANIFEST_NAME, read_manifest
-from tests.torture import workload
+from tests.torture import harness, workload
+from tests.torture.harness import Broken
 from tests.torture.outcome import Outcome, Profile
 from tests.torture.simulated_disk import WAYS, Image, SimulatedDisk
-from tests.torture.workload import Broken, State, check_directory, check_leftovers, document, encoder, open_again
+from tests.torture.workload import State, check_directory, check_leftovers, document, encoder, open_again
 
 _PLACE = Path("above") / "collections" / "c"  # several directories that must become durable, too
 _AFTER_COMMIT = -1  # killed when the manifest has been replaced and that is not durable yet
@@ -46,12 +47,12 @@ class Step:
 
 def run(profile: Profile) -> list[Outcome]:
     """Run this module's attack."""
-    return workload.isolated(_run, profile)
+    return harness.isolated(_run, profile)
 
 
 def _run(profile: Profile) -> list[Outcome]:
     outcome = Outcome("power loss during a history of commits", "power losses")
-    with workload.temporary_folder() as folder, workload.small_blocks():
+    with harness.temporary_folder() as folder, harness.small_blocks():
         rng = np.random.default_rng([profile.seed, 3])
         for number in range(profile.pick(short=1, long=4)):
             root = folder / f"history-{number}"
@@ -59,7 +60,7 @@ def _run(profile: Profile) -> list[Outcome]:
             history = _History(root, rng)
             steps = history.record()
             total = sum(len(step.operations) for step in steps)
-            cuts = set(workload.sample(rng, total, profile.pick(short=20, long=10**6 if number == 0 else 150)))
+            cuts = set(harness.sample(rng, total, profile.pick(short=20, long=10**6 if number == 0 else 150)))
             _cut_everywhere(outcome, steps, root, cuts, profile, rng)
     return [outcome]
 
@@ -117,7 +118,7 @@ class _History:
             last = int(self._rng.integers(1, kill)) if kill > 0 else kill
             self._steps.append(Step(f"{name}, killed", _recorded_until(last, call), state, killed=True))
         if name != "create" or not (self._path / MANIFEST_NAME).exists():
-            self._steps.append(Step(name, workload.recorded(call), state))
+            self._steps.append(Step(name, harness.recorded(call), state))
         # A killed call may have made its commit, and the same call once more may make another.
         self._state = self._steps[-1].state = replace(state, generation=read_manifest(self._path).generation)
 
