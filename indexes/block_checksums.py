@@ -7,6 +7,7 @@ every part also holds a CRC-32 for each block of each file, in `block-checksums`
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class BlockChecksums:
         self._directory = directory
         path = directory / NAME
         self._blocks: dict[str, bytes] | None = None
-        if not path.exists() and not path.is_symlink():
+        if not os.path.lexists(path):
             return
         content = read_plain(path, LARGEST)
         digest, content = content[:_DIGEST], content[_DIGEST:]

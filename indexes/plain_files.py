@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from io import BufferedReader
@@ -25,13 +26,19 @@ def open_plain(path: Path) -> BufferedReader:
     except (FileNotFoundError, NotADirectoryError):
         raise missing(path) from None
     except OSError as error:
-        if path.is_symlink():
+        if _is_link(path):
             raise not_plain(path) from None
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise not_plain(path)
     return os.fdopen(descriptor, "rb")
+
+
+def _is_link(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # in a directory that we may not look into, nobody knows
+        return path.is_symlink()
+    return False
 
 
 def read_plain(path: Path, limit: int) -> bytes:

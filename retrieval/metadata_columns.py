@@ -145,10 +145,10 @@ class MetadataColumns:
                     continue
                 try:
                     metadata = decode(text)
+                    for builder in builders.values():
+                        builder.add(row, metadata)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                     raise CorruptIndexError(f"the metadata of row {row} is no JSON object: {error}") from None
-                for builder in builders.values():
-                    builder.add(row, metadata)
         self._columns.update({field: builder.build() for field, builder in builders.items()})
 
 

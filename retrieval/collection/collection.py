@@ -324,6 +324,7 @@ class Collection:
         Raises:
             QueryError: the query is empty, k is less than 1, or the mode needs vectors that are not there.
             FilterError: the filter cannot be understood.
+            CorruptIndexError: a file is damaged where the search reads it. Vectors are scored as they are: `verify`.
         """
         vectors = None if vector is None else [vector]
         if vectors is not None and isinstance(query, str) and not query.strip() and mode is None:

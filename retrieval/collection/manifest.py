@@ -28,8 +28,8 @@ FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 PARTS = "parts"
 
-LARGEST_MANIFEST = 1 << 26
-"""Bytes; more than ten thousand segments. In memory it takes some twenty times as much."""
+LARGEST_MANIFEST = 1 << 25
+"""Bytes; thousands of segments. In memory a crafted one takes some twenty times as much."""
 
 _PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,100}")
@@ -189,13 +189,22 @@ def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None 
         directory: the collection.
         manifest: what it becomes.
         before: what it was; the parts that this one does not name are made durable first.
+
+    Raises:
+        CollectionError: it would be too large to be read again.
     """
     known = {part.name for part in before.parts} if before else set()
     folders = {directory / PARTS / part.name: part for part in manifest.parts if part.name not in known}
     needs = [folder / name for folder, part in folders.items() for name in part.files]
     needs += [*folders, directory / PARTS]
     content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-    replace_file(directory / MANIFEST_NAME, _envelope(content), needs)
+    envelope = _envelope(content)
+    if len(envelope) > LARGEST_MANIFEST:
+        raise CollectionError(
+            f"nothing was changed in {directory}: its manifest would have {len(envelope):,} bytes, more than "
+            f"{LARGEST_MANIFEST:,}; compact() it, or add more documents at a time"
+        )
+    replace_file(directory / MANIFEST_NAME, envelope, needs)
 
 
 def _envelope(content: bytes) -> bytes:

@@ -22,6 +22,7 @@ _HOLDS = {
     "searcher": "the approximate searcher",
 }
 _RESTORE = "restore the index from a backup, or index the documents again"
+_READ = "let this user read these files and directories, and verify again"
 
 
 @dataclass
@@ -63,7 +64,7 @@ def verify(directory: Path) -> VerificationReport:
         except CorruptIndexError as error:
             return VerificationReport(problems=[str(error)], fix=_RESTORE)
         except StorageError as error:
-            return VerificationReport(problems=[str(error)], fix="let this user read it")
+            return VerificationReport(problems=[str(error)], fix=_READ)
         report = _verify_generation(directory, manifest)
         with contextlib.suppress(StorageError):
             if not report.ok and read_manifest(directory) != manifest:
@@ -91,6 +92,8 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.leftovers = sorted(path.name for path in (directory / PARTS).iterdir() if path.name not in named)
     except OSError as error:
         report.problems.append(f"{directory / PARTS}: {error.strerror or error}")
+        report.fix = _READ
+        return report
     if report.ok:
         report.problems += _problems_between(directory, manifest.segments)
         report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
@@ -102,7 +105,7 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
 def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
     """Say what to do about damaged parts: what can be derived again is not lost."""
     if any(_is_forbidden(directory / PARTS / part.name, part) for part in damaged):
-        return "let this user read these files, and verify again"
+        return _READ
     kinds = {part.kind for part in damaged}
     if kinds == {"searcher"}:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
@@ -126,8 +129,11 @@ def _fix_of_vectors(directory: Path, encoder: EncoderEntry | None) -> str:
 
 
 def _is_forbidden(folder: Path, part: Part) -> bool:
-    paths = [folder, *(folder / name for name in part.files)]
-    return any(path.exists() and not os.access(path, os.R_OK) for path in paths if not path.is_symlink())
+    with contextlib.suppress(PermissionError):  # raised where a folder above must not be looked into
+        if os.access(folder, os.R_OK | os.X_OK) or not folder.exists():
+            paths = (folder / name for name in part.files)
+            return any(path.exists() and not os.access(path, os.R_OK) for path in paths if not path.is_symlink())
+    return True
 
 
 def _open(directory: Path, entries: Iterable[SegmentEntry]) -> bool:

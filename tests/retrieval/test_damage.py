@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from indexes.errors import CorruptIndexError
+from indexes.errors import CorruptIndexError, StorageError
 from retrieval import Collection, Document, FunctionEncoder
 from retrieval.collection.manifest import read_manifest
 from retrieval.errors import CollectionError, RetrievalError
@@ -281,3 +281,36 @@ def test_a_manifest_is_read_as_it_was_written(encoded):
     """What the checks above refuse is all that differs from a manifest that is accepted."""
     craft(encoded, lambda manifest: None)
     assert json.loads(msgspec.json.encode(read_manifest(encoded.path))) == crafted_index.read_manifest(encoded.path)
+
+
+def test_a_manifest_too_large_to_be_read_again_is_not_written(encoded, monkeypatch):
+    before = (encoded.path / "manifest.json").read_bytes()
+    monkeypatch.setattr("retrieval.collection.manifest.LARGEST_MANIFEST", len(before) + 10)
+    with pytest.raises(CollectionError, match=r"nothing was changed.*compact"):
+        encoded.add(Document("one more", "d"))
+    assert (encoded.path / "manifest.json").read_bytes() == before
+    assert reopened(encoded).get("one more") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("place", ["file", "part", "parts", "manifest", "collection"])
+def test_what_may_not_be_read_is_neither_damage_nor_a_traceback(encoded, place):
+    documents = part(encoded, "documents")
+    path = {
+        "file": documents / "ids-bytes.npy",
+        "part": documents,
+        "parts": documents.parent,
+        "manifest": encoded.path / "manifest.json",
+        "collection": encoded.path,
+    }[place]
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        report = encoded.verify()
+        assert "Permission denied" in report.problems[0]
+        assert "let this user read" in report.fix
+        with pytest.raises(StorageError, match="Permission denied") as caught:
+            reopened(encoded)
+        assert not isinstance(caught.value, CorruptIndexError)
+    finally:
+        path.chmod(mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import tracemalloc
@@ -150,3 +151,11 @@ def test_threads_share_columns():
         thread.join()
     assert not failures
     assert stored.rows_read == 8 * 3000
+
+
+def test_values_nested_to_the_limit_of_recursion_are_damage_or_no_value():
+    for depth in range(800, 1000):
+        text = '{"a": ' + "[" * depth + "1" + "]" * depth + "}"
+        columns = MetadataColumns(1, lambda start, stop, text=text: [text])
+        with contextlib.suppress(CorruptIndexError):
+            columns.mask(parse_filter("a >= 1"))

@@ -39,8 +39,9 @@ def run(profile: Profile) -> list[Outcome]:
         crafted_links.make_sentinel(folder / "sentinel")
         (folder / "staging-key").write_text(fingerprint(staging_key(crafted_index.encoder())))
         links = range(-len(crafted_links.CASES), 0)
-        chosen = links[profile.seed % 6 :: profile.pick(short=6, long=1)] if hasattr(os, "mkfifo") else []
-        numbers = [*chosen, *range(profile.pick(short=80, long=6000))]
+        step = profile.pick(short=6, long=1)
+        chosen = links[profile.seed % step :: step] if hasattr(os, "mkfifo") else []
+        numbers = [*chosen, *range(profile.pick(short=80, long=4000))]
         while numbers:
             numbers = _use_until_death(folder, profile.seed, numbers, crafted, linked)
     return [crafted, linked]

@@ -367,7 +367,7 @@ def change_manifest(manifest: dict[str, Any], random_: random.Random) -> str:
 
 def _value(random_: random.Random) -> Any:
     nested: Any = []
-    for _ in range(random_.choice([1, 50, 400])):
+    for _ in range(random_.choice([1, 50, 400, random_.randrange(900)])):
         nested = [nested]
     odd = [None, True, False, [], {}, {"a": {"b": []}}, nested, {"kind": "given"}, "x" * 10_000]
     return random_.choice([random_.choice(ODD_NUMBERS), random_.choice(ODD_NAMES), random_.choice(odd)])
@@ -474,7 +474,10 @@ def craft(templates: dict[str, Path], directory: Path, random_: random.Random) -
         changes.append(change_block_checksums(path, random_))
         sign_part(path.parent, part_records(manifest)[path.parent.name], blocks=False)
     if kind >= 0.8 or random_.random() < 0.05:
-        changes += [change_manifest(manifest, random_) for _ in range(random_.choice([1, 1, 2]))]
+        changes.append(change_manifest(manifest, random_))
+        if random_.random() < 0.3:  # where the first change left something to change
+            with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+                changes.append(change_manifest(manifest, random_))
     if random_.random() < 0.01:
         deep = b'{"format": 1, "generation": 1, "settings": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
         write_manifest(directory, deep)
