@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ class Columns:
         Raises:
             DocumentError: A named column is missing, a name occurs twice, or no column holds an id or a text.
         """
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise DocumentError(f"{place}: column {twice[0]!r} occurs twice; rename one of them")
         missing = [name for name in self.named if name not in names]

@@ -255,3 +255,10 @@ def test_random_bytes_are_no_table(tmp_path_factory, data, suffix):
     path.write_bytes(magic + data + magic.rstrip(b"\0"))
     with pytest.raises(DocumentError, match="is no readable"):
         read(path)
+
+
+def test_a_header_of_very_many_columns_is_read_in_linear_time(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("," * 200_000, encoding="utf-8")
+    with pytest.raises(DocumentError, match="no id column"):  # minutes, if every name were looked for in all others
+        read(path)
