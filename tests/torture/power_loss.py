@@ -61,7 +61,7 @@ def _run(profile: Profile) -> list[Outcome]:
             steps = history.record()
             total = sum(len(step.operations) for step in steps)
             cuts = set(harness.sample(rng, total, profile.pick(short=20, long=10**6 if number == 0 else 150)))
-            _cut_everywhere(outcome, steps, root, cuts, profile, rng)
+            _cut_everywhere(outcome, steps, root, cuts | _first_removals(steps), profile, rng)
     return [outcome]
 
 
@@ -155,6 +155,16 @@ def _recorded_until(last: int, call: Callable[[], object]) -> list[Operation]:
 
 
 # ------------------------------------------------------------------------------------------------------------ the cuts
+
+
+def _first_removals(steps: list[Step]) -> set[int]:
+    """Return where each call has just removed its first part: what it was needed for must be gone for good by then."""
+    cuts, start = set(), 0
+    for step in steps:
+        removals = [n for n, operation in enumerate(step.operations) if operation.kind == "remove_directory"]
+        cuts |= {start + n + 1 for n in removals[:1]}
+        start += len(step.operations)
+    return cuts
 
 
 def _cut_everywhere(
