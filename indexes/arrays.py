@@ -70,17 +70,16 @@ class CheckedArray:
         """
         if self._guard is not None:
             self._guard.check_all()
-            self._guard = None
         return self.values
 
     def touch(self, begins: np.ndarray, ends: np.ndarray) -> None:
         """Check the rows begins[i]:ends[i], which must lie inside the array; raises what `whole` raises."""
-        if self._guard is not None:
+        if self._guard is not None and not self._guard.finished:
             self._guard.check(self._offset + begins * self._row_bytes, self._offset + ends * self._row_bytes)
 
     def span(self, begin: int, end: int) -> np.ndarray:
         """Return rows begin to end, checked; raises what `whole` raises."""
-        if self._guard is not None:
+        if self._guard is not None and not self._guard.finished:
             self._guard.check_span(self._offset + begin * self._row_bytes, self._offset + end * self._row_bytes)
         return self.values[begin:end]
 

@@ -25,6 +25,9 @@ NAME = "block-checksums"
 LARGEST = 1 << 28
 """Bytes of the file: enough for a part of terabytes."""
 
+_FEW = 16
+"""Places that are looked at faster one by one."""
+
 _DIGEST = 4  # bytes of the CRC-32 of the file's own content, with which it begins
 
 
@@ -88,6 +91,9 @@ class BlockGuard:
         path: the file, for messages.
         content: (size,) uint8, the whole file.
         expected: (n_blocks,) uint32.
+
+    Attributes:
+        finished: whether every block has been checked.
     """
 
     def __init__(self, path: Path, content: np.ndarray, expected: np.ndarray) -> None:
@@ -96,7 +102,7 @@ class BlockGuard:
         self._expected = expected
         self._waiting = np.ones(len(expected), bool)
         self._waiting_before = np.arange(len(expected) + 1)  # how many unchecked blocks lie before each
-        self._finished = not len(expected)
+        self.finished = not len(expected)
 
     def check(self, begins: np.ndarray, ends: np.ndarray) -> None:
         """Check the blocks that hold the bytes begins[i]:ends[i], which must lie inside the file.
@@ -104,7 +110,11 @@ class BlockGuard:
         Raises:
             CorruptIndexError: the content of one is not what was written; names the file and the place.
         """
-        if self._finished:
+        if self.finished:
+            return
+        if len(begins) <= _FEW:
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                self.check_span(begin, end)
             return
         held = ends > begins
         first, last = begins[held] // BLOCK, (ends[held] - 1) // BLOCK + 1
@@ -117,7 +127,7 @@ class BlockGuard:
 
     def check_span(self, begin: int, end: int) -> None:
         """Check the blocks that hold the bytes begin:end; the same as `check`, faster for a single place."""
-        if self._finished or begin >= end:
+        if self.finished or begin >= end:
             return
         first, last = begin // BLOCK, (end - 1) // BLOCK + 1
         if self._waiting_before[last] > self._waiting_before[first]:
@@ -126,7 +136,7 @@ class BlockGuard:
 
     def check_all(self) -> None:
         """Check every block; raises what `check` raises."""
-        if not self._finished:
+        if not self.finished:
             self._check_blocks(0, len(self._expected))
             self._note()
 
@@ -145,7 +155,7 @@ class BlockGuard:
         before = np.zeros(len(self._waiting) + 1, np.int64)
         np.cumsum(self._waiting, out=before[1:])
         self._waiting_before = before
-        self._finished = not before[-1]
+        self.finished = not before[-1]
 
 
 def n_blocks(size: int) -> int:

@@ -17,7 +17,6 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +31,8 @@ from retrieval.documents import Document
 from retrieval.documents.document import metadata_json
 from retrieval.errors import DocumentError
 
-_WRITTEN_TOGETHER = 1 << 12
+_GROUP_ROWS = 1 << 12
+_GROUP_BYTES = 1 << 24
 
 
 def id_hash(document_id: str) -> int:
@@ -202,12 +202,10 @@ def write_documents(directory: Path, documents: Iterable[StoredRow]) -> int:
         sequences = files.enter_context(ArrayWriter(directory, "sequences", np.int64))
         contents = files.enter_context(ArrayWriter(directory, "content-hashes", np.uint8, (16,)))
         for group in _groups(documents):
-            for stored in group:
-                ids.append(stored.id)
-                texts.append(stored.title)
-                texts.append(stored.text)
-                metadata.append(stored.metadata)
-                id_hashes.append(_hash(stored.id))
+            ids.extend([stored.id for stored in group])
+            texts.extend([text for stored in group for text in (stored.title, stored.text)])
+            metadata.extend([stored.metadata for stored in group])
+            id_hashes.extend([_hash(stored.id) for stored in group])
             sequences.append(np.array([stored.sequence for stored in group], np.int64))
             joined = b"".join(stored.content for stored in group)
             contents.append(np.frombuffer(joined, np.uint8).reshape(-1, 16))
@@ -219,6 +217,14 @@ def write_documents(directory: Path, documents: Iterable[StoredRow]) -> int:
 
 
 def _groups(documents: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
-    remaining = iter(documents)
-    while group := list(islice(remaining, _WRITTEN_TOGETHER)):
+    """Cut documents into groups, ended by number or by the bytes of their texts, whichever comes first."""
+    group: list[StoredRow] = []
+    size = 0
+    for stored in documents:
+        group.append(stored)
+        size += len(stored.text) + len(stored.metadata)
+        if len(group) == _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
         yield group
