@@ -28,7 +28,7 @@ def opened(index: Path, wanted: WantedSettings) -> Iterator[tuple[Collection, bo
     When the block fails, a new index that holds nothing is removed again, so that the next attempt is free to choose
     other settings.
     """
-    from retrieval.collection.manifest import MANIFEST_NAME
+    from retrieval.collection.manifest_file import MANIFEST_NAME
 
     if (index / MANIFEST_NAME).exists():
         with wanted.open(index, progress=shows_progress()) as collection:
@@ -47,7 +47,7 @@ def _remove_unused(index: Path, *, made_folder: bool) -> None:
     """Remove an index without any commit, unless encoded texts wait in it for the next attempt."""
     from indexes.errors import StorageError
     from indexes.locks import WriterLock
-    from retrieval.collection.manifest import MANIFEST_NAME, read_manifest
+    from retrieval.collection.manifest_file import MANIFEST_NAME, read_manifest
     from retrieval.collection.segment import PARTS
     from retrieval.collection.writing import LOCK_NAME
 

@@ -25,7 +25,7 @@ from retrieval.collection.inputs import (
     as_searcher_settings,
     as_vectors,
 )
-from retrieval.collection.manifest import MANIFEST_NAME
+from retrieval.collection.manifest_file import MANIFEST_NAME
 from retrieval.collection.open_state import OpenState
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.settings import Fields, Fusion

@@ -6,15 +6,8 @@ from pathlib import Path
 
 from indexes.locks import WriterLock
 from indexes.storage import make_directory
-from retrieval.collection.manifest import (
-    FORMAT,
-    MANIFEST_NAME,
-    PARTS,
-    EncoderEntry,
-    Manifest,
-    has_parts,
-    write_manifest,
-)
+from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest
+from retrieval.collection.manifest_file import FORMAT, MANIFEST_NAME, has_parts, write_manifest
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.writing import LOCK_NAME
 from retrieval.errors import CollectionError

@@ -1,37 +1,23 @@
-"""The manifest: the one file of a collection that changes, and it changes by being replaced whole.
+"""What a manifest says: the parts of a collection, with sizes and checksums, and how they belong together.
 
-`manifest.json` names every part that belongs to the collection, with sizes and checksums, and carries its own checksum.
 A part is a folder `parts/<number>-<kind>`; numbers are never used twice. Whatever lies in `parts/` without being named
-here is left over from an interrupted writer.
+here is left over from an interrupted writer. How the manifest is read and replaced: `manifest_file`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from indexes.errors import CorruptIndexError, StorageError
-from indexes.plain_files import check_directory, read_plain
-from indexes.storage import FileRecord, replace_file
-from retrieval.errors import CollectionError
+from indexes.storage import FileRecord
 
-FORMAT = 1
-"""Version of the layout on disk; raised when an older engine could not read what a newer one writes."""
-
-MANIFEST_NAME = "manifest.json"
 PARTS = "parts"
 
-LARGEST_MANIFEST = 1 << 25
-"""Bytes; thousands of segments. In memory a crafted one takes some twenty times as much."""
-
-_PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|tombstones|searcher)")
+PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,100}")
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
@@ -50,7 +36,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, FileRecord]
 
     def __post_init__(self) -> None:
-        if not _PART_NAME.fullmatch(self.name):
+        if not PART_NAME.fullmatch(self.name):
             raise ValueError(f"part name {self.name!r} is not of the form 00000001-documents")
         for name in self.files:
             if not _FILE_NAME.fullmatch(name):
@@ -182,82 +168,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return parts + ([self.searcher.part] if self.searcher else [])
 
 
-def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None = None) -> None:
-    """Replace the manifest in one step; this is the moment of the commit.
-
-    Args:
-        directory: the collection.
-        manifest: what it becomes.
-        before: what it was; the parts that this one does not name are made durable first.
-
-    Raises:
-        CollectionError: it would be too large to be read again.
-    """
-    known = {part.name for part in before.parts} if before else set()
-    folders = {directory / PARTS / part.name: part for part in manifest.parts if part.name not in known}
-    needs = [folder / name for folder, part in folders.items() for name in part.files]
-    needs += [*folders, directory / PARTS]
-    content = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1)
-    envelope = _envelope(content)
-    if len(envelope) > LARGEST_MANIFEST:
-        raise CollectionError(
-            f"nothing was changed in {directory}: its manifest would have {len(envelope):,} bytes, more than "
-            f"{LARGEST_MANIFEST:,}; compact() it, or add more documents at a time"
-        )
-    replace_file(directory / MANIFEST_NAME, envelope, needs)
-
-
-def _envelope(content: bytes) -> bytes:
-    """Return the whole file around a manifest in JSON."""
-    digest = hashlib.sha256(content).hexdigest().encode()
-    return b'{"sha256": "' + digest + b'", "manifest":\n' + content + b"}\n"
-
-
-class _Envelope(msgspec.Struct):
-    sha256: str
-    manifest: msgspec.Raw
-
-
-class _Version(msgspec.Struct):
-    format: int
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """Read and check the committed state.
-
-    Raises:
-        CollectionError: there is no collection here, or it was written by a newer version.
-        CorruptIndexError: the manifest is damaged.
-    """
-    path = directory / MANIFEST_NAME
-    try:
-        content = read_plain(path, LARGEST_MANIFEST)
-    except CorruptIndexError:
-        if os.path.lexists(path) or has_parts(directory):
-            raise
-        raise CollectionError(f"no collection at {directory}: create one with `retrieval index`") from None
-    try:
-        envelope = msgspec.json.decode(content, type=_Envelope)
-        raw = bytes(envelope.manifest).strip()
-        if hashlib.sha256(raw).hexdigest() != envelope.sha256:
-            raise CorruptIndexError(f"file damaged: {path} does not match its checksum; restore it from a backup")
-        version = msgspec.json.decode(raw, type=_Version).format
-        if version > FORMAT:
-            raise CollectionError(
-                f"{directory} was written by a newer version of this package (format {version}; this one reads up to "
-                f"{FORMAT}): upgrade it, with `pip install --upgrade retrieval-engine`; the index was left as it is"
-            )
-        if version < 1 or content != _envelope(raw):
-            raise CorruptIndexError(f"file damaged: {path} is not as it was written; restore it from a backup")
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise CorruptIndexError(f"file damaged: {path} is not a manifest ({error}); restore it from a backup") from None
-    for contradiction in _contradictions(manifest):
-        raise CorruptIndexError(f"file damaged: {path}: {contradiction}; restore it from a backup")
-    return manifest
-
-
-def _contradictions(manifest: Manifest) -> Iterator[str]:
+def contradictions(manifest: Manifest) -> Iterator[str]:
     """Say what no writer writes: with it, one part would be read as another, or overwritten."""
     parts, encoder, searcher = manifest.parts, manifest.encoder, manifest.searcher
     yield from (f"part {name} is named twice" for name, times in Counter(p.name for p in parts).items() if times > 1)
@@ -274,13 +185,3 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"{searcher.part.name} is no searcher, or covers a segment twice"
         if not names.issuperset(searcher.covers):
             yield f"{searcher.part.name} covers segments that are not there"
-
-
-def has_parts(directory: Path) -> bool:
-    """Tell whether parts lie in a directory, so that it is a collection even if the manifest is gone."""
-    try:
-        check_directory(directory / PARTS)
-        with os.scandir(directory / PARTS) as entries:
-            return any(_PART_NAME.fullmatch(entry.name) for entry in entries)
-    except (OSError, StorageError):
-        return False

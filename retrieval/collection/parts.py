@@ -10,7 +10,8 @@ from typing import Literal
 from indexes import file_operations
 from indexes.plain_files import check_directory
 from indexes.storage import check_sizes, seal, sync_all
-from retrieval.collection.manifest import PARTS, Manifest, Part, read_manifest
+from retrieval.collection.manifest import PARTS, Manifest, Part
+from retrieval.collection.manifest_file import read_manifest
 from retrieval.errors import CollectionError
 
 PartKind = Literal["documents", "lexical", "dense", "tombstones", "searcher"]

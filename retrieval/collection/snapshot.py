@@ -14,7 +14,8 @@ import numpy as np
 from indexes.errors import CorruptIndexError
 from indexes.plain_files import check_directory
 from retrieval.collection.document_store import id_hash
-from retrieval.collection.manifest import PARTS, Manifest, read_manifest
+from retrieval.collection.manifest import PARTS, Manifest
+from retrieval.collection.manifest_file import read_manifest
 from retrieval.collection.segment import Segment, check_part
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import numpy as np
 from indexes.errors import StorageError
 from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
-from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, read_manifest, write_manifest
+from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry
+from retrieval.collection.manifest_file import read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, check_kept_parts
 from retrieval.collection.pending_document import PendingDocument

@@ -11,7 +11,8 @@ from pathlib import Path
 from indexes.errors import CorruptIndexError, StorageError
 from indexes.plain_files import check_directory
 from indexes.storage import check_contents
-from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest, Part, SegmentEntry, read_manifest
+from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest, Part, SegmentEntry
+from retrieval.collection.manifest_file import read_manifest
 from retrieval.collection.segment import Segment
 
 _HOLDS = {

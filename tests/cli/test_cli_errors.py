@@ -11,7 +11,7 @@ import pytest
 from indexes.locks import WriterLock
 from retrieval.cli import main
 from retrieval.cli.errors import explain
-from retrieval.collection.manifest import MANIFEST_NAME
+from retrieval.collection.manifest_file import MANIFEST_NAME
 from retrieval.collection.writing import LOCK_NAME
 
 

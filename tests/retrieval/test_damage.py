@@ -10,7 +10,7 @@ import pytest
 
 from indexes.errors import CorruptIndexError, StorageError
 from retrieval import Collection, Document, FunctionEncoder
-from retrieval.collection.manifest import read_manifest
+from retrieval.collection.manifest_file import read_manifest
 from retrieval.errors import CollectionError, RetrievalError
 from tests.torture import crafted_index
 
@@ -285,7 +285,7 @@ def test_a_manifest_is_read_as_it_was_written(encoded):
 
 def test_a_manifest_too_large_to_be_read_again_is_not_written(encoded, monkeypatch):
     before = (encoded.path / "manifest.json").read_bytes()
-    monkeypatch.setattr("retrieval.collection.manifest.LARGEST_MANIFEST", len(before) + 10)
+    monkeypatch.setattr("retrieval.collection.manifest_file.LARGEST_MANIFEST", len(before) + 10)
     with pytest.raises(CollectionError, match=r"nothing was changed.*compact"):
         encoded.add(Document("one more", "d"))
     assert (encoded.path / "manifest.json").read_bytes() == before

@@ -17,7 +17,7 @@ import numpy as np
 
 from indexes.file_operations import Operation, watch
 from retrieval import Collection
-from retrieval.collection.manifest import MANIFEST_NAME, read_manifest
+from retrieval.collection.manifest_file import MANIFEST_NAME, read_manifest
 from tests.torture import harness, workload
 from tests.torture.harness import Broken
 from tests.torture.outcome import Outcome, Profile

@@ -15,7 +15,7 @@ import numpy as np
 
 from indexes.file_operations import Operation
 from retrieval import Collection, Document, FunctionEncoder
-from retrieval.collection.manifest import MANIFEST_NAME, read_manifest
+from retrieval.collection.manifest_file import MANIFEST_NAME, read_manifest
 from retrieval.errors import CollectionError
 from tests.torture.harness import Broken, copy_of, recorded, temporary_folder
 
