@@ -148,7 +148,9 @@ class Staging:
         for path in sorted(self._folder.iterdir()):
             block = self._checked(path)
             if block is None:
-                logger.warning("removing %s: not a whole block of encoded passages", path)
+                # A writer that was killed leaves a temporary file; any other that is not whole is damaged.
+                level = logging.INFO if path.suffix == ".tmp" else logging.WARNING
+                logger.log(level, "removing %s: not a whole block of encoded passages", path)
                 file_operations.remove_tree(path)
                 continue
             self._hashes.append(block[0])
