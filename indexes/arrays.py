@@ -30,9 +30,10 @@ _READ_UP_TO = 256 << 10
 _LONGEST_HEADER = 1 << 10
 
 _FIXED = 10
+_ALIGNMENT = 64
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(?P<length>..)"
-    rb"\{'descr': '(?P<type>[<|][biuf][1248])', 'fortran_order': False, "
+    rb"\{'descr': '(?P<type>\|b1|\|[iu]1|<[iu][248]|<f[248])', 'fortran_order': False, "
     rb"'shape': \((?P<lengths>|\d{1,18},|\d{1,18}(?:, \d{1,18}){1,3})\), \} *\n",
     re.DOTALL,
 )
@@ -174,7 +175,8 @@ def _map(path: Path, dtype: np.dtype, shape: Shape) -> _Mapped:
 def _header(path: Path, start: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
     """Return type, shape and size of the header of a `.npy` file."""
     found = _HEADER.match(start)
-    if found is None or found.end() != _FIXED + int.from_bytes(found["length"], "little"):
+    aligned = found is not None and found.end() % _ALIGNMENT == 0
+    if found is None or not aligned or found.end() != _FIXED + int.from_bytes(found["length"], "little"):
         raise CorruptIndexError(
             f"file damaged: {path} does not begin like an array of numbers; restore it or index again"
         )

@@ -2,7 +2,7 @@
 
 A part's files are recorded in the manifest with one SHA-256 each; comparing that means reading the whole file, which
 `verify` does. A search reads a few blocks of a mapped file, and damage in just those must not become a wrong answer: so
-every part also holds a CRC-32 for each block of each file, in `block-checksums`.
+every part also holds a CRC-32 for each block of each file, in `block-checksums.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from indexes.plain_files import read_plain
 BLOCK = 1 << 16
 """Bytes that are checked together."""
 
-NAME = "block-checksums"
+NAME = "block-checksums.json"
 
 LARGEST = 1 << 28
 """Bytes of the file: enough for a part of terabytes."""
@@ -28,21 +28,27 @@ LARGEST = 1 << 28
 _FEW = 16
 """Places that are looked at faster one by one."""
 
-_DIGEST = 4  # bytes of the CRC-32 of the file's own content, with which it begins
-
 
 def encode_checksums(blocks: dict[str, list[int]]) -> bytes:
-    """Return the content of `block-checksums`: the CRC-32 of each block, by file name."""
-    content = msgspec.msgpack.encode({name: np.array(blocks[name], "<u4").tobytes() for name in sorted(blocks)})
-    return zlib.crc32(content).to_bytes(_DIGEST, "little") + content
+    """Return the content of the file: the CRC-32 of each block, by file name, and the CRC-32 of all that."""
+    listed = {name: np.array(blocks[name], ">u4").tobytes().hex() for name in sorted(blocks)}
+    return _envelope(msgspec.json.encode(listed))
+
+
+def _envelope(blocks: bytes) -> bytes:
+    return b'{"crc32": "%08x", "blocks": %s}\n' % (zlib.crc32(blocks), blocks)
+
+
+class _Envelope(msgspec.Struct):
+    blocks: msgspec.Raw
 
 
 class BlockChecksums:
     """The block checksums of one part.
 
     Args:
-        directory: the part; without the file `block-checksums` (an index that was written outside a collection)
-            nothing is checked.
+        directory: the part; without the file of checksums (an index that was written outside a collection) nothing is
+            checked.
 
     Raises:
         CorruptIndexError: the file itself is damaged.
@@ -51,16 +57,18 @@ class BlockChecksums:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         path = directory / NAME
-        self._blocks: dict[str, bytes] | None = None
+        self._blocks: dict[str, str] | None = None
         if not os.path.lexists(path):
             return
         content = read_plain(path, LARGEST)
-        digest, content = content[:_DIGEST], content[_DIGEST:]
-        if zlib.crc32(content) != int.from_bytes(digest, "little"):
-            raise CorruptIndexError(f"file damaged: {path} does not match its own checksum; restore it or index again")
         try:
-            self._blocks = msgspec.msgpack.decode(content, type=dict[str, bytes])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raw = bytes(msgspec.json.decode(content, type=_Envelope).blocks)
+            if content != _envelope(raw):
+                raise CorruptIndexError(
+                    f"file damaged: {path} does not match its own checksum; restore it or index again"
+                )
+            self._blocks = msgspec.json.decode(raw, type=dict[str, str])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CorruptIndexError(f"file damaged: {path} ({error}); restore it or index again") from None
 
     def guard(self, name: str, content: np.ndarray) -> BlockGuard | None:
@@ -75,13 +83,13 @@ class BlockChecksums:
         """
         if self._blocks is None:
             return None
-        expected = np.frombuffer(self._blocks.get(name, b""), np.uint8)
-        if len(expected) != 4 * n_blocks(len(content)):
+        expected = _decoded(self._blocks.get(name, ""))
+        if expected is None or len(expected) != n_blocks(len(content)):
             raise CorruptIndexError(
                 f"file damaged: {self._directory / name} or {NAME} beside it: their sizes do not fit; "
                 "restore them or index again"
             )
-        return BlockGuard(self._directory / name, content, expected.view("<u4"))
+        return BlockGuard(self._directory / name, content, expected)
 
 
 class BlockGuard:
@@ -101,7 +109,6 @@ class BlockGuard:
         self._content = content
         self._expected = expected
         self._waiting = np.ones(len(expected), bool)
-        self._waiting_before = np.arange(len(expected) + 1)  # how many unchecked blocks lie before each
         self.finished = not len(expected)
 
     def check(self, begins: np.ndarray, ends: np.ndarray) -> None:
@@ -118,30 +125,30 @@ class BlockGuard:
             return
         held = ends > begins
         first, last = begins[held] // BLOCK, (ends[held] - 1) // BLOCK + 1
-        before = self._waiting_before
-        unchecked = before[last] > before[first]
-        if unchecked.any():
-            for begin, end in zip(first[unchecked].tolist(), last[unchecked].tolist(), strict=True):
-                self._check_blocks(begin, end)
-            self._note()
+        if len(first):
+            lowest, n_touched = int(first.min()), int(last.max() - first.min()) + 1
+            # How many of the places begin or end at each block; added up, how many hold it.
+            steps = np.bincount(first - lowest, minlength=n_touched) - np.bincount(last - lowest, minlength=n_touched)
+            held_blocks = np.cumsum(steps)[:-1] > 0
+            self._check_blocks(lowest, held_blocks & self._waiting[lowest : lowest + len(held_blocks)])
 
     def check_span(self, begin: int, end: int) -> None:
         """Check the blocks that hold the bytes begin:end; the same as `check`, faster for a single place."""
         if self.finished or begin >= end:
             return
         first, last = begin // BLOCK, (end - 1) // BLOCK + 1
-        if self._waiting_before[last] > self._waiting_before[first]:
-            self._check_blocks(first, last)
-            self._note()
+        waiting = self._waiting[first:last]
+        if waiting.any():
+            self._check_blocks(first, waiting)
 
     def check_all(self) -> None:
         """Check every block; raises what `check` raises."""
         if not self.finished:
-            self._check_blocks(0, len(self._expected))
-            self._note()
+            self._check_blocks(0, self._waiting)
 
-    def _check_blocks(self, first: int, last: int) -> None:
-        for number in (first + np.flatnonzero(self._waiting[first:last])).tolist():
+    def _check_blocks(self, first: int, chosen: np.ndarray) -> None:
+        """Check those of the blocks first, first + 1, ... that are chosen, (n,) bool."""
+        for number in (first + np.flatnonzero(chosen)).tolist():
             begin = number * BLOCK
             block = self._content[begin : begin + BLOCK]
             if zlib.crc32(block.data) != self._expected[number]:
@@ -149,13 +156,17 @@ class BlockGuard:
                     f"file damaged: {self._path}, bytes {begin:,} to {begin + len(block):,} do not match their "
                     "checksum; restore it or index again"
                 )
+            # Only ever from True to False, and after the block was found right: threads cannot mislead each other.
             self._waiting[number] = False
+        self.finished = not self._waiting.any()
 
-    def _note(self) -> None:
-        before = np.zeros(len(self._waiting) + 1, np.int64)
-        np.cumsum(self._waiting, out=before[1:])
-        self._waiting_before = before
-        self.finished = not before[-1]
+
+def _decoded(digits: str) -> np.ndarray | None:
+    """Return checksums that are written in hexadecimal, 8 digits each; None where they are not."""
+    try:
+        return np.frombuffer(bytes.fromhex(digits), ">u4")
+    except ValueError:
+        return None
 
 
 def n_blocks(size: int) -> int:

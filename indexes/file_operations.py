@@ -9,6 +9,7 @@ is not ours to write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -145,6 +146,11 @@ def sync(path: Path) -> None:
         raise
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems refuse this for directories, which they write by themselves (PostgreSQL does the
+        # same); a file must be synced.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
@@ -172,10 +178,20 @@ def remove_tree(path: Path) -> None:
 
     What cannot be removed stays: leftovers do no harm, and the next writer tries again.
     """
-    with contextlib.suppress(OSError):
-        if path.is_symlink() or not path.is_dir():
+    if path.is_symlink() or not path.is_dir():
+        with contextlib.suppress(OSError):
             remove(path)
-            return
-        for entry in sorted(path.iterdir()):
-            remove_tree(entry)
-        remove_directory(path)
+        return
+    found, waiting = [], [path]  # not by recursion: somebody may have nested directories beyond Python's limit
+    while waiting:
+        found.append(waiting.pop())
+        with contextlib.suppress(OSError), os.scandir(found[-1]) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                else:
+                    with contextlib.suppress(OSError):
+                        remove(Path(entry.path))
+    for directory in reversed(found):
+        with contextlib.suppress(OSError):
+            remove_directory(directory)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from indexes.errors import LockedError, StorageError
+from indexes.plain_files import open_plain
 
 # Neither through a link, whose target is not ours to write, nor waiting for the other end of a pipe.
 _OPENING = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -71,10 +72,8 @@ class WriterLock:
 
     def is_current(self) -> bool:
         """Tell whether this process holds the lock, and the directory has not been removed and made anew since."""
-        with _guard, contextlib.suppress(OSError):
-            if self._descriptor is not None and self.is_held():
-                return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
-        return False
+        with _guard:
+            return self._descriptor is not None and self.is_held() and _is_at(self._descriptor, self._path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,15 +110,42 @@ def _open_and_lock(path: Path) -> int:
         if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             raise LockedError(f"{path.parent} is being written by {holder}; try again when it has finished") from None
         raise StorageError(f"{path.parent} is on a file system without locks ({error.strerror}); use another") from None
+    if not _is_at(descriptor, path):
+        # It was removed, with its directory or by whoever undid a creation, since it was opened: this locks nothing.
+        os.close(descriptor)
+        return _open_and_lock(path)
     with contextlib.suppress(OSError):
-        # Written before it is cut: whoever is refused meanwhile finds a name.
-        os.ftruncate(descriptor, os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode()))
+        if os.fstat(descriptor).st_nlink == 1:  # with a second name, its content is also somebody else's
+            note = f"process {os.getpid()} on {socket.gethostname()}\n".encode()
+            os.ftruncate(descriptor, os.write(descriptor, note))  # in this order: the refused always find a name
     return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file is the one that is found under a name."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def holding_process(path: Path) -> int | None:
+    """Return the id of the other process that holds the lock in a file, without touching it.
+
+    None where nobody does, where there is no such file, and where the system does not say.
+    """
+    place = path.parent.resolve() / path.name
+    with _guard, contextlib.suppress(OSError, StorageError):
+        if (held := _held_here.get(place)) is None or not held.is_held():  # closing the file would give it up
+            with open_plain(place) as file:
+                return _process_with_lock(file.fileno())
+    return None
 
 
 def _holder(descriptor: int) -> str:
     """Return who holds the lock, as the kernel says, with what the file says of that process."""
-    noted = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0].strip()
+    noted = ""
+    with contextlib.suppress(OSError):
+        noted = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0].strip()
     process = _process_with_lock(descriptor)
     if process is None or noted.startswith(f"process {process} "):
         return noted or "another process"

@@ -133,11 +133,15 @@ def replace_file(path: Path, content: bytes, needs: Iterable[Path] = ()) -> None
         with contextlib.suppress(OSError):
             file_operations.remove(temporary)
         raise
-    confirm(path.parent)
+    confirm(path.parent, f"{path.parent} has changed")
 
 
-def confirm(directory: Path) -> None:
+def confirm(directory: Path, state: str) -> None:
     """Make the names in a directory durable after a change that is in effect.
+
+    Args:
+        directory: what holds the names.
+        state: what is the case now, for the message.
 
     Raises:
         NotDurableError: the system could not do it.
@@ -146,8 +150,8 @@ def confirm(directory: Path) -> None:
         sync(directory)
     except OSError as error:
         raise NotDurableError(
-            f"{directory} has changed, but the disk did not confirm it ({error.strerror or error}); check the disk: "
-            "after a power failure the state before may be back"
+            f"{state}, but the disk did not confirm it ({error.strerror or error}); check the disk: after a power "
+            "failure the state before may be back"
         ) from error
 
 

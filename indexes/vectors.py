@@ -164,12 +164,17 @@ class VectorStore:
 
     @classmethod
     def open(cls, directory: Path) -> VectorStore:
+        """Map the finished store in a directory; see `from_folder`."""
+        return cls.from_folder(ArrayFolder(directory))
+
+    @classmethod
+    def from_folder(cls, folder: ArrayFolder) -> VectorStore:
         """Map a finished store.
 
         Raises:
             CorruptIndexError: a file is missing, has another size or type than its parts say, or rows run backwards.
         """
-        folder = ArrayFolder(directory)
+        directory = folder.directory
         stored = folder.unread("vectors", "<f4", (None, None))
         vectors = stored.values
         rows = folder.load("passage-rows", "<i4", (len(vectors),))

@@ -33,7 +33,8 @@ BLOCK_BYTES = 64 << 20
 """A block is written when the waiting vectors take this much."""
 
 BLOCK_SECONDS = 30.0
-"""A block is written when the first waiting vector is that old: as much work as a killed process loses."""
+"""As much work as a killed process loses: a block is written before the work since the last one takes longer, if the
+next step takes no longer than the one before."""
 
 HASH_BYTES = 16
 
@@ -69,7 +70,7 @@ class Staging:
         self._hashes: list[np.ndarray] = []  # (m, 16) uint8 each
         self._vectors: list[np.ndarray] = []  # (m, d) float32 each; written ones are mapped
         self._n_written = 0  # of these, the first so many are on disk
-        self._oldest = 0.0
+        self._durable_since = self._last_added = time.monotonic()
         self._index: _Index | None = None
         self._adopt()
 
@@ -91,13 +92,15 @@ class Staging:
         """
         if not len(hashes):
             return
-        if self._n_written == len(self._hashes):
-            self._oldest = time.monotonic()
         self._hashes.append(np.ascontiguousarray(hashes, np.uint8))
         self._vectors.append(np.ascontiguousarray(vectors, np.float32))
         self._index = None
         waiting = sum(vectors.nbytes for vectors in self._vectors[self._n_written :])
-        if waiting >= BLOCK_BYTES or time.monotonic() - self._oldest >= BLOCK_SECONDS:
+        now = time.monotonic()
+        # The next call may come as much later as this one did.
+        due = now - self._durable_since + (now - self._last_added) >= BLOCK_SECONDS
+        self._last_added = now
+        if waiting >= BLOCK_BYTES or due:
             self.flush()
 
     def flush(self) -> None:
@@ -111,6 +114,7 @@ class Staging:
         self._vectors[self._n_written :] = [_map_block(path)[1]]
         self._n_written += 1
         self._index = None
+        self._durable_since = time.monotonic()
 
     def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Look passages up.

@@ -6,15 +6,15 @@ Build one over the stores of some segments with `build_searcher`, open it with `
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from indexes.errors import CorruptIndexError, StorageError, VectorError
+from indexes.errors import CorruptIndexError, VectorError
 from indexes.file_operations import write_file
+from indexes.plain_files import read_plain
 from indexes.searchers.base import CoveredVectors, Searcher
 from indexes.searchers.binary import BinarySearcher, BinarySettings
 from indexes.searchers.hnsw import HNSWSearcher, HNSWSettings
@@ -60,7 +60,7 @@ def build_searcher(settings: SearcherSettings, stores: Sequence[VectorStore], di
     Args:
         settings: of the wanted kind.
         stores: what it covers, all of one dimension; there may be no passages in them.
-        directory: where its files go; durability is the business of `indexes.storage.seal`.
+        directory: where its files go; durability is the business of `indexes.storage.replace_file`.
 
     Raises:
         VectorError: settings or stores that do not fit.
@@ -104,16 +104,6 @@ def open_searcher(directory: Path, n_passages: int, dimension: int) -> Searcher:
 
 def _read_record(path: Path) -> _Record:
     try:
-        # A link could lead anywhere, and opening a pipe would wait for ever.
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise damaged(path, "not a plain file")
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_RECORD)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise damaged(path, str(error)) from None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        return msgspec.json.decode(content, type=_Record)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return msgspec.json.decode(read_plain(path, _LARGEST_RECORD), type=_Record)
+    except (CorruptIndexError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from None

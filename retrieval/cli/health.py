@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import sys
@@ -179,31 +178,15 @@ def check_index(index: Path) -> Iterator[Finding]:
 
 def _check_access(index: Path) -> Iterator[Finding]:
     """Tell whether this user may change the index, and who is changing it now."""
+    from indexes.locks import holding_process
+    from retrieval.collection.writing import LOCK_NAME
+
     if not os.access(index, os.W_OK):
         fix = "to change it, get the right to write to it"
         yield Finding("index access", "note", f"{index} can be searched but not changed by this user", fix)
-    if holder := _writing(index):
+    if holder := holding_process(index / LOCK_NAME):
         fix = "other changes have to wait until it has finished; searches need not"
         yield Finding("index access", "note", f"process {holder} is writing to {index}", fix)
-
-
-def _writing(index: Path) -> int | None:
-    """Return the process that holds the writer's lock, without touching it; Linux only."""
-    from indexes.errors import StorageError
-    from indexes.plain_files import open_plain
-    from retrieval.collection.writing import LOCK_NAME
-
-    if sys.platform != "linux":
-        return None
-    import fcntl
-    import struct
-
-    flock = struct.Struct("hhqqi4x")  # type, whence, start, length, process
-    with contextlib.suppress(OSError, StorageError), open_plain(index / LOCK_NAME) as file:
-        asked = flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, *_, process = flock.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
-        return None if kind == fcntl.F_UNLCK else process
-    return None
 
 
 def _check_encoder(index: Path, encoder: dict[str, object] | None) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +45,7 @@ def opened(index: Path, wanted: WantedSettings) -> Iterator[tuple[Collection, bo
 def _remove_unused(index: Path, *, made_folder: bool) -> None:
     """Remove an index without any commit, unless encoded texts wait in it for the next attempt."""
     from indexes.errors import StorageError
+    from indexes.file_operations import remove, remove_tree
     from indexes.locks import WriterLock
     from retrieval.collection.manifest_file import MANIFEST_NAME, read_manifest
     from retrieval.collection.segment import PARTS
@@ -57,9 +57,10 @@ def _remove_unused(index: Path, *, made_folder: bool) -> None:
                 path.name not in (MANIFEST_NAME, LOCK_NAME, PARTS) for path in index.iterdir()
             ):
                 return
-            (index / MANIFEST_NAME).unlink()
-            shutil.rmtree(index / PARTS)
-        (index / LOCK_NAME).unlink()
+            # The manifest after the parts, which are nothing without it, and the lock while it is held.
+            remove_tree(index / PARTS)
+            remove(index / MANIFEST_NAME)
+            remove(index / LOCK_NAME)
         if made_folder:
             index.rmdir()
 

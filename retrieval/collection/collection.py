@@ -222,6 +222,9 @@ class Collection:
         Raises:
             DuplicateDocumentError: with the default policy.
             DocumentError: a document is unusable.
+            LockedError: another process is writing; the message says which.
+            NotDurableError: the one error after which the change is in effect: the disk did not confirm it, and a power
+                failure may undo it. Every change can raise these two.
         """
         with self._writer.change() as transaction:
             given = None if vectors is None else as_vectors(vectors)

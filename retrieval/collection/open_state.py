@@ -56,9 +56,10 @@ class OpenState:
             self._opened, self._expected = Opened(None, opened.slot.renewed()), self._expected.renewed()
             self._process = os.getpid()
         with self._lock:
-            if self._opened.snapshot is None:
-                self._take(open_snapshot(self.directory))
-            return self._opened  # type: ignore[return-value]
+            opened = self._opened
+            if opened.snapshot is not None:
+                return opened.snapshot, opened.slot
+            return self._take(open_snapshot(self.directory))
 
     def expect(self, slot: EncoderSlot) -> None:
         """Note the encoder of a commit that is about to be made here; from whatever moment on it is there."""
@@ -77,7 +78,9 @@ class OpenState:
         with self._lock:
             self._opened, self._expected = Opened(None, self._opened.slot.released()), self._expected.released()
 
-    def _take(self, snapshot: Snapshot) -> None:
+    def _take(self, snapshot: Snapshot) -> tuple[Snapshot, EncoderSlot]:
         recorded = snapshot.manifest.encoder
         fitting = [slot for slot in (self._expected, self._opened.slot) if slot.recorded == recorded]
-        self._opened = Opened(snapshot, fitting[0] if fitting else EncoderSlot(recorded))
+        slot = fitting[0] if fitting else EncoderSlot(recorded)
+        self._opened = Opened(snapshot, slot)
+        return snapshot, slot

@@ -98,11 +98,16 @@ def check_kept_parts(directory: Path, before: Manifest, after: Manifest) -> None
             check_sizes(directory / PARTS / part.name, part.files)
 
 
-def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
+def remove_unnamed_parts(directory: Path, manifest: Manifest, *, durable: bool = False) -> int:
     """Remove the parts that the manifest on disk does not name: an interrupted writer's, or what was merged.
 
     The caller holds the writer lock. Readers that have such parts open keep them through their memory maps. Returns how
     many were removed.
+
+    Args:
+        directory: the collection.
+        manifest: what is on disk.
+        durable: whether that is known to survive a power failure.
 
     Raises:
         CorruptIndexError: the parts' directory is a link.
@@ -113,7 +118,7 @@ def remove_unnamed_parts(directory: Path, manifest: Manifest) -> int:
     check_directory(directory / PARTS)
     named = {part.name for part in manifest.parts}
     unnamed = [path for path in sorted((directory / PARTS).iterdir()) if path.name not in named]
-    if unnamed:
+    if unnamed and not durable:
         # The writer before us may have died between replacing the manifest and making that durable: a power failure
         # now could bring back the manifest before, and with it the need for the parts that it names.
         sync_all([directory])

@@ -32,13 +32,13 @@ class PassageStore:
     """
 
     def __init__(self, directory: Path, n_passages: int, execution: dict[str, object]) -> None:
-        self.vectors = VectorStore.open(directory)
+        folder = ArrayFolder(directory)
+        self.vectors = VectorStore.from_folder(folder)
         if self.vectors.n_passages != n_passages:
             raise CorruptIndexError(
                 f"file damaged: {directory / 'vectors.npy'} holds {self.vectors.n_passages:,} vectors, {n_passages:,} "
                 "were written; restore it or index again"
             )
-        folder = ArrayFolder(directory)
         self._spans = folder.checked("passage-spans", np.int32, (n_passages, 2))
         self._hashes = folder.checked("passage-hashes", np.uint8, (n_passages, 16))
         self.execution = execution

@@ -53,6 +53,8 @@ class Snapshot:
             for entry in manifest.segments
         ]
         self._check_dimensions()
+        if reuse is not None and "searcher" in reuse.__dict__ and reuse.manifest.searcher == manifest.searcher:
+            self.__dict__["searcher"] = reuse.__dict__["searcher"]  # covers the same vectors still
         self._bm25: dict[tuple[BM25Settings, int], BM25Searcher] = {}
         self._lock = threading.Lock()
 

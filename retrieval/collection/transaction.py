@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from indexes.errors import StorageError
+from indexes.errors import CorruptIndexError, StorageError, VectorError
 from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry
@@ -248,7 +248,7 @@ class Transaction:
         self._derive_searcher(msgspec.to_builtins(settings))
 
     def _derive_searcher(self, settings: dict[str, Any]) -> None:
-        from indexes.searchers import SearcherSettings, build_searcher
+        from indexes.searchers import build_searcher
 
         passages = [working.segment.passages for working in self._segments]
         stores = [store.vectors for store in passages if store is not None]
@@ -257,7 +257,7 @@ class Transaction:
         for store in stores:
             store.check()
         with self._parts.new("searcher") as part:
-            build_searcher(msgspec.convert(settings, SearcherSettings), stores, part.directory)
+            build_searcher(_searcher_settings(settings), stores, part.directory)
         covers = [working.segment.name for working in self._segments]
         self._searcher = SearcherEntry(part.sealed(), settings, covers)
 
@@ -309,7 +309,7 @@ class Transaction:
         check_kept_parts(self._directory, self._manifest, manifest)
         if manifest == self._manifest:
             # What is there already may be the work of a writer that died before it could make that durable.
-            confirm(self._directory)
+            confirm(self._directory, f"{self._directory} is unchanged, and its last commit in effect")
             return manifest
         manifest = msgspec.structs.replace(
             manifest, generation=manifest.generation + 1, next_part=self._parts.next_number
@@ -333,6 +333,19 @@ class Transaction:
         # When replacing the manifest was interrupted late, the one on disk may be the new one.
         with contextlib.suppress(OSError, StorageError, RetrievalError):
             self._parts.remove(but=read_manifest(self._directory))
+
+
+def _searcher_settings(stored: dict[str, Any]) -> SearcherSettings:
+    """Return the settings of a searcher; CorruptIndexError where no searcher has such."""
+    from indexes.searchers import SearcherSettings
+
+    try:
+        settings: SearcherSettings = msgspec.convert(stored, SearcherSettings)
+    except (msgspec.MsgspecError, VectorError) as error:
+        raise CorruptIndexError(
+            f"the manifest names a searcher with impossible settings ({error}); call optimize() to replace it"
+        ) from None
+    return settings
 
 
 def _text(document: Document) -> tuple[str, str]:

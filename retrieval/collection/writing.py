@@ -22,6 +22,14 @@ from retrieval.errors import CollectionError, RetrievalError
 LOCK_NAME = "writer.lock"
 
 
+class _CallersError(Exception):
+    """Carries an error of the system that the code inside a batch ran into, through the end of the transaction."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Writer:
     """Runs the changes of one collection object, one at a time.
 
@@ -61,6 +69,9 @@ class Writer:
                 raise CollectionError("reencode() makes a commit of its own; call it outside the batch")
             try:
                 yield self._open
+            except OSError as error:
+                self._failed = True
+                raise self._not_changed(error) from error
             except BaseException:
                 self._failed = True
                 raise
@@ -72,16 +83,21 @@ class Writer:
         with self._turn:
             if self._open is not None:
                 raise CollectionError("a batch is open already; batches cannot be nested")
-            with self._transaction(None) as transaction:
-                self._open, self._failed = transaction, False
-                try:
-                    yield transaction.report
-                finally:
-                    self._open = None
-                if self._failed:
-                    raise CollectionError(
-                        "the batch was discarded: a change in it failed, and its error was caught inside the block"
-                    )
+            try:
+                with self._transaction(None) as transaction:
+                    self._open, self._failed = transaction, False
+                    try:
+                        yield transaction.report
+                    except OSError as error:  # of the caller's own doing: those of changes are errors of ours by now
+                        raise _CallersError(error) from error
+                    finally:
+                        self._open = None
+                    if self._failed:
+                        raise CollectionError(
+                            "the batch was discarded: a change in it failed, and its error was caught inside the block"
+                        )
+            except _CallersError as wrapped:
+                raise wrapped.error  # noqa: B904 - it is passed on as it came
 
     @contextlib.contextmanager
     def _transaction(self, encoder: EncoderSlot | None) -> Iterator[Transaction]:
@@ -111,10 +127,7 @@ class Writer:
             raise
         except OSError as error:
             self._give_up(transaction, writer, lock)
-            raise CollectionError(
-                f"nothing was changed in {directory}: {error.strerror or error}"
-                + (f" ({error.filename})" if error.filename else "")
-            ) from error
+            raise self._not_changed(error) from error
         except BaseException:
             self._give_up(transaction, writer, lock)
             raise
@@ -124,7 +137,7 @@ class Writer:
         except (OSError, StorageError) as error:
             raise CollectionError(f"{directory} has changed, but cannot be opened again: {error}") from error
         with contextlib.suppress(OSError):
-            remove_unnamed_parts(directory, manifest)
+            remove_unnamed_parts(directory, manifest, durable=True)
         writer.finish()
 
     def _give_up(self, transaction: Transaction, writer: SegmentWriter, lock: WriterLock) -> None:
@@ -136,6 +149,10 @@ class Writer:
             writer.keep()
         with contextlib.suppress(OSError, StorageError, RetrievalError):
             self._state.refresh()  # an interrupt may have come after the commit, which then stands
+
+    def _not_changed(self, error: OSError) -> CollectionError:
+        place = f" ({error.filename})" if error.filename else ""
+        return CollectionError(f"nothing was changed in {self._state.directory}: {error.strerror or error}{place}")
 
     def _after_fork(self) -> None:
         if self._process != os.getpid():

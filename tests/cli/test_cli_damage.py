@@ -66,7 +66,7 @@ def sign(index, **changes):
         ("lexical", "lengths.npy", "[postings]", "restore the index from a backup, or index the documents"),
         ("dense", "vectors.npy", "[vectors]", "add the documents again with their vectors; the texts are whole"),
         ("tombstones", "deleted-rows.npy", "[which documents are deleted]", "restore the index from a backup"),
-        ("searcher", "block-checksums", "[the approximate searcher]", "retrieval optimize"),
+        ("searcher", "block-checksums.json", "[the approximate searcher]", "retrieval optimize"),
     ],
 )
 def test_every_kind_of_file_is_named_with_what_it_holds_and_what_to_do(cli, index, kind, name, holds, fix):
@@ -110,7 +110,7 @@ def test_vectors_of_a_model_can_be_made_again(cli, index, monkeypatch):
 
 
 def test_what_verify_says_to_do_about_a_searcher_helps(cli, index):
-    flip(file(index, "searcher", "block-checksums"))
+    flip(file(index, "searcher", "block-checksums.json"))
     assert "nothing is lost" in cli("verify", index).out
     assert cli("optimize", index, "int8").status == 0
     assert cli("verify", index).status == 0

@@ -45,12 +45,46 @@ def test_archives_and_pickles_are_refused(tmp_path):
             load_array(tmp_path, "a", np.int64, (1,))
 
 
-@given(st.binary(max_size=120))
-def test_damaged_headers_never_escape_as_something_else(tmp_path_factory, noise):
+def header_of(kind, order, lengths, padding):
+    text = f"{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {lengths}, }}{' ' * padding}\n".encode()
+    return len(text).to_bytes(2, "little") + text
+
+
+TYPES = st.from_regex(r"[<>|=][a-zA-Z?][0-9]{1,2}", fullmatch=True)
+LENGTHS = st.one_of(st.lists(st.integers(-1, 2**70), max_size=4).map(tuple), st.text("(),0123 abc", max_size=12))
+HEADERS = st.builds(header_of, TYPES, st.booleans(), LENGTHS, st.integers(0, 130))
+
+
+@given(st.one_of(st.binary(max_size=120), HEADERS), st.binary(max_size=40))
+def test_damaged_headers_never_escape_as_something_else(tmp_path_factory, header, content):
     directory = tmp_path_factory.getbasetemp()
-    (directory / "noise.npy").write_bytes(b"\x93NUMPY\x01\x00" + noise)
+    (directory / "noise.npy").write_bytes(b"\x93NUMPY\x01\x00" + header + content)
     with contextlib.suppress(CorruptIndexError):
         load_array(directory, "noise", np.int64, (None,))
+
+
+@given(place=st.integers(0, 127), byte=st.integers(0, 255))
+def test_no_byte_of_a_header_can_be_another(tmp_path_factory, place, byte):
+    directory = tmp_path_factory.getbasetemp()
+    save_array(directory, "byte", np.arange(7)) if not (directory / "byte.npy").exists() else None
+    content = bytearray((directory / "byte.npy").read_bytes())
+    same = content[place] == byte
+    content[place] = byte
+    (directory / "changed.npy").write_bytes(content)
+    if same:
+        assert load_array(directory, "changed", np.int64, (7,)).tolist() == list(range(7))
+    else:
+        with pytest.raises(CorruptIndexError, match=r"changed\.npy"):
+            load_array(directory, "changed", np.int64, (7,))
+
+
+@pytest.mark.parametrize("kind", ["|f1", "|b2", "<b4", "<f1", "|u8", ">i8", "<f2"])
+def test_types_that_are_none_or_not_expected(tmp_path, kind):
+    header = header_of(kind, False, "(0,)", 0)
+    header = header_of(kind, False, "(0,)", -(8 + len(header)) % 64)
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + header)
+    with pytest.raises(CorruptIndexError, match=r"a\.npy"):
+        load_array(tmp_path, "a", np.int64, (None,))
 
 
 def with_header(directory, header, content=b""):
@@ -100,7 +134,7 @@ def test_vectors_are_compared_with_checksums_only_when_they_are_asked_for(tmp_pa
 
 def test_block_checksums_of_absurd_size_are_not_read(tmp_path):
     save_array(tmp_path, "a", np.arange(3))
-    with (tmp_path / "block-checksums").open("wb") as file:
+    with (tmp_path / "block-checksums.json").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(CorruptIndexError, match="larger than"):
         ArrayFolder(tmp_path)

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from indexes import locks
 from indexes.errors import LockedError, StorageError
 from indexes.locks import WriterLock
 
@@ -178,3 +179,40 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch, number):
 def test_unwritable_directory_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match="cannot write"), WriterLock(tmp_path / "missing" / "lock"):
         pass
+
+
+def test_a_lock_file_removed_while_it_was_opened_locks_nothing(tmp_path, monkeypatch):
+    """Whoever has the old file would hold a lock beside the one who makes a new file."""
+    path = tmp_path / "lock"
+    path.touch()
+    take, removed = locks._lock, []
+
+    def lock_too_late(descriptor):
+        if not removed:
+            removed.append(path.unlink())
+        take(descriptor)
+
+    monkeypatch.setattr(locks, "_lock", lock_too_late)
+    with WriterLock(path) as held:
+        assert held.is_current()
+        held_by = subprocess.run([sys.executable, "-c", HOLD, str(path)], capture_output=True, text=True, check=False)
+        assert f"process {os.getpid()}" in held_by.stderr
+
+
+def test_the_content_of_a_file_with_a_second_name_is_left_alone(tmp_path):
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "lock").hardlink_to(tmp_path / "precious")
+    with WriterLock(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "precious").read_text() == "content"
+
+
+def test_asking_for_the_holder_takes_nothing_and_gives_nothing_up(tmp_path, holder):
+    assert locks.holding_process(tmp_path / "lock") in (holder.pid, None)
+    assert locks.holding_process(tmp_path / "none") is None
+    with WriterLock(tmp_path / "own"):
+        assert locks.holding_process(tmp_path / "own") is None
+        refused = subprocess.run(
+            [sys.executable, "-c", HOLD, str(tmp_path / "own")], capture_output=True, text=True, check=False
+        )
+        assert "LockedError" in refused.stderr

@@ -292,7 +292,7 @@ def test_files_are_closed_when_their_neighbour_cannot_be_made(collection, name):
 def test_a_removed_collection_is_not_made_anew_by_its_writer(collection):
     """Between two parts the directory goes: the new parts alone would not be a collection."""
     between = at(
-        lambda operation: operation.kind == "write" and operation.path.name == "block-checksums",
+        lambda operation: operation.kind == "write" and operation.path.name == "block-checksums.json",
         lambda: shutil.rmtree(collection.path),
     )
     with watch(between), pytest.raises((CollectionError, StorageError), match=str(collection.path)):
@@ -330,3 +330,32 @@ def test_a_collection_that_took_the_place_of_another_is_left_alone(collection, t
         collection.add(MORE)
     assert (collection.path / "parts" / "00000099-documents").exists()
     assert list(Collection.open(collection.path).ids()) == ["other"]
+
+
+def test_a_change_that_changes_nothing_does_not_say_that_it_did(collection):
+    with watch(fails(lambda operation: operation.kind == "sync")), pytest.raises(NotDurableError, match="is unchanged"):
+        collection.delete(["nope"])
+
+
+def test_an_error_of_the_callers_own_passes_through_a_batch(collection):
+    with pytest.raises(FileNotFoundError, match="of-the-caller"), collection.batch():
+        collection.add(MORE)
+        Path("of-the-caller").read_text()
+    with (
+        watch(fails(lambda operation: operation.kind == "create")),
+        pytest.raises(CollectionError, match="nothing was"),
+        collection.batch(),
+    ):
+        collection.add(MORE)
+        collection.compact()
+    assert list(collection) == FIRST
+
+
+def test_two_commits_share_a_searcher_that_still_serves(collection):
+    collection.optimize("int8")
+    collection.search("owl night", mode="dense")
+    searcher = collection.snapshot.searcher
+    collection.add(MORE)
+    assert collection.snapshot.searcher is searcher is not None
+    collection.optimize("int8")
+    assert collection.snapshot.searcher is not searcher

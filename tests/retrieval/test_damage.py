@@ -114,7 +114,7 @@ def test_what_to_do_depends_on_what_is_damaged(encoded):
     whole = encoded.path.with_name("whole")
     shutil.copytree(encoded.path, whole)
     for kind, name, holds, fix in [
-        ("searcher", "block-checksums", "approximate searcher", "retrieval optimize"),
+        ("searcher", "block-checksums.json", "approximate searcher", "retrieval optimize"),
         ("dense", "vectors.npy", "vectors", "add the documents again with their vectors"),
         ("dense", "passage-rows.npy", "vectors", "restore the index from a backup, or index"),
         ("lexical", "lengths.npy", "postings", "restore the index from a backup, or index"),
@@ -314,3 +314,14 @@ def test_what_may_not_be_read_is_neither_damage_nor_a_traceback(encoded, place):
         assert not isinstance(caught.value, CorruptIndexError)
     finally:
         path.chmod(mode)
+
+
+@pytest.mark.parametrize("stored", [{"type": "nonsense"}, {"type": "int8", "oversample": -1}, {}])
+def test_a_searcher_with_impossible_settings_is_named(encoded, stored):
+    encoded.optimize("int8")
+    craft(encoded, lambda manifest: manifest["searcher"].update(settings=stored))
+    with pytest.raises(CorruptIndexError, match=r"impossible settings.*optimize"):
+        reopened(encoded).compact()
+    changed = reopened(encoded)
+    changed.optimize("int8")
+    assert changed.verify().ok

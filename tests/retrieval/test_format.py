@@ -105,6 +105,6 @@ def test_formats_that_never_were_are_refused(old, number):
 
 
 def test_a_part_without_block_checksums_is_refused_with_what_to_do(old):
-    sign(old, lambda manifest: manifest["segments"][0]["lexical"]["files"].pop("block-checksums"))
+    sign(old, lambda manifest: manifest["segments"][0]["lexical"]["files"].pop("block-checksums.json"))
     with pytest.raises(CorruptIndexError, match=r"00000002-lexical has no block checksums.*index again"):
         Collection.open(old)

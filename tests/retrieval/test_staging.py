@@ -78,6 +78,22 @@ def test_nothing_is_written_before_it_is_due(tmp_path, monkeypatch):
     assert len(Staging(tmp_path / "staging", KEY, 3)) == 2
 
 
+@pytest.mark.parametrize("step", [1.0, 7.0, 14.0])
+def test_no_more_than_the_seconds_of_a_block_are_lost(tmp_path, monkeypatch, step):
+    """Steps of encoding of equal length: at no moment is more work than that not durable."""
+    now = [1000.0]
+    monkeypatch.setattr(staging_module.time, "monotonic", lambda: now[0])
+    staging = Staging(tmp_path, KEY, 3)
+    n_blocks, durable_at = 0, now[0]
+    for number in range(60):
+        now[0] += step
+        assert now[0] - durable_at <= staging_module.BLOCK_SECONDS
+        stage(staging, [str(number)])
+        if len(blocks(tmp_path)) > n_blocks:
+            n_blocks, durable_at = len(blocks(tmp_path)), now[0]
+    assert n_blocks <= 60 * step / (staging_module.BLOCK_SECONDS - 2 * step) + 1  # and not at every step
+
+
 def test_a_block_is_written_when_it_is_large(tmp_path, monkeypatch):
     monkeypatch.setattr(staging_module, "BLOCK_BYTES", 24)
     staging = Staging(tmp_path, KEY, 3)

@@ -33,6 +33,9 @@ ATTACKS = (
 )
 """Modules of this package with a function `run(profile) -> list[Outcome]`."""
 
+_TIMEOUT = 7200
+"""Seconds after which an attack hangs: several times what the longest takes."""
+
 _ROOT = Path(__file__).parents[2]
 _PROFILES = ("short", "long")
 
@@ -74,11 +77,15 @@ def _in_a_process(name: str, profile: str, seed: int) -> Entry:
         result = Path(folder) / "outcomes.json"
         command = [sys.executable, "-m", "tests.torture.one", name, profile, str(seed), str(result)]
         started = time.monotonic()
-        finished = subprocess.run(command, check=False, cwd=_ROOT, stdout=sys.stderr)
+        try:
+            finished = subprocess.run(command, check=False, cwd=_ROOT, stdout=sys.stderr, timeout=_TIMEOUT)
+            end = f"ended with {finished.returncode}" if finished.returncode else ""
+        except subprocess.TimeoutExpired:
+            end = f"had not ended after {_TIMEOUT:,} s"
         seconds = time.monotonic() - started
-        if finished.returncode or not result.exists():
+        if end or not result.exists():
             died = {"attack": name, "unit": "runs", "tried": 1, "broken": 1, "notes": {}}
-            return Entry.of(profile, seconds, [{**died, "failures": [f"{name} ended with {finished.returncode}"]}])
+            return Entry.of(profile, seconds, [{**died, "failures": [f"{name} {end}"]}])
         return Entry.of(profile, seconds, json.loads(result.read_text(encoding="utf-8")))
 
 

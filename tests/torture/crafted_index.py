@@ -104,7 +104,7 @@ def sign_part(directory: Path, record: dict[str, Any], *, blocks: bool = True) -
     Args:
         directory: the part.
         record: what the manifest says of it; changed.
-        blocks: whether to write `block-checksums` anew.
+        blocks: whether to write the block checksums anew.
     """
     files = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
     if blocks:
@@ -324,23 +324,21 @@ def change_file(path: Path, random_: random.Random, files: list[Path]) -> str:
 
 def change_block_checksums(path: Path, random_: random.Random) -> str:
     """Write block checksums that are not what they should be."""
-    import msgspec
-
-    content = path.read_bytes()[4:]
     how = random_.choice(["noise", "types", "names", "short", "wrong", "nested"])
     if how == "noise":
         content = random_.randbytes(random_.randint(0, 200))
     elif how == "nested":
-        content = b"\x81" * 20_000
+        content = b'{"a":' * 20_000
     else:
-        blocks = msgspec.msgpack.decode(content)
+        blocks = json.loads(path.read_bytes())["blocks"]
         name = random_.choice(sorted(blocks))
         if how == "names":
             blocks["../" + name] = blocks.pop(name)
         else:
-            blocks[name] = {"types": 2**40, "short": blocks[name][:-1], "wrong": random_.randbytes(4)}[how]
-        content = msgspec.msgpack.encode(blocks)
-    path.write_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
+            wrong = random_.choice(["0123456g", " " * 8, "\N{ARABIC-INDIC DIGIT ONE}" * 8, random_.randbytes(4).hex()])
+            blocks[name] = {"types": 2**40, "short": blocks[name][:-1], "wrong": wrong}[how]
+        content = json.dumps(blocks).encode()
+    path.write_bytes(b'{"crc32": "%08x", "blocks": %s}\n' % (zlib.crc32(content), content))
     return f"{path.parent.name}/{path.name}: {how}"
 
 

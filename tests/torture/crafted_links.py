@@ -18,7 +18,7 @@ PLACES = [
     "parts/dense",
     "parts/leftover",
     "parts/documents/texts-bytes.npy",
-    "parts/documents/block-checksums",
+    "parts/documents/block-checksums.json",
     "parts/documents/sequences.npy",
     "parts/lexical/postings-rows.npy",
     "parts/dense/vectors.npy",
@@ -63,8 +63,12 @@ def _file(path: Path, sentinel: Path, original: Path | None) -> None:
     path.write_bytes(b"not what is expected here")
 
 
+def _second_name(path: Path, sentinel: Path, original: Path | None) -> None:
+    (path if not path.is_dir() else path / "second-name").hardlink_to(sentinel / "file")
+
+
 REPLACEMENTS: list[Callable[[Path, Path, Path | None], None]] = [
-    _to_file, _to_directory, _to_the_same, _to_nothing, _to_itself, _pipe, _directory, _file
+    _to_file, _to_directory, _to_the_same, _to_nothing, _to_itself, _pipe, _directory, _file, _second_name
 ]  # fmt: skip
 
 CASES = [(place, replacement) for place in PLACES for replacement in REPLACEMENTS]

@@ -20,7 +20,8 @@ from tests.torture.harness import Broken
 from tests.torture.outcome import Outcome, Profile
 
 _TEXTS = 300
-_BLOCK_BYTES = 1000  # 32 vectors of 8 numbers
+_BLOCK_BYTES = 1000
+_BLOCK_TEXTS = 32  # vectors of 8 numbers
 
 
 class SmallBatches(FunctionEncoder):
@@ -68,6 +69,8 @@ def _try(path: Path, documents: Sequence[Document], stop_after: int, rng: np.ran
     again = set(first.encoded) & set(second.encoded)
     if again & set(first.encoded[: first.durable]):
         raise Broken(f"{len(again)} texts were encoded again, though {first.durable} were durable")
+    if len(again) > 2 * _BLOCK_TEXTS:  # a block that was being written, and what waited for the next
+        raise Broken(f"{len(again)} texts were encoded again, a block holds {_BLOCK_TEXTS}")
     if set(first.encoded) | set(second.encoded) != set(range(_TEXTS)) or len(set(second.encoded)) < len(second.encoded):
         raise Broken("a text was left out or encoded twice in one run")
     collection = workload.open_again(path)

@@ -141,12 +141,12 @@ def _random_times(profile: Profile, folder: Path) -> Outcome:
     state, step, commits, lost = State(0, ()), 0, 0, 0
     for _ in range(profile.pick(short=12, long=250)):
         outcome.tried += 1
-        finished = _kill_after(float(rng.uniform(0.0, 0.3)), path, step)
-        for number in range(step, step + finished):
-            state = _next(state, number)
-        step += finished
-        commits += finished
         try:
+            finished = _kill_after(float(rng.uniform(0.0, 0.3)), path, step)
+            for number in range(step, step + finished):
+                state = _next(state, number)
+            step += finished
+            commits += finished
             found = check_directory(path, [state, _next(state, step)])
             if found != state:
                 state, step = found, step + 1

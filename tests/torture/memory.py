@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.torture.outcome import Outcome, Profile
 
-BOUNDS = {"index": (900, 100), "compact": (900, 100), "search": (150, 50)}
+BOUNDS = {"index": (700, 50), "compact": (700, 50), "search": (100, 20)}
 """By kind of work: MiB whatever the number of documents, and bytes for each document of the collection.
 
 Fixed are the interpreter and its libraries, up to 256 MiB of documents that wait to be written, their tokens, and a

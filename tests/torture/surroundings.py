@@ -125,8 +125,8 @@ def _at(kind: str, name: str, action: Callable[[], object]) -> Callable[[Operati
 _MOMENTS = [
     ("make_directory", "dense"),
     ("write", "postings"),
-    ("create", "block-checksums"),
-    ("write", "block-checksums"),
+    ("create", "block-checksums.json"),
+    ("write", "block-checksums.json"),
     ("write", "manifest"),
     ("rename", "manifest"),
 ]

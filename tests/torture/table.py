@@ -20,8 +20,8 @@ _INTRODUCTION = """# Attacks on the promises
 
 What the engine promises of its collections (crash safety, durability, detection of damage, exactness after any history,
 bounded memory, safety with crafted files) is attacked here until something breaks. A broken promise makes the run fail;
-everything that broke while this was written became a small test of its own. `make torture` writes this file; every test
-run makes the same attacks for some seconds each.
+each that was ever found broken has a small test of its own. `make torture` writes this file; every test run makes the
+same attacks for some seconds each.
 """
 
 
