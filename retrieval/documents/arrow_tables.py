@@ -42,7 +42,6 @@ def read_arrow(path: Path, columns: Columns, report: ReadReport) -> Iterator[Ite
         try:
             file = stack.enter_context(path.open("rb"))  # to see whether it is still whole
             source = stack.enter_context(closing(pyarrow.memory_map(str(path))))
-
             schema, batches = _ipc_batches(source)
             wanted = _wanted(schema, columns, path, report)
         except _faults() as error:
@@ -75,7 +74,8 @@ def _whole_stream(stream: Any, source: Any) -> Iterator[Any]:
 def _while_whole(batches: Iterator[Any], file: int, size: int) -> Iterator[Any]:
     """Cut batches into small ones, each only while the mapped file is whole.
 
-    To read what has been cut off from a mapped file ends the process.
+    To read what has been cut off from a mapped file ends the process; so does, still, a cut that comes while a small
+    batch is being read.
     """
     while True:
         _check_size(file, size)

@@ -21,9 +21,9 @@ from indexes.bm25 import BM25Settings
 from retrieval import Collection, Document, Fusion
 from retrieval.errors import DuplicateDocumentError
 from tests.retrieval.collection_oracle import QUERIES, Oracle, encoder, unit, vectors_of
+from tests.torture.outcome import MEMORY
 
 # Thousands of commits: where there is a file system in memory, they need not wait for a disk.
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 ENCODERS = {"one": encoder("1"), "other": encoder("2"), "passages": encoder("1", max_tokens=4)}
 VERSIONS = {"one": "1", "other": "2", "passages": "1"}

@@ -9,9 +9,9 @@ import pytest
 
 from retrieval import Collection
 from tests.retrieval.collection_oracle import Oracle, encoder, vectors_of
+from tests.torture.outcome import MEMORY
 
 # Hundreds of commits: where there is a file system in memory, they need not wait for a disk.
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 QUERY = "owl night"
 
 pytestmark = pytest.mark.slow

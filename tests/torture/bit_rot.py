@@ -22,9 +22,8 @@ from indexes.errors import CorruptIndexError
 from retrieval import Collection, Document, FunctionEncoder
 from retrieval.collection.verification import verify
 from retrieval.errors import CollectionError
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _WORDS = [f"{first}{second}{third}" for first in "bdfgk" for second in "aeiou" for third in "lmnrst"]
 _DIMENSION = 8
 _QUESTIONS = 4
@@ -37,7 +36,7 @@ def run(profile: Profile) -> list[Outcome]:
     searched = Outcome("bit rot, searched without verify", "corruptions")
     written = Outcome("bit rot, then compacted and updated", "corruptions")
     staged = Outcome("bit rot in staged vectors", "corruptions")
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         folder = Path(name)
         small = _Index(folder / "small", 40, "int8")
         _damage_files(small, small.files, profile, profile.pick(short=1, long=60), (found, searched, written))
@@ -337,7 +336,7 @@ def _evidence(collection: Collection, query: str) -> list[Any]:
 
 
 def _exported(collection: Collection, *, vectors: bool) -> bytes:
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         path = Path(name) / ("all.parquet" if vectors else "all.jsonl")
         collection.export(path, vectors=vectors)
         return path.read_bytes()

@@ -22,10 +22,9 @@ from retrieval import Collection, Document
 from tests.retrieval.collection_oracle import WORDS, encoder
 from tests.torture.concurrent_roles import COUNTS, FINISHED, PATIENCE, READY, ReaderProcess, WriterProcess
 from tests.torture.lock_contention import attack_lock
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
 N_READERS = 4
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _ROOT = Path(__file__).parents[2]
 
 
@@ -37,7 +36,7 @@ def run(profile: Profile) -> list[Outcome]:
 def _readers_beside_a_writer(profile: Profile) -> Outcome:
     outcome = Outcome("four readers beside a writer", unit="searches compared")
     seconds = profile.pick(short=4, long=600)
-    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=_MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=MEMORY))
     try:
         command = [sys.executable, "-m", "tests.torture.concurrency", str(folder), str(profile.seed), str(seconds)]
         # With one thread, for the process forks.

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from retrieval.staging import staging_key
 from tests.torture import crafted_index, crafted_links
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _ROOT = Path(__file__).parents[2]
 
 
@@ -31,7 +30,7 @@ def run(profile: Profile) -> list[Outcome]:
 
     crafted = Outcome("crafted indexes", "indexes")
     linked = Outcome("links and pipes in an index", "indexes")
-    with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="crafted-") as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="crafted-") as name:
         folder = Path(name)
         for inner in ("templates", "out", "elsewhere"):
             (folder / inner).mkdir()

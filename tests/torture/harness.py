@@ -16,9 +16,7 @@ import numpy as np
 from indexes.file_operations import Operation, watch
 from retrieval import staging as staging_area
 from retrieval.collection.manifest_file import MANIFEST_NAME
-from tests.torture.outcome import Outcome, Profile
-
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
 
 class Broken(Exception):

@@ -14,13 +14,12 @@ from tests.torture.inputs_evaluation import attack_evaluation
 from tests.torture.inputs_files import attack_files
 from tests.torture.inputs_processes import attack_in_processes
 from tests.torture.inputs_text import attack_filters, attack_text
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
 
 def run(profile: Profile) -> list[Outcome]:
     """Attack readers, analysis and query syntax, filters, and files of evaluation."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="inputs-", dir=memory if memory.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="inputs-", dir=MEMORY))
     try:
         return [
             attack_files(profile, folder),

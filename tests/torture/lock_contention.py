@@ -19,9 +19,8 @@ from pathlib import Path
 
 from indexes.errors import LockedError
 from retrieval import Collection, Document
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
-_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _ROOT = Path(__file__).parents[2]
 _AT_ONCE = 2.0
 """Seconds that a refusal may take on a busy machine; a writer that waited for the lock would take forever."""
@@ -31,7 +30,7 @@ def attack_lock(profile: Profile) -> Outcome:
     """Kill holders of the lock, write rubbish into its file, and let many writers compete."""
     rounds = profile.pick(short=4, long=200)
     outcome = Outcome("writers against writers", unit="writes attempted")
-    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=_MEMORY))
+    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=MEMORY))
     try:
         command = [sys.executable, "-m", "tests.torture.lock_contention", str(folder), str(profile.seed), str(rounds)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # with one thread, for the process forks

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""A file system in memory, where there is one: attacks make many thousands of commits that need not wait for a disk."""
 
 
 @dataclass(frozen=True)

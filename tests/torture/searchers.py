@@ -37,7 +37,7 @@ from indexes.searchers import (
 )
 from indexes.searchers.rescoring import search_with
 from indexes.vectors import VectorStore, VectorStoreWriter
-from tests.torture.outcome import Outcome, Profile
+from tests.torture.outcome import MEMORY, Outcome, Profile
 
 N, DIMENSION, QUERIES = 500, 12, 5
 SECONDS = 20  # that opening and searching may take; some milliseconds is usual
@@ -82,8 +82,7 @@ def run(profile: Profile) -> list[Outcome]:
         for outcome in outcomes:
             outcome.notes["left out"] = "this system cannot fork"
         return outcomes
-    memory = Path("/dev/shm")
-    work = Path(tempfile.mkdtemp(prefix="crafted-searchers-", dir=memory if os.access(memory, os.W_OK) else None))
+    work = Path(tempfile.mkdtemp(prefix="crafted-searchers-", dir=MEMORY))
     try:
         segment, queries = _collection(work / "vectors", profile.seed)
         for number, outcome in enumerate(outcomes):
