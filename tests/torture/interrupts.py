@@ -65,35 +65,40 @@ def _interrupt(path: Path, change: Callable[[Collection], object], n: int, state
 def _at_random_times(profile: Profile, folder: Path, before: State) -> Outcome:
     outcome = Outcome("interrupted at a random time", "interrupts")
     rng = np.random.default_rng([profile.seed, 6])
-    usual = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        for number in range(profile.pick(short=10, long=400)):
-            job = JOBS[number % len(JOBS)]
-            after = workload.after(job, before)
-            after.answers()
-            path = copy_of(folder)
-            collection = open_again(path)
-            outcome.tried += _hit_by_timer(lambda job=job, collection=collection: job.run(collection), rng)
-            try:
-                state = check_directory(path, [before, after])
-                _go_on(path, collection, job.run, state, after)
-            except Exception as error:
-                outcome.fail(f"seed {profile.seed}, {job.name}, interrupt {number}: {error!r}")
-    finally:
-        signal.signal(signal.SIGALRM, usual)
+    for number in range(profile.pick(short=10, long=400)):
+        job = JOBS[number % len(JOBS)]
+        after = workload.after(job, before)
+        after.answers()
+        path = copy_of(folder)
+        collection = open_again(path)
+        outcome.tried += _hit_by_timer(lambda job=job, collection=collection: job.run(collection), rng)
+        try:
+            state = check_directory(path, [before, after])
+            _go_on(path, collection, job.run, state, after)
+        except Exception as error:
+            outcome.fail(f"seed {profile.seed}, {job.name}, interrupt {number}: {error!r}")
     return outcome
 
 
 def _hit_by_timer(change: Callable[[], object], rng: np.random.Generator) -> bool:
     """Run a change until a timer interrupts it; tell whether that was before its end."""
-    hit = False
+    armed = [True]
+
+    def interrupt(number: int, frame: object) -> None:
+        if armed:  # a timer that fires between the end of the change and its own end must hit nothing else
+            raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(0.0005, 0.1)))
         change()
+        armed.clear()
     except KeyboardInterrupt:
-        hit = True
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return hit
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
+    return False
 
 
 def _go_on(
