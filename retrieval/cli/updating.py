@@ -59,6 +59,8 @@ def _remove_unused(index: Path, *, made_folder: bool) -> None:
                 return
             # The manifest after the parts, which are nothing without it, and the lock while it is held.
             remove_tree(index / PARTS)
+            if (index / PARTS).exists():
+                return
             remove(index / MANIFEST_NAME)
             remove(index / LOCK_NAME)
         if made_folder:
