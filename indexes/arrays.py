@@ -63,6 +63,14 @@ class CheckedArray:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def waiting(self) -> tuple[np.ndarray, int]:
+        """Which blocks of the file are still to be checked (see `BlockGuard.waiting`), and where the array begins in it.
+
+        For kernels, which cannot check a block but can tell that one is to be checked.
+        """
+        return (np.empty(0, bool), 0) if self._guard is None else (self._guard.waiting, self._offset)
+
     def whole(self) -> np.ndarray:
         """Return the array, all of it checked.
 

@@ -111,6 +111,13 @@ class BlockGuard:
         self._waiting = np.ones(len(expected), bool)
         self.finished = not len(expected)
 
+    @property
+    def waiting(self) -> np.ndarray:
+        """Which blocks are still to be checked, (n_blocks,) bool, read-only and always current; empty when none is."""
+        view = self._waiting[:0] if self.finished else self._waiting[:]
+        view.flags.writeable = False
+        return view
+
     def check(self, begins: np.ndarray, ends: np.ndarray) -> None:
         """Check the blocks that hold the bytes begins[i]:ends[i], which must lie inside the file.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-_KERNEL_SOURCES = ("dense_scan.py", "dense_scoring.py", "kernels.py", "list_kernels.py")
+_KERNEL_SOURCES = ("dense_scan.py", "dense_scoring.py", "kernels.py", "list_kernels.py", "packing_kernels.py")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

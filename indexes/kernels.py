@@ -1,28 +1,71 @@
-"""The loops that search the inverted index, compiled by numba. Import inside functions only: this loads numba.
+"""The loops that search postings, compiled by numba. Import inside functions only: this loads numba.
 
-Read top to bottom: a heap of the best documents so far, then term-at-a-time scoring in windows of documents. What is
-read from files is checked before it is used as a position: a kernel returns False, or a negative number, instead of
-touching memory that is not its own, whatever a file holds.
+Read top to bottom. A query's lists are added up window by window (range-partitioned accumulation, the way of Lucene's
+BooleanScorer), and what is added are small integers that bound a document's score from above:
+
+    points(d) = sum over the lists that hold d of (floor(scale * weight * upper[value]) + 1)  >=  scale * score(d)
+
+`upper[value]` bounds what the stored value of a posting (one byte) can be worth, see `indexes.frequency_classes`, and
+`scale` is chosen so that no sum exceeds 16 bits: a window of 65,536 documents then takes 128 KiB, rows inside it are 16
+bits as well, so that no damaged number can leave it, and vector instructions compare 32 documents at a time.
+
+Documents whose points reach the threshold are scored exactly, in float64 and in the order of the terms, from their own
+lists of terms (`indexes.documents`). Nothing that is returned depends on the points, on windows, segments or threads.
+
+Three things keep the work small, and none of them can change the result:
+
+1. Within a window the lists that can add most come first. When those that remain could no longer lift a document that
+   has none of the others over the threshold, and few documents are near it, the remaining lists are not read: the few
+   are scored exactly (MaxScore: Turtle & Flood, "Query evaluation: strategies and optimizations", 1995, with its choice
+   between reading and looking up made by cost in each window).
+2. A window whose lists together cannot reach the threshold is passed over (block-max pruning: Ding & Suel, "Faster
+   top-k document retrieval using block-max indexes", SIGIR 2011; the blocks are a list's postings in a window).
+3. While documents are only bounded, the k-th best points serve as threshold, hoping that points are close to scores.
+   At the end the k-th best exact score must reach that threshold; then nothing that was dropped can be better than it.
+   Where it does not, the search runs once more with the k-th exact score as the threshold, which is certain.
+
+What is read from files is checked before it is used as a position: a kernel reports damage instead of touching memory
+that is not its own, whatever a file holds.
 """
 
 # ruff: noqa: PLR0917 - numba passes arguments by position; an array of parameters would hide what they are
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from indexes.block_checksums import BLOCK
 from indexes.compilation import kernel
+from indexes.packing_kernels import LONGEST_SHIFT
 
 Array = np.ndarray
 
-WINDOW = 1 << 15
-"""Documents scored at a time: their 256 KiB of sums stay in the processor's second-level cache."""
+WINDOW_BITS = 16
+WINDOW = 1 << WINDOW_BITS
+"""Documents whose points are added up at a time."""
 
-STRIDE = 64
-"""Sums that are compared with the floor at a time, by vector instructions."""
+LARGEST_SUM = (1 << 16) - 1
+"""No document may have more points."""
 
-SPARSE_SHARE = 8
-"""A window is sparse when it has less than one posting for this many documents."""
+STRIDE = 256
+"""Points that are compared with the threshold at a time, by vector instructions."""
+
+SPARSE_SHARE = 16
+"""A window with less than one posting for this many documents is read again rather than scanned."""
+
+LOOK_UP_COST = 400
+"""Scoring one document from its own list costs about as much time as adding this many postings."""
+
+SCAN_COST = 8192
+"""Counting the documents of a window that are near the threshold costs less than adding this many postings."""
+
+BATCH = 32
+"""Documents whose lists are fetched from memory together, so that the waiting overlaps."""
+
+DAMAGED = -1
+UNREAD = -2
 
 
 # --- The best k so far ------------------------------------------------------------------------------------------------
@@ -79,165 +122,666 @@ def _sort(scores: Array, rows: Array, size: int) -> None:
         _sink(scores, rows, last, score, row)
 
 
-# --- Windows of documents ---------------------------------------------------------------------------------------------
-# Term at a time, window by window (the way of Lucene's BooleanScorer): all lists are read as far as the window goes,
-# each adding its part to the sums of the window's documents. A document's sum thus grows in the order of the lists,
-# which is the order of the terms, and does not depend on the window, on the segment, nor on other documents.
+# --- Exact scores -----------------------------------------------------------------------------------------------------
+
+
+class Documents(NamedTuple):
+    """Packed lists of documents (see `indexes.documents`) and which of their blocks nobody has compared yet.
+
+    Attributes:
+        offsets: (n_documents + 1,) int64.
+        content: uint8.
+        waiting_offsets: (n_blocks,) bool, blocks of the file of the offsets that are still to be compared with their
+            checksums; empty when none is.
+        waiting_content: the same for the content.
+        offsets_begin: where the array begins in its file, in bytes.
+        content_begin: the same for the content.
+    """
+
+    offsets: Array
+    content: Array
+    waiting_offsets: Array
+    waiting_content: Array
+    offsets_begin: int
+    content_begin: int
+
+
+class Formula(NamedTuple):
+    """How much a posting is worth, before the list's weight.
+
+    Attributes:
+        upper: (256,) float64, most that a posting with this stored value can be worth.
+        lower: (256,) float64, least.
+        lengths: (n_documents,) int32 where a frequency f is worth f / (f + norm) with the norm
+            saturation * (1 - slope + slope * length / average) (BM25); empty where it is worth f.
+        saturation: of the norm.
+        slope: of the norm.
+        average: of the lengths.
+    """
+
+    upper: Array
+    lower: Array
+    lengths: Array
+    saturation: float
+    slope: float
+    average: float
+
+
+class Query(NamedTuple):
+    """A query's lists.
+
+    Attributes:
+        lists: (n,) int64, ascending: the order in which a document's score is added up.
+        weights: (n,) float64, positive.
+    """
+
+    lists: Array
+    weights: Array
 
 
 @kernel
-def _accumulate(
-    rows: Array, frequencies: Array, norms: Array, base: int, position: int, end: int, weight: float, sums: Array
-) -> int:
-    """Add one term's scores to the sums of the documents base, base + 1, ...; return where its list goes on.
+def _is_unread(documents: Documents, row: int) -> bool:
+    """Tell whether a document's list lies in blocks that nobody has compared with their checksums."""
+    waiting = documents.waiting_offsets
+    if len(waiting):
+        begin = documents.offsets_begin + 8 * row
+        if waiting[begin // BLOCK] or waiting[(begin + 15) // BLOCK]:
+            return True
+    waiting = documents.waiting_content
+    if len(waiting):
+        begin, end = documents.offsets[row], documents.offsets[row + 1]
+        if 0 <= begin < end <= len(documents.content):
+            first, last = (documents.content_begin + begin) // BLOCK, (documents.content_begin + end - 1) // BLOCK
+            for block in range(first, last + 1):
+                if waiting[block]:
+                    return True
+    return False
 
-    The term adds weight * tf / (tf + norm) (BM25's saturation of the term frequency; see `indexes.bm25`).
+
+@kernel
+def _norm(formula: Formula, row: int) -> float:
+    """Return what is added to a document's frequencies below the fraction; below 0 where there is no fraction."""
+    if len(formula.lengths) == 0:
+        return -1.0
+    relative = formula.lengths[row] / formula.average
+    return formula.saturation * (1 - formula.slope + formula.slope * relative)
+
+
+@kernel
+def _score_list(lists: Array, weights: Array, content: Array, norm: float) -> float:
+    """Return a document's score, 0 without any of the terms; -1 where its list is damaged.
+
+    Reads what `packing_kernels.decode_pair` reads; written out here, for it takes half the time.
+
+    Args:
+        lists: (n,) int64, of the query.
+        weights: (n,) float64.
+        content: (n_bytes,) uint8, the document's packed list.
+        norm: see `_norm`.
     """
-    width = np.uint64(len(norms))
-    first = np.uint64(base)
+    n_lists = len(lists)
+    if n_lists == 0:
+        return 0.0
+    # Unsigned, so that the compiler need not provide for positions counted from the end.
+    position, end, one = np.uint64(0), np.uint64(len(content)), np.uint64(1)
+    member, wanted, number, score = np.int64(-1), lists[0], 0, 0.0
     while position < end:
-        # Unsigned, so that a row before the window is as far out of it as one behind: one comparison guards both.
-        local = np.uint64(rows[position]) - first
-        if local >= width:
+        byte = np.int64(content[position])
+        position += one
+        gap, shift = byte & 127, np.int64(7)
+        while byte >= 128:
+            if position == end or shift > LONGEST_SHIFT:
+                return -1.0
+            byte = np.int64(content[position])
+            position += one
+            gap |= (byte & 127) << shift
+            shift += 7
+        frequency = np.int64(1)
+        if gap & 1:
+            byte, frequency, shift = np.int64(128), np.int64(2), np.int64(0)
+            while byte >= 128:
+                if position == end or shift > LONGEST_SHIFT:
+                    return -1.0
+                byte = np.int64(content[position])
+                position += one
+                frequency += (byte & 127) << shift
+                shift += 7
+        member += 1 + (gap >> 1)
+        if member < wanted:
+            continue
+        while number < n_lists and lists[number] < member:
+            number += 1
+        if number < n_lists and lists[number] == member:
+            count = float(frequency)
+            score += weights[number] * (count / (count + norm) if norm >= 0 else count)
+            number += 1
+        if number == n_lists:
             break
-        frequency = float(frequencies[position])
-        sums[local] += weight * (frequency / (frequency + norms[local]))
-        position += 1
-    return position
+        wanted = lists[number]
+    return score
 
 
 @kernel
-def _collect(sums: Array, base: int, allowed: Array, floor: float, scores: Array, kept: Array, size: int) -> int:
-    """Offer the window's documents to the heap and clear their sums; return the heap's size.
+def _score_document(query: Query, documents: Documents, formula: Formula, row: int) -> float:
+    """Return the score of a document, -1 where it is damaged."""
+    first, last = documents.offsets[row], documents.offsets[row + 1]
+    if first < 0 or last < first or last > len(documents.content):
+        return -1.0
+    return _score_list(query.lists, query.weights, documents.content[first:last], _norm(formula, row))
 
-    Few documents reach the floor once the heap is full, so whole strides are passed over: counting comparisons without
-    a branch is what vector instructions do.
+
+# --- The state of one search ------------------------------------------------------------------------------------------
+
+
+class Best(NamedTuple):
+    """The best documents so far.
+
+    Attributes:
+        scores: (k,) float64, a heap with the worst at its root.
+        rows: (k,) int64.
+        waiting_rows: (4 * k + 256,) int64, documents that are only bounded.
+        waiting_points: the same size, uint16, their points.
+        unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
+        state: (6,) int64, see `SIZE` and the following.
     """
-    for first in range(0, len(sums), STRIDE):
-        stride = sums[first : first + STRIDE]
-        promising = 0
-        for local in range(len(stride)):
-            promising += stride[local] >= floor
-        if promising > 0:
-            for local in range(len(stride)):
-                row = base + first + local
-                if stride[local] >= floor and (len(allowed) == 0 or allowed[row]):
-                    size = _offer(scores, kept, size, stride[local], row)
-                    if size == len(scores):
-                        floor = max(floor, scores[0])
-    sums[:] = 0.0
-    return size
+
+    scores: Array
+    rows: Array
+    waiting_rows: Array
+    waiting_points: Array
+    unread: Array
+    state: Array
+
+
+SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN = range(6)
+"""Places in `Best.state`: how many documents are in the heap, and how many wait; the threshold: documents with no more
+points are not needed; the largest threshold that was only hoped for; how many documents are unread; by how much points
+must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for."""
+
+
+@kernel
+def _kth_largest(points: Array, k: int) -> int:
+    """Return the k-th largest of at least k numbers of 16 bits: by counting their upper bytes, then the lower ones."""
+    counts = np.zeros(256, np.int64)
+    for number in range(len(points)):
+        counts[points[number] >> 8] += 1
+    above, upper = np.int64(0), 255
+    while above + counts[upper] < k:
+        above += counts[upper]
+        upper -= 1
+    counts[:] = 0
+    for number in range(len(points)):
+        if points[number] >> 8 == upper:
+            counts[points[number] & 255] += 1
+    lower = 255
+    while above + counts[lower] < k:
+        above += counts[lower]
+        lower -= 1
+    return np.int64((upper << 8) + lower)
+
+
+@kernel
+def _score_waiting(
+    best: Best, first: int, last: int, query: Query, documents: Documents, formula: Formula, scale: float
+) -> bool:
+    """Score the waiting documents first, first + 1, ... last - 1 that still have enough points; False for damage."""
+    state = best.state
+    fetched = np.int64(0)
+    for begin in range(first, last, BATCH):
+        end = min(begin + BATCH, last)
+        # Asking for all before using any lets the processor wait for them at the same time.
+        for number in range(begin, end):
+            fetched += documents.offsets[best.waiting_rows[number]]
+            if len(formula.lengths):
+                fetched += formula.lengths[best.waiting_rows[number]]
+        for number in range(begin, end):
+            place = documents.offsets[best.waiting_rows[number]]
+            if 0 <= place < len(documents.content):
+                fetched += documents.content[place]
+                fetched += documents.content[min(place + 64, len(documents.content) - 1)]
+        for number in range(begin, end):
+            row = best.waiting_rows[number]
+            if np.int64(best.waiting_points[number]) <= state[THRESHOLD]:
+                continue
+            if _is_unread(documents, row):
+                if state[N_UNREAD] < len(best.unread):
+                    best.unread[state[N_UNREAD]] = row
+                state[N_UNREAD] += 1
+                continue
+            first_byte, last_byte = documents.offsets[row], documents.offsets[row + 1]
+            if first_byte < 0 or last_byte < first_byte or last_byte > len(documents.content):
+                return False
+            content = documents.content[first_byte:last_byte]
+            score = _score_list(query.lists, query.weights, content, _norm(formula, row))
+            if score < 0:
+                return False
+            if score > 0:
+                state[SIZE] = _offer(best.scores, best.rows, state[SIZE], score, row)
+                if state[SIZE] == len(best.scores):
+                    state[THRESHOLD] = max(state[THRESHOLD], np.int64(scale * best.scores[0]) - 1)
+    # Never true; keeps the compiler from leaving the fetching out.
+    return fetched != np.int64(-1)
+
+
+@kernel
+def _settle(best: Best, query: Query, documents: Documents, formula: Formula, scale: float) -> bool:
+    """Score all that wait, those with the most points first: their scores raise the threshold for the others."""
+    state, k = best.state, len(best.scores)
+    n_waiting, first = state[WAITING], np.int64(0)
+    state[WAITING] = 0
+    if n_waiting > k + k // 8:
+        rows, points = best.waiting_rows, best.waiting_points
+        middle = _kth_largest(points[:n_waiting], k)
+        for number in range(n_waiting):
+            if points[number] > middle:
+                rows[first], rows[number] = rows[number], rows[first]
+                points[first], points[number] = points[number], points[first]
+                first += 1
+        if not _score_waiting(best, 0, first, query, documents, formula, scale):
+            return False
+    return _score_waiting(best, first, n_waiting, query, documents, formula, scale)
+
+
+@kernel
+def _hope(best: Best) -> None:
+    """Raise the threshold to what the k-th best points promise, and drop what does not reach it."""
+    state, k = best.state, len(best.scores)
+    if state[WAITING] < k or state[MARGIN] < 0:
+        return
+    points = best.waiting_points[: state[WAITING]]
+    hoped = _kth_largest(points, k) - state[MARGIN]
+    if hoped > state[THRESHOLD]:
+        state[THRESHOLD] = state[HOPED] = hoped
+    kept = 0
+    for number in range(len(points)):
+        if np.int64(points[number]) > state[THRESHOLD]:
+            best.waiting_rows[kept], best.waiting_points[kept] = best.waiting_rows[number], points[number]
+            kept += 1
+    state[WAITING] = kept
+
+
+@kernel
+def _make_room(best: Best, query: Query, documents: Documents, formula: Formula, scale: float) -> bool:
+    """Drop or score documents that wait, where there is no place for another; False for damage."""
+    state = best.state
+    _hope(best)
+    return 4 * state[WAITING] <= 3 * len(best.waiting_rows) or _settle(best, query, documents, formula, scale)
+
+
+# --- Windows of documents ---------------------------------------------------------------------------------------------
+
+
+class Postings(NamedTuple):
+    """Lists of postings, cut into chunks where windows of documents begin; see `indexes.postings`.
+
+    Attributes:
+        starts: (n_lists + 1,) int64, where each list begins.
+        chunk_starts: (n_lists + 1,) int64, its first chunk.
+        windows: (n_chunks,) uint16, the window that a chunk lies in.
+        sizes: (n_chunks,) uint16, its postings, minus 1.
+        bounds: (n_chunks,) uint8, its largest value.
+        rows: (n_postings,) uint16, rows within the window, ascending in each chunk.
+        values: (n_postings,) uint8; empty where every posting has the value 1.
+    """
+
+    starts: Array
+    chunk_starts: Array
+    windows: Array
+    sizes: Array
+    bounds: Array
+    rows: Array
+    values: Array
+
+
+class Points(NamedTuple):
+    """How many points a posting gives: what `points` in the head of this module is made of.
+
+    Attributes:
+        scale: points for a score of 1.
+        tables: (n, 256) uint16, points by list of the query and stored value.
+        bounds: (n, 256) uint16, most points of this or any lower value.
+        order: (n,) int64, lists by the most that they can add, descending.
+    """
+
+    scale: float
+    tables: Array
+    bounds: Array
+    order: Array
+
+
+@kernel
+def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points, int]:
+    """Choose the scale and fill the tables; returns the points and the largest error that they can have in sum."""
+    n_lists = len(query.lists)
+    reached = np.empty(256)  # most that this or any lower value can be worth
+    most = 0.0
+    for value in range(256):
+        most = max(most, formula.upper[value])
+        reached[value] = most
+    largest = np.empty(n_lists)
+    total = 0.0
+    for number in range(n_lists):
+        bound = 0.0
+        begin, end = postings.chunk_starts[query.lists[number]], postings.chunk_starts[query.lists[number] + 1]
+        for chunk in range(begin, end):
+            bound = max(bound, reached[postings.bounds[chunk]])
+        largest[number] = bound * query.weights[number]
+        total += largest[number]
+    # Rounding up adds less than 2 points for each list.
+    scale = (LARGEST_SUM - 2.0 * n_lists) / total if total > 0 else 0.0
+    tables = np.empty((n_lists, 256), np.uint16)
+    bounds = np.empty((n_lists, 256), np.uint16)
+    error = np.int64(0)
+    for number in range(n_lists):
+        factor = scale * query.weights[number]
+        running, widest = np.int64(0), np.int64(0)
+        for value in range(256):
+            # A value that this list does not hold may be worth more than its largest; it must still fit.
+            points = np.int64(min(factor * formula.upper[value], scale * largest[number])) + 1
+            tables[number, value] = points
+            running = max(running, points)
+            bounds[number, value] = running
+            widest = max(widest, points - np.int64(factor * formula.lower[value]))
+        error += widest
+    return Points(scale, tables, bounds, np.argsort(-largest)), error
+
+
+@kernel
+def _add(rows: Array, values: Array, table: Array, sums: Array) -> None:
+    """Add a chunk's points to the sums of its window. This loop is where searching spends its time."""
+    for position in range(len(rows)):
+        sums[np.uint64(rows[position])] += table[np.uint64(values[position])]
+
+
+@kernel
+def _add_constant(rows: Array, points: int, sums: Array) -> None:
+    """Add the same points for each posting of a chunk."""
+    for position in range(len(rows)):
+        sums[np.uint64(rows[position])] += points
+
+
+@kernel
+def _any_above(sums: Array, first: int, threshold: int) -> bool:
+    """Tell whether any of the STRIDE sums from `first` on is above the threshold."""
+    stride = sums[first : first + STRIDE]
+    limit, found = np.uint16(threshold), np.uint16(0)
+    for local in range(STRIDE):  # a constant length, all 16 bits wide: 32 sums an instruction
+        found |= np.uint16(stride[local] > limit)
+    return found > 0
+
+
+@kernel
+def _flag_above(sums: Array, first: int, threshold: int, flags: Array) -> None:
+    """Write to `flags`, (STRIDE,) bool, which of the sums from `first` on are above the threshold."""
+    stride = sums[first : first + STRIDE]
+    limit = np.uint16(threshold)
+    for local in range(STRIDE):
+        flags[local] = stride[local] > limit
+
+
+@kernel
+def _count_above(sums: Array, threshold: int) -> int:
+    """Return how many of a window's sums are above the threshold."""
+    limit, total = np.uint16(threshold), np.int64(0)
+    for first in range(0, WINDOW, WINDOW // 2):
+        half = sums[first : first + WINDOW // 2]
+        count = np.uint16(0)  # half a window can be counted in 16 bits
+        for local in range(WINDOW // 2):
+            count += np.uint16(half[local] > limit)
+        total += np.int64(count)
+    return total
+
+
+@kernel
+def _score_near(
+    sums: Array, base: int, width: int, missing: int, allowed: Array, best: Best,
+    query: Query, documents: Documents, formula: Formula, scale: float,
+) -> bool:  # fmt: skip
+    """Score the window's documents that could pass the threshold with `missing` more points; False for damage."""
+    state = best.state
+    if not _settle(best, query, documents, formula, scale):
+        return False
+    flags = np.empty(STRIDE, np.bool_)
+    words = flags.view(np.uint64)
+    for stride in range(0, width, STRIDE):
+        threshold = max(state[THRESHOLD] - missing, 0)
+        if not _any_above(sums, stride, threshold):
+            continue
+        _flag_above(sums, stride, threshold, flags)
+        for word in range(len(words)):
+            if words[word] == 0:
+                continue
+            first = stride + 8 * word
+            for local in range(first, min(first + 8, width)):
+                points = np.int64(sums[local])
+                if points > threshold and (len(allowed) == 0 or allowed[base + local]):
+                    best.waiting_rows[state[WAITING]] = base + local
+                    best.waiting_points[state[WAITING]] = min(points + missing, LARGEST_SUM)
+                    state[WAITING] += 1
+                    if state[WAITING] >= BATCH:
+                        state[WAITING] = 0
+                        if not _score_waiting(best, 0, BATCH, query, documents, formula, scale):
+                            return False
+    n_waiting, state[WAITING] = state[WAITING], 0
+    return _score_waiting(best, 0, n_waiting, query, documents, formula, scale)
+
+
+@kernel
+def _collect(
+    sums: Array, base: int, width: int, allowed: Array, best: Best,
+    query: Query, documents: Documents, formula: Formula, scale: float,
+) -> bool:  # fmt: skip
+    """Let the window's documents with enough points wait; False for damage."""
+    state, room = best.state, len(best.waiting_rows)
+    flags = np.empty(STRIDE, np.bool_)
+    words = flags.view(np.uint64)
+    for stride in range(0, width, STRIDE):
+        if not _any_above(sums, stride, state[THRESHOLD]):
+            continue
+        _flag_above(sums, stride, state[THRESHOLD], flags)
+        for word in range(len(words)):
+            if words[word] == 0:  # eight flags at a time
+                continue
+            first = stride + 8 * word
+            for local in range(first, min(first + 8, width)):
+                points, row = np.int64(sums[local]), base + local
+                if points <= state[THRESHOLD] or (len(allowed) and not allowed[row]):
+                    continue
+                if state[WAITING] == room and not _make_room(best, query, documents, formula, scale):
+                    return False
+                best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
+                state[WAITING] += 1
+    return True
 
 
 @kernel
 def _collect_listed(
-    sums: Array,
-    base: int,
-    rows: Array,
-    begins: Array,
-    ends: Array,
-    allowed: Array,
-    floor: float,
-    scores: Array,
-    kept: Array,
-    size: int,
-) -> int:
-    """Do what `_collect` does by reading the window's postings again, which are few: rows[begins[i]:ends[i]]."""
+    sums: Array, base: int, postings: Postings, begins: Array, ends: Array, n_documents: int, allowed: Array, best: Best,
+    query: Query, documents: Documents, formula: Formula, scale: float,
+) -> bool:  # fmt: skip
+    """Do what `_collect` does by reading the window's postings again, which are few, and clear their sums."""
+    state, room = best.state, len(best.waiting_rows)
     for number in range(len(begins)):
         for position in range(begins[number], ends[number]):
-            row = rows[position]
-            score = sums[row - base]
-            sums[row - base] = 0.0
-            if score >= floor and (len(allowed) == 0 or allowed[row]):
-                size = _offer(scores, kept, size, score, row)
-                if size == len(scores):
-                    floor = max(floor, scores[0])
-    return size
+            local = np.int64(postings.rows[position])
+            points, row = np.int64(sums[local]), base + local
+            sums[local] = 0
+            if points <= state[THRESHOLD] or row >= n_documents or (len(allowed) and not allowed[row]):
+                continue
+            if state[WAITING] == room and not _make_room(best, query, documents, formula, scale):
+                return False
+            best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
+            state[WAITING] += 1
+    return True
+
+
+@kernel
+def _search_windows(
+    query: Query, postings: Postings, documents: Documents, formula: Formula, points: Points, allowed: Array,
+    daring: float, best: Best, sums: Array, touched: Array,
+) -> bool:  # fmt: skip
+    """Go through all windows once; False for damage."""
+    n_lists, n_documents, state = len(query.lists), len(documents.offsets) - 1, best.state
+    chunks, positions = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
+    for number in range(n_lists):
+        chunks[number] = postings.chunk_starts[query.lists[number]]
+        positions[number] = postings.starts[query.lists[number]]
+    here, begins, ends = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
+    adds = np.empty(n_lists, np.int64)
+    promising = 1.0  # share of the threshold at which stopping to read has paid in the windows before
+    for base in range(0, n_documents, WINDOW):
+        window, width = base >> WINDOW_BITS, min(WINDOW, n_documents - base)
+        n_here = missing = unread = 0
+        for place in range(n_lists):
+            number = points.order[place]
+            chunk, end = chunks[number], postings.chunk_starts[query.lists[number] + 1]
+            if chunk < end and np.int64(postings.windows[chunk]) == window:
+                size = np.int64(postings.sizes[chunk]) + 1
+                here[n_here], begins[n_here] = number, positions[number]
+                chunks[number], positions[number] = chunk + 1, positions[number] + size
+                if positions[number] > postings.starts[query.lists[number] + 1]:
+                    return False
+                ends[n_here] = positions[number]
+                adds[n_here] = points.bounds[number, postings.bounds[chunk]]
+                missing += adds[n_here]
+                unread += size
+                n_here += 1
+        threshold = np.int64(state[THRESHOLD] * daring)
+        if missing <= threshold or n_here == 0:
+            continue
+        total, stopped = unread, False
+        for place in range(n_here):
+            if place > 0 and missing <= promising * threshold and unread > SCAN_COST:
+                n_near = _count_above(sums, max(threshold - missing, 0))
+                if n_near * LOOK_UP_COST < unread:
+                    stopped = True
+                    break
+                promising = 0.9 * missing / threshold
+            number, rows = here[place], postings.rows[begins[place] : ends[place]]
+            if len(postings.values):
+                _add(rows, postings.values[begins[place] : ends[place]], points.tables[number], sums)
+            else:
+                _add_constant(rows, points.tables[number, 1], sums)
+            missing -= adds[place]
+            unread -= len(rows)
+        touched[0] += total - unread
+        if stopped:
+            promising = min(1.0, 1.05 * promising)
+            missing += np.int64(state[THRESHOLD]) - threshold  # nothing, unless the search dares to be approximate
+            if not _score_near(
+                sums, base, width, missing, allowed, best, query, documents, formula, points.scale
+            ):
+                return False
+        elif total * SPARSE_SHARE < width:
+            if not _collect_listed(
+                sums, base, postings, begins[:n_here], ends[:n_here], n_documents, allowed, best,
+                query, documents, formula, points.scale,
+            ):  # fmt: skip
+                return False
+            continue
+        elif not _collect(sums, base, width, allowed, best, query, documents, formula, points.scale):
+            return False
+        sums[:] = 0
+        _hope(best)
+    for number in range(n_lists):
+        if positions[number] != postings.starts[query.lists[number] + 1]:  # chunks that contradict the lists
+            return False
+    _hope(best)
+    return _settle(best, query, documents, formula, points.scale)
 
 
 @kernel
 def _search_one(
-    begins: Array,
-    cursors: Array,
-    ends: Array,
-    weights: Array,
-    rows: Array,
-    frequencies: Array,
-    norms: Array,
-    allowed: Array,
-    floor: float,
-    sums: Array,
-    scores: Array,
-    kept: Array,
-) -> int:
-    """Find one query's best documents, best first; return how many, or -1 where a list is not what it should be."""
-    size = 0
-    for base in range(0, len(norms), WINDOW):
-        window_norms = norms[base : base + WINDOW]
-        postings = 0
-        for number in range(len(weights)):
-            begins[number] = cursors[number]
-            cursors[number] = _accumulate(
-                rows, frequencies, window_norms, base, begins[number], ends[number], weights[number], sums
-            )
-            postings += cursors[number] - begins[number]
-        if postings == 0:
-            continue
-        if size == len(scores):
-            floor = max(floor, scores[0])
-        if postings * SPARSE_SHARE < len(window_norms):
-            size = _collect_listed(sums, base, rows, begins, cursors, allowed, floor, scores, kept, size)
-        else:
-            size = _collect(sums[: len(window_norms)], base, allowed, floor, scores, kept, size)
-    for number in range(len(weights)):
-        if cursors[number] < ends[number]:  # a row outside the index, or before its predecessor, stopped the list
-            return -1
-    _sort(scores, kept, size)
-    return size
+    query: Query, postings: Postings, documents: Documents, formula: Formula, allowed: Array, floor: float,
+    daring: float, best: Best, sums: Array, touched: Array,
+) -> int:  # fmt: skip
+    """Find one query's best documents, best first; return how many, `DAMAGED` or `UNREAD`."""
+    state = best.state
+    state[:] = 0
+    if len(query.lists) == 0:
+        return 0
+    points, error = _points(query, postings, formula)
+    state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1)
+    # Few lists: the largest possible error. Many: errors do not all meet in one document.
+    state[MARGIN] = (error if len(query.lists) <= 4 else error // 4) + len(query.lists) + 2
+    for _ in range(2):
+        if not _search_windows(query, postings, documents, formula, points, allowed, daring, best, sums, touched):
+            sums[:] = 0
+            return DAMAGED
+        if state[N_UNREAD] > 0:
+            return UNREAD
+        full = state[SIZE] == len(best.scores)
+        certain = np.int64(points.scale * best.scores[0]) - 1 if full else 0
+        if state[HOPED] <= certain:
+            break
+        # Something that was dropped might be better than the last: once more, hoping for nothing.
+        state[:] = 0
+        state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1, certain)
+        state[MARGIN] = -1
+    _sort(best.scores, best.rows, state[SIZE])
+    return state[SIZE]
 
 
 @kernel
 def search(
-    bounds: Array,
-    starts: Array,
-    ends: Array,
-    weights: Array,
-    rows: Array,
-    frequencies: Array,
-    norms: Array,
-    allowed: Array,
-    floors: Array,
-    scores: Array,
-    kept: Array,
-    counts: Array,
-) -> bool:
+    bounds: Array, lists: Array, weights: Array, postings: Postings, documents: Documents, formula: Formula,
+    allowed: Array, floors: Array, daring: float, scores: Array, rows: Array, counts: Array, unread: Array,
+    touched: Array,
+) -> int:  # fmt: skip
     """Find the best documents of one segment for several queries.
 
     Args:
-        bounds: (n_queries + 1,) int64; query q has the lists bounds[q]:bounds[q + 1], in the order of their terms.
-        starts: (n_lists,) int64, first posting of each list; must lie inside `rows`.
-        ends: (n_lists,) int64, one past the last; must lie inside `rows`.
-        weights: (n_lists,) float64, what a list's saturated term frequencies are multiplied with.
-        rows: (n_postings,) int32, documents, ascending in each list.
-        frequencies: (n_postings,) uint32.
-        norms: (n_documents,) float64, what is added to a document's term frequencies below the fraction.
+        bounds: (n_queries + 1,) int64; query q has the lists bounds[q]:bounds[q + 1].
+        lists: (n,) int64, numbers of lists, ascending in each query, at most `MOST_LISTS`; must exist, with `starts` and
+            `chunk_starts` inside the arrays.
+        weights: (n,) float64, positive.
+        postings: the segment's.
+        documents: the segment's.
+        formula: what postings are worth.
         allowed: (n_documents,) bool, which may be returned; empty allows all.
-        floors: (n_queries,) float64, positive; documents below it are not needed.
-        scores: (n_queries, k) float64, output.
-        kept: (n_queries, k) int64, rows, output.
-        counts: (n_queries,) int64, how many were found, output.
+        floors: (n_queries,) float64, at least 0; documents that score less are not needed.
+        daring: 1 searches exactly; a larger factor multiplies the threshold where lists are left unread.
+        scores: (n_queries, k) float64, output, descending; equal ones by row.
+        rows: (n_queries, k) int64, output.
+        counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD` are answered already.
+        unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
+        touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
-        Whether all lists were in order.
+        0; `DAMAGED` where a list is not what it should be; `UNREAD` where documents in `unread` must be compared with
+        their checksums before the queries with that count can be answered.
     """
-    sums = np.zeros(min(WINDOW, len(norms)))
-    cursors, begins = starts.copy(), starts.copy()
-    for query in range(len(counts)):
-        lists = slice(bounds[query], bounds[query + 1])
-        counts[query] = _search_one(
-            begins[lists], cursors[lists], ends[lists], weights[lists], rows, frequencies, norms, allowed,
-            floors[query], sums, scores[query], kept[query],
-        )  # fmt: skip
-        if counts[query] < 0:
+    k = scores.shape[1]
+    sums = np.zeros(WINDOW, np.uint16)
+    waiting_rows, waiting_points = np.empty(4 * k + 256, np.int64), np.empty(4 * k + 256, np.uint16)
+    state = np.zeros(6, np.int64)
+    n_unread = 0
+    for number in range(len(counts)):
+        if counts[number] != UNREAD:
+            continue
+        query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
+        best = Best(scores[number], rows[number], waiting_rows, waiting_points, unread[n_unread:], state)
+        counts[number] = _search_one(
+            query, postings, documents, formula, allowed, floors[number], daring, best, sums, touched
+        )
+        if counts[number] == DAMAGED:
+            return DAMAGED
+        if counts[number] == UNREAD:
+            n_unread = min(n_unread + state[N_UNREAD], len(unread))
+    for number in range(n_unread, len(unread)):
+        unread[number] = -1
+    return UNREAD if n_unread else 0
+
+
+MOST_LISTS = 1 << 12
+"""Lists of a query that `search` takes: their points must leave room for one another in 16 bits."""
+
+
+@kernel
+def score_all(query: Query, documents: Documents, formula: Formula, rows: Array, scores: Array) -> bool:
+    """Write the score of each of `rows`, (n,) int64, to `scores`, (n,) float64; False where a list is damaged."""
+    for number in range(len(rows)):
+        scores[number] = _score_document(query, documents, formula, rows[number])
+        if scores[number] < 0:
             return False
     return True
