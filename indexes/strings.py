@@ -112,10 +112,10 @@ class Strings:
             return [text for at in parts for text in self._many(begins[at : at + _TOGETHER], ends[at : at + _TOGETHER])]
         self.bytes.touch(begins, ends)
         joined = np.empty(total + len(begins), np.uint8)
-        if not join(self.bytes.values, begins, ends, ord(_SEPARATOR), joined):
-            return self._few(begins, ends)
+        join(self.bytes.values, begins, ends, ord(_SEPARATOR), joined)
         # The separator is ASCII: together they are valid UTF-8 just when each is.
-        return self.decoded(joined[:-1].tobytes()).split(_SEPARATOR)
+        texts = self.decoded(joined[:-1].tobytes()).split(_SEPARATOR)
+        return texts if len(texts) == len(begins) else self._few(begins, ends)  # one holds the separator
 
     def __getitem__(self, number: int) -> str:
         """Return one string; raises what `encoded` raises."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
 
 _TOGETHER = 1 << 12
-"""Documents whose ids are read together, one query's apart: more would leave the processor's cache."""
+"""Documents whose ids are read together; with more of them, the fixed cost no longer matters."""
 
 
 def found_ids(snapshot: Snapshot, found: Sequence[Hits]) -> list[list[str]]:
