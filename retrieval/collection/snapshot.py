@@ -86,7 +86,7 @@ class Snapshot:
     def bm25(self, settings: BM25Settings, unit: int) -> BM25Searcher:
         """Return the BM25 searcher over all segments; built once per setting."""
         searcher = self._bm25.get((settings, unit))
-        if searcher is not None:
+        if searcher is not None:  # the usual case, which waits for nobody
             return searcher
         from indexes.bm25 import BM25Searcher, LexicalSegment
 
