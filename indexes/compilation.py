@@ -19,7 +19,14 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-_KERNEL_SOURCES = ("dense_scan.py", "dense_scoring.py", "kernels.py", "list_kernels.py", "packing_kernels.py")
+_KERNEL_SOURCES = (
+    "dense_scan.py",
+    "dense_scoring.py",
+    "kernels.py",
+    "list_kernels.py",
+    "packing_kernels.py",
+    "string_kernels.py",
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -122,9 +129,9 @@ def kernels_are_cached() -> bool:
     Use it to announce `warm_up`, which takes a few seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
-    from indexes import kernels, list_kernels
+    from indexes import kernels, list_kernels, string_kernels
 
-    functions = [*vars(kernels).values(), *vars(list_kernels).values()]
+    functions = [function for module in (kernels, list_kernels, string_kernels) for function in vars(module).values()]
     declared = [function for function in functions if hasattr(function, "nopython_signatures")]
     return all(function.nopython_signatures or _is_on_disk(function) for function in declared)
 
@@ -137,12 +144,14 @@ def _is_on_disk(dispatcher: Any) -> bool:
 
 
 def warm_up() -> None:
-    """Compile all kernels, or load them from the cache, by building, merging and searching a tiny index.
+    """Compile all kernels, or load them from the cache, by building, merging, searching and reading a tiny index.
 
     Call it before the first search where its latency matters, or to announce the wait on a new machine.
     """
+    from indexes.arrays import ArrayFolder
     from indexes.bm25 import BM25Searcher, BM25Settings, LexicalSegment
     from indexes.inverted import InvertedIndex, InvertedIndexWriter, merge_inverted
+    from indexes.strings import Strings, StringsWriter
 
     with tempfile.TemporaryDirectory() as name:
         first, second = Path(name) / "first", Path(name) / "second"
@@ -156,3 +165,6 @@ def warm_up() -> None:
         alive = np.array([True, False])
         segment = LexicalSegment(InvertedIndex.open(first), alive, np.arange(2))
         BM25Searcher([segment], BM25Settings()).search({"a": 1.0}, 1)
+        with StringsWriter(first, "ids") as ids:
+            ids.extend([b"a", b"b"])
+        Strings(ArrayFolder(first), "ids").some(np.zeros(100, np.int64))

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+_FEW = 256
+"""Entries that are sorted at once faster than in steps."""
+
 
 class Hits(NamedTuple):
     """The answer to one query, ordered by (score descending, sequence ascending); never padded, at most k entries.
@@ -44,6 +47,8 @@ class Hits(NamedTuple):
 
     def cut(self, k: int) -> Hits:
         """Return the best k."""
+        if k >= len(self.rows):
+            return self
         return Hits(self.segments[:k], self.rows[:k], self.scores[:k], self.sequences[:k])
 
 
@@ -55,8 +60,24 @@ def merge_hits(parts: Sequence[Hits], k: int) -> Hits:
     if len(filled) == 1:
         return filled[0].cut(k)
     segments, rows, scores, sequences = (np.concatenate(column) for column in zip(*filled, strict=True))
-    order = np.lexsort((sequences, -scores))[:k]
+    order = _best_first(scores, sequences, k)
     return Hits(segments[order], rows[order], scores[order], sequences[order])
+
+
+def _best_first(scores: np.ndarray, sequences: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k best in order, for scores that fall within each of a few parts."""
+    falling = -scores
+    if len(scores) <= _FEW:
+        return np.lexsort((sequences, falling))[:k]
+    # A stable sort merges runs that are in order already, and does not part equal scores of one part. Only where equal
+    # scores of several parts are not yet in the order of the sequence numbers, these have to be sorted by as well.
+    order = np.argsort(falling, kind="stable")
+    if k < len(order):
+        order = order[: np.searchsorted(falling[order], falling[order[k - 1]], side="right")]
+    ranked, numbers = falling[order], sequences[order]
+    if ((ranked[1:] == ranked[:-1]) & (numbers[1:] < numbers[:-1])).any():
+        order = order[np.lexsort((numbers, ranked))]
+    return order[:k]
 
 
 def select_top(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,23 @@ import numpy as np
 
 from indexes.array_writer import ArrayWriter
 from indexes.arrays import ArrayFolder
+from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
 
 _BLOCK = 1 << 16
 """Strings that are written, or read in a row, together."""
+
+_FEW = 16
+"""Strings that are made faster one by one."""
+
+_TOGETHER = 1 << 12
+"""Strings that are decoded together: what is copied for it stays in the processor's cache."""
+
+_LONG = 256
+"""Bytes of a string, on the average, from which decoding them together gains nothing."""
+
+_SEPARATOR = "\0"
+"""Ids that hold it are rare; they are read one by one."""
 
 
 class Strings:
@@ -62,19 +75,47 @@ class Strings:
         return self.bytes.span(begin, end).tobytes()
 
     def some(self, numbers: np.ndarray) -> list[str]:
-        """Return the strings with these numbers, (n,) int64; faster than one after the other."""
+        """Return the strings with these numbers, (n,) int64; faster than one after the other.
+
+        Raises what `encoded` raises.
+        """
         self.offsets.touch(numbers, numbers + 2)
         begins, ends = self.offsets.values[numbers], self.offsets.values[numbers + 1]
+        return self._few(begins, ends) if len(numbers) <= _FEW else self._many(begins, ends)
+
+    def _few(self, begins: np.ndarray, ends: np.ndarray) -> list[str]:
+        """Return the strings at these places; slower than `_many` for many of them, but needs no kernel."""
         places = list(zip(begins.tolist(), ends.tolist(), strict=True))
         n_bytes = len(self.bytes)
-        if not all(0 <= begin <= end <= n_bytes for begin, end in places):
-            raise self.damaged()
+        for begin, end in places:
+            if not 0 <= begin <= end <= n_bytes:
+                raise self.damaged()
         self.bytes.touch(begins, ends)
         content = self.bytes.values.data
         try:
             return [str(content[begin:end], "utf-8") for begin, end in places]
         except UnicodeDecodeError:
             raise self.damaged() from None
+
+    def _many(self, begins: np.ndarray, ends: np.ndarray) -> list[str]:
+        """Return the strings at these places, decoded together; in parts, which bounds what is copied for it."""
+        from indexes.string_kernels import join, total_length
+
+        begins, ends = read_only(begins), read_only(ends)
+        total = total_length(begins, ends, len(self.bytes))
+        if total < 0:
+            raise self.damaged()
+        if total > _LONG * len(begins):
+            return self._few(begins, ends)
+        if len(begins) > _TOGETHER:
+            parts = range(0, len(begins), _TOGETHER)
+            return [text for at in parts for text in self._many(begins[at : at + _TOGETHER], ends[at : at + _TOGETHER])]
+        self.bytes.touch(begins, ends)
+        joined = np.empty(total + len(begins), np.uint8)
+        join(self.bytes.values, begins, ends, ord(_SEPARATOR), joined)
+        # The separator is ASCII: together they are valid UTF-8 just when each is.
+        texts = self.decoded(joined[:-1].tobytes()).split(_SEPARATOR)
+        return texts if len(texts) == len(begins) else self._few(begins, ends)  # one holds the separator
 
     def __getitem__(self, number: int) -> str:
         """Return one string; raises what `encoded` raises."""

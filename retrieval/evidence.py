@@ -29,6 +29,8 @@ class SearchEvidence:
         mode: what ran.
     """
 
+    __slots__ = ("_lists", "_mode", "_options", "_snapshot", "_vectors", "_weights")
+
     def __init__(
         self,
         snapshot: Snapshot,

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
+from indexes.hits import Hits
+
 if TYPE_CHECKING:
+    import numpy as np
+
     from indexes.bm25 import TermContribution
     from retrieval.documents import Document
 
@@ -144,30 +149,56 @@ class Hit:
 class SearchResults(Sequence[Hit]):
     """Hits, best first: score descending, ties in the order in which the texts came into the collection.
 
+    The `Hit`s are made when the first of them is asked for; `ids` and `scores` are there without them.
+
+    Args:
+        ids: (n,) of the documents.
+        found: (n,) the same documents in numbers.
+        evidence: what the search can say about them.
+        mode: what ran.
+
     Attributes:
         mode: what ran: "hybrid", "bm25" or "dense".
     """
 
-    def __init__(self, hits: Sequence[Hit], mode: Mode) -> None:
-        self._hits = list(hits)
+    def __init__(self, ids: list[str], found: Hits, evidence: Evidence, mode: Mode) -> None:
+        self._ids = ids
+        self._found = found
+        self._evidence = evidence
         self.mode = mode
 
     @cached_property
     def ids(self) -> list[str]:
         """The ids, best first."""
-        return [hit.id for hit in self._hits]
+        return self._ids.copy()
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The scores, (n,) float64, read-only: higher is better; comparable only within one result."""
+        scores = self._found.scores.view()
+        scores.flags.writeable = False
+        return scores
+
+    @cached_property
+    def _hits(self) -> list[Hit]:
+        segments, rows, scores, _ = self._found
+        columns = (self._ids, scores.tolist(), segments.tolist(), rows.tolist())
+        return list(map(Hit, *columns, repeat(self._evidence)))
 
     def __len__(self) -> int:
-        return len(self._hits)
+        return len(self._ids)
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
     @overload
     def __getitem__(self, index: slice) -> SearchResults: ...
     def __getitem__(self, index: int | slice) -> Hit | SearchResults:
-        if isinstance(index, slice):
-            return SearchResults(self._hits[index], self.mode)
-        return self._hits[index]
+        if not isinstance(index, slice):
+            return self._hits[index]
+        found = Hits(*(column[index] for column in self._found))
+        part = SearchResults(self._ids[index], found, self._evidence, self.mode)
+        part._hits = self._hits[index]  # the same objects, with the documents that they have read
+        return part
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self._hits)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,8 +13,9 @@ from indexes.hits import Hits
 from retrieval.collection.settings import Fusion
 from retrieval.errors import QueryError
 from retrieval.evidence import SearchEvidence
+from retrieval.found_ids import found_ids
 from retrieval.fusion import fuse
-from retrieval.results import Hit, Mode, SearchResults
+from retrieval.results import Mode, SearchResults
 
 if TYPE_CHECKING:
     from indexes.bm25 import BM25Settings
@@ -51,8 +51,7 @@ class SearchOptions:
     exact: bool = False
 
 
-@dataclass(frozen=True)
-class PreparedQuery:
+class PreparedQuery(NamedTuple):
     """A query, analysed.
 
     Attributes:
@@ -109,13 +108,19 @@ class QueryRunner:
         if mode != "bm25":
             vectors = self._vectors(prepared, vectors)
         dense = self._dense(vectors, masks, k if mode == "dense" else self._options.fusion.depth, mode)
+        lists: Sequence[Mapping[str, Hits]]
+        if lexical is not None and dense is not None:
+            lists = [{"bm25": first, "dense": second} for first, second in zip(lexical, dense, strict=True)]
+            found = [self._fused(ranked, k) for ranked in lists]
+        else:
+            lists = [{mode: hits} for hits in lexical or dense or ()]
+            found = [ranked[mode].cut(k) for ranked in lists]
         results = []
-        for number, query in enumerate(prepared):
-            lists = {name: found[number] for name, found in (("bm25", lexical), ("dense", dense)) if found is not None}
-            searched = vectors[number : number + 1] if vectors is not None and mode != "bm25" else None
-            hits = self._fused(lists, k) if mode == "hybrid" else lists[mode].cut(k)
-            evidence = SearchEvidence(self._snapshot, self._options, query.weights, lists, searched, mode=mode)
-            results.append(results_of(self._snapshot, hits, evidence, mode))
+        for number, ids in enumerate(found_ids(self._snapshot, found)):
+            searched = None if vectors is None else vectors[number : number + 1]
+            weights = prepared[number].weights
+            evidence = SearchEvidence(self._snapshot, self._options, weights, lists[number], searched, mode=mode)
+            results.append(SearchResults(ids, found[number], evidence, mode))
         return results
 
     def _mode(self, vectors: np.ndarray | None) -> Mode:
@@ -139,7 +144,7 @@ class QueryRunner:
         if mode != "dense" and not text.strip():
             raise QueryError(f"query {number + 1} is empty; give at least one word")
         if self._options.syntax == "plain":
-            return PreparedQuery(text, Counter(self._analyser.terms(text)), None)
+            return PreparedQuery(text, counted(self._analyser.terms(text)), None)
         from retrieval.query_syntax import parse_query
         from retrieval.required_terms import RequiredTerms
 
@@ -195,6 +200,14 @@ class QueryRunner:
         return fuse([lists["bm25"], lists["dense"]], weights, fusion, k)
 
 
+def counted(terms: Iterable[str]) -> dict[str, float]:
+    """Return how often each term occurs; for a short query faster than a `Counter`."""
+    counts: dict[str, float] = {}
+    for term in terms:
+        counts[term] = counts.get(term, 0) + 1
+    return counts
+
+
 def checked_k(k: int) -> int:
     """Return how many documents are wanted, as Python's integer.
 
@@ -228,14 +241,3 @@ def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, ex
     from indexes.searchers.rescoring import search_with
 
     return search_with(searcher, snapshot.covered, snapshot.dense, vectors, k, masks=masks)
-
-
-def results_of(snapshot: Snapshot, hits: Hits, evidence: SearchEvidence, mode: Mode) -> SearchResults:
-    """Turn row numbers into hits with ids."""
-    ids = np.empty(len(hits.rows), object)
-    for number in np.unique(hits.segments).tolist():
-        here = np.flatnonzero(hits.segments == number)
-        ids[here] = snapshot.segments[number].documents.ids(hits.rows[here])
-    columns = (ids, hits.scores, hits.segments, hits.rows)
-    found = zip(*(column.tolist() for column in columns), strict=True)
-    return SearchResults([Hit(name, score, number, row, evidence) for name, score, number, row in found], mode)

@@ -10,7 +10,7 @@ import numpy as np
 from indexes.hits import Hits, select_top
 from retrieval.evidence import SearchEvidence
 from retrieval.results import SearchResults
-from retrieval.search import Masks, SearchOptions, checked_k, nearest, results_of
+from retrieval.search import Masks, SearchOptions, checked_k, nearest
 
 if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
@@ -34,14 +34,12 @@ def similar(snapshot: Snapshot, options: SearchOptions, place: tuple[int, int], 
     if passages is None or not len(positions := passages.of_document(place[1])):
         weights = telling_terms(snapshot, options, place)
         hits = snapshot.bm25(options.bm25, options.unit).search(weights, k, masks)
-        return results_of(
-            snapshot, hits, SearchEvidence(snapshot, options, weights, {"bm25": hits}, None, mode="bm25"), "bm25"
-        )
+        evidence = SearchEvidence(snapshot, options, weights, {"bm25": hits}, None, mode="bm25")
+        return SearchResults(snapshot.ids(hits.segments, hits.rows), hits, evidence, "bm25")
     vectors = passages.vectors.gather(np.array(positions, np.int64))
     hits = best_of(nearest(snapshot, vectors, k, masks, exact=options.exact), k)
-    return results_of(
-        snapshot, hits, SearchEvidence(snapshot, options, {}, {"dense": hits}, vectors, mode="dense"), "dense"
-    )
+    evidence = SearchEvidence(snapshot, options, {}, {"dense": hits}, vectors, mode="dense")
+    return SearchResults(snapshot.ids(hits.segments, hits.rows), hits, evidence, "dense")
 
 
 def _without(snapshot: Snapshot, masks: Masks, place: tuple[int, int]) -> Masks:

@@ -155,7 +155,8 @@ class DocumentStore:
 
     def metadata(self, start: int, end: int) -> list[str | None]:
         """Return the metadata of rows start to end as JSON texts, None where there is none."""
-        return [text or None for text in self._metadata.some(np.arange(start, end))]
+        texts = self._metadata.between(start, end)
+        return [self._metadata.decoded(text) if text else None for text in texts]
 
     def content(self, row: int) -> bytes:
         """Return the content hash of a row."""

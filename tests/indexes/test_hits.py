@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +17,9 @@ def test_select_top_equals_sorting_everything(scores, k):
     assert found_scores.tolist() == [scores[row] for row in expected]
 
 
-@given(st.lists(SCORES, max_size=4), st.integers(0, 40), st.randoms())
-def test_merging_segments_equals_one_sorted_list(parts, k, random):
+@pytest.mark.parametrize("few", [0, 256])
+@given(parts=st.lists(SCORES, max_size=4), k=st.integers(0, 40), random=st.randoms())
+def test_merging_segments_equals_one_sorted_list(few, parts, k, random):
     total = sum(map(len, parts))
     sequences = list(range(total))
     random.shuffle(sequences)
@@ -28,7 +30,9 @@ def test_merging_segments_equals_one_sorted_list(parts, k, random):
         rows, best = select_top(np.array(scores), np.arange(len(scores)), len(scores))
         hits.append(Hits.of_segment(number, rows, best, mine))
         everything += [(-score, mine[row], number, row) for row, score in enumerate(scores)]
-    merged = merge_hits(hits, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("indexes.hits._FEW", few)
+        merged = merge_hits(hits, k)
     expected = sorted(everything)[:k]
     assert merged.scores.tolist() == [-score for score, *_ in expected]
     assert merged.sequences.tolist() == [sequence for _, sequence, *_ in expected]
