@@ -1,32 +1,31 @@
 """BM25 over segments: exact, with statistics of the documents that are alive now (formula: `indexes.bm25_formula`).
 
-Nothing is precomputed per posting. N, df and the average length are counted over all segments without deleted
-documents, and a document's terms are added up in the terms' order in float64, so that scores are equal to the bit to
-those of one new index of the living documents, however they are spread over segments.
+N, df and the average length are counted over all segments without deleted documents when a searcher is made, and a
+document's terms are added up in the terms' order in float64, so that scores are equal to the bit to those of one new
+index of the living documents, however they are spread over segments. Nothing in the files depends on them.
 """
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.bm25_formula import LARGEST_PARAMETER, BM25Settings, inverse_document_frequency, length_norms
 from indexes.compilation import read_only
-from indexes.hits import Hits, merge_hits
+from indexes.frequency_classes import class_bounds
+from indexes.hits import Hits
 from indexes.lexical_statistics import LexicalSegment, LexicalStatistics, Masks
+from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
+
+if TYPE_CHECKING:
+    from indexes import kernels
 
 __all__ = ["BM25Searcher", "BM25Settings", "LexicalSegment", "TermContribution", "inverse_document_frequency"]
 
 Query = Mapping[str, float]
-
-_SMALLEST_SCORE = math.ulp(0.0)  # a document without any of the terms has 0 and is not found
-_QUERIES_PER_TASK = 16
-_RESULTS_PER_TASK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,6 @@ class TermContribution:
     score: float
 
 
-class _Plan(NamedTuple):
-    """Queries, looked up: query q has the lists bounds[q]:bounds[q + 1], in the order of their terms."""
-
-    bounds: np.ndarray  # (n_queries + 1,) int64
-    weights: np.ndarray  # (n_lists,) float64, query weight times idf
-    spans: list[tuple[np.ndarray, np.ndarray]]  # per segment, where each list's postings begin and end, int64
-
-
 class BM25Searcher:
     """Searches segments as one collection. Immutable; safe to use from several threads.
 
@@ -78,12 +69,24 @@ class BM25Searcher:
         self._segments = self._statistics.segments
         self._n_documents = self._statistics.n_documents
         self._unit = unit
-        self._norms = [
-            read_only(length_norms(segment.index.lengths / self._statistics.average_length, settings, unit))
+        self._settings = settings
+        self._searched = [
+            PostingsSegment(segment.index.postings, segment.index.documents, self._formula(segment), segment.sequences)
             for segment in segments
         ]
 
-    def search(self, query: Query, k: int, masks: Masks | None = None) -> Hits:
+    def _formula(self, segment: LexicalSegment) -> kernels.Formula:
+        from indexes import kernels
+
+        average = float(self._statistics.average_length)
+        upper, lower = class_bounds(segment.index.boxes, self._settings, self._unit, average)
+        saturation = float(self._settings.k1 * self._unit)
+        lengths = read_only(segment.index.lengths)
+        return kernels.Formula(
+            read_only(upper), read_only(lower), lengths, saturation, float(self._settings.b), average
+        )
+
+    def search(self, query: Query, k: int, masks: Masks | None = None, *, daring: float = 1.0) -> Hits:
         """Return the best k documents that hold at least one of the query's terms.
 
         Args:
@@ -91,15 +94,22 @@ class BM25Searcher:
             k: how many at most.
             masks: for each segment which documents may be returned, (n_documents,) bool; None allows all. Deleted
                 documents are never returned. A mask does not change scores.
+            daring: see `search_many`.
 
         Raises:
             ValueError: a weight is not positive and finite, or a mask does not fit.
             CorruptIndexError: a postings list is damaged.
         """
-        return self.search_many([query], k, masks, threads=1)[0]
+        return self.search_many([query], k, masks, threads=1, daring=daring)[0]
 
     def search_many(
-        self, queries: Sequence[Query], k: int, masks: Masks | None = None, threads: int | None = None
+        self,
+        queries: Sequence[Query],
+        k: int,
+        masks: Masks | None = None,
+        threads: int | None = None,
+        *,
+        daring: float = 1.0,
     ) -> list[Hits]:
         """Search for many queries at once; see `search`.
 
@@ -108,22 +118,19 @@ class BM25Searcher:
             k: how many at most for each.
             masks: valid for all queries.
             threads: how many queries run at a time; None takes all processors. Results do not depend on it.
+            daring: 1 finds the best k. A larger factor is faster and may miss some: where a document could only come
+                into the answer by parts of lists that are not read yet, its bound must exceed the k-th best score so
+                far this many times. The scores of what is returned stay exact.
+
+        Raises:
+            ValueError: `daring` is below 1 or not finite; or what `search` raises.
         """
+        if not 1 <= daring <= LARGEST_PARAMETER:
+            raise ValueError(f"daring must be a finite factor of at least 1, not {daring!r}; 1 searches exactly")
         allowed = self._statistics.allowed(masks)
         if k <= 0 or not queries:
             return [Hits.empty() for _ in queries]
-        plan = self._plan(queries)
-        size = max(1, min(_QUERIES_PER_TASK, _RESULTS_PER_TASK // min(k, max(self._n_documents, 1))))
-        tasks = [(first, min(first + size, len(queries))) for first in range(0, len(queries), size)]
-        workers = min(threads or _n_processors(), len(tasks))
-        if workers <= 1:
-            parts = [self._search_range(plan, first, last, k, allowed) for first, last in tasks]
-        else:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(workers) as pool:
-                parts = list(pool.map(lambda task: self._search_range(plan, task[0], task[1], k, allowed), tasks))
-        return [hits for part in parts for hits in part]
+        return PostingsSearch(self._searched, allowed, self._plan(queries), k, daring).run(threads)
 
     def explain(self, query: Query, segment: int, row: int) -> list[TermContribution]:
         """Return what each query term that a document holds adds to its score, in the order in which they are added.
@@ -131,13 +138,13 @@ class BM25Searcher:
         Added up from left to right, starting with 0.0, the scores are the document's score to the bit.
         """
         held, frequencies = self._segments[segment].index.document(row)
-        norm = float(self._norms[segment][row])
+        length = self._segments[segment].index.lengths[row]
+        norm = float(length_norms(length / self._statistics.average_length, self._settings, self._unit))
         contributions = []
-        for term, weight, number, document_frequency in self._terms(query, segment):
+        for term, weight, number, document_frequency, idf in self._terms(query, segment):
             place = int(np.searchsorted(held, number))
             if number < 0 or place == len(held) or held[place] != number:
                 continue
-            idf = inverse_document_frequency(self._n_documents, document_frequency)
             frequency = float(frequencies[place])
             score = weight * idf * (frequency / (frequency + norm))
             contributions.append(TermContribution(term, frequency / self._unit, document_frequency, idf, weight, score))
@@ -153,33 +160,28 @@ class BM25Searcher:
             segment: number of the segment.
             rows: (n,) rows of it, in any order.
         """
-        rows = np.asarray(rows, dtype=np.int32)
-        norms = self._norms[segment][rows]
-        scores = np.zeros(len(rows))
-        for _, weight, number, document_frequency in self._terms(query, segment):
-            if number < 0:
-                continue
-            held_by, frequencies = self._segments[segment].index.postings(number)
-            if not len(held_by):  # a file that somebody has made up
-                continue
-            place = np.minimum(np.searchsorted(held_by, rows), len(held_by) - 1)
-            holds = np.flatnonzero(held_by[place] == rows)
-            frequency = frequencies[place[holds]].astype(np.float64)
-            idf = inverse_document_frequency(self._n_documents, document_frequency)
-            scores[holds] += weight * idf * (frequency / (frequency + norms[holds]))
-        return scores
+        known = [(number, weight * idf) for _, weight, number, _, idf in self._terms(query, segment) if number >= 0]
+        lists = np.array([number for number, _ in known], np.int64)
+        weights = np.array([weight for _, weight in known], np.float64)
+        return score_rows(self._searched[segment], lists, weights, rows)
 
-    def _terms(self, query: Query, segment: int) -> list[tuple[str, float, int, int]]:
-        """Return a query's known terms in order: term, weight, id in the segment, document frequency."""
+    def _terms(self, query: Query, segment: int) -> list[tuple[str, float, int, int, float]]:
+        """Return a query's known terms in order: term, weight, id in the segment, document frequency, idf."""
         terms = sorted(query)
         numbers, frequencies = self._statistics.look_up(terms)
         return [
-            (term, _checked_weight(term, query[term]), int(number), int(frequency))
+            (
+                term,
+                _checked_weight(term, query[term]),
+                int(number),
+                int(frequency),
+                inverse_document_frequency(self._n_documents, int(frequency)),
+            )
             for term, number, frequency in zip(terms, numbers[segment], frequencies, strict=True)
             if frequency
         ]
 
-    def _plan(self, queries: Sequence[Query]) -> _Plan:
+    def _plan(self, queries: Sequence[Query]) -> Plan:
         terms = sorted({term for query in queries for term in query})
         numbers, frequencies = self._statistics.look_up(terms)
         idf = {
@@ -198,58 +200,11 @@ class BM25Searcher:
                     weights.append(weight * idf[term][1])
             bounds.append(len(places))
         chosen = np.array(places, np.int64)
-        spans = [segment.index.spans(ids[chosen]) for segment, ids in zip(self._segments, numbers, strict=True)]
-        for segment, (starts, ends) in zip(self._segments, spans, strict=True):
-            segment.index.inverted.touch(starts, ends)
-        return _Plan(
-            bounds=read_only(np.array(bounds, np.int64)),
-            weights=read_only(np.array(weights, np.float64)),
-            spans=spans,
-        )
-
-    def _search_range(self, plan: _Plan, first: int, last: int, k: int, allowed: Sequence[np.ndarray]) -> list[Hits]:
-        """Search for the queries first, first + 1, ... last - 1 in one segment after the other."""
-        from indexes import kernels
-
-        n_queries = last - first
-        # A document worse than the k-th best of the segments before cannot be in the answer.
-        floors = np.full(n_queries, _SMALLEST_SCORE)
-        parts: list[list[Hits]] = [[] for _ in range(n_queries)]
-        for number, (segment, (starts, ends)) in enumerate(zip(self._segments, plan.spans, strict=True)):
-            depth = min(k, segment.index.n_documents)
-            scores = np.empty((n_queries, depth), np.float64)
-            rows = np.empty((n_queries, depth), np.int64)
-            counts = np.zeros(n_queries, np.int64)
-            if depth and not kernels.search(
-                plan.bounds[first : last + 1],
-                read_only(starts),
-                read_only(ends),
-                plan.weights,
-                *segment.index.inverted.arrays[1:],
-                self._norms[number],
-                allowed[number],
-                read_only(floors),
-                scores,
-                rows,
-                counts,
-            ):
-                raise segment.index.inverted.damaged("points to postings of impossible documents")
-            if depth == k:
-                full = counts == k
-                floors[full] = np.maximum(floors[full], scores[full, -1])
-            for query, count in enumerate(counts.tolist()):
-                if count:
-                    found = rows[query, :count].copy(), scores[query, :count].copy()
-                    parts[query].append(Hits.of_segment(number, *found, segment.sequences))
-        return [merge_hits(part, k) for part in parts]
+        lists = [ids[chosen] for ids in numbers]
+        return Plan(np.array(bounds, np.int64), np.array(weights, np.float64), lists)
 
 
 def _checked_weight(term: str, weight: float) -> float:
     if not 1 / LARGEST_PARAMETER <= weight <= LARGEST_PARAMETER:
         raise ValueError(f"a query weight must be positive and finite: {term!r} has {weight!r}")
     return float(weight)
-
-
-def _n_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

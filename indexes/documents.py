@@ -6,6 +6,7 @@ scores its candidates from them, deletion subtracts by them, and merging indexes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -150,11 +151,14 @@ class PackedDocuments:
 
     def total(self, n_members: int) -> int:
         """Return what all frequencies add up to; reads everything, in blocks."""
-        self._content.whole()
         total = 0
-        for first, last in blocks(self._offsets.whole(), _PAIRS_IN_MEMORY):
+        for first, last in self.ranges(_PAIRS_IN_MEMORY):
             total += int(self.some(np.arange(first, last), n_members).frequencies.sum(dtype=np.uint64))
         return total
+
+    def ranges(self, n_pairs: int) -> Iterator[tuple[int, int]]:
+        """Cut the documents into ranges (first, last) with at most about `n_pairs` pairs each, or of one document."""
+        return blocks(self._offsets.whole(), n_pairs)  # a pair takes a byte at least
 
     def whole(self) -> PackedDocuments:
         """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""

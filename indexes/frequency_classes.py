@@ -57,9 +57,7 @@ class PairCounts:
         from indexes import packing_kernels
 
         bins = read_only(self._bins[first : first + len(lists.offsets) - 1])
-        packing_kernels.count_pairs_of_bins(
-            read_only(lists.offsets), read_only(lists.frequencies), bins, self._counts
-        )
+        packing_kernels.count_pairs_of_bins(read_only(lists.offsets), read_only(lists.frequencies), bins, self._counts)
         self._highest = max(self._highest, int(lists.frequencies.max(initial=0)))
 
     def classes(self) -> FrequencyClasses:

@@ -1,4 +1,4 @@
-"""Building an inverted index: from documents' tokens to forward lists and, transposed, to postings.
+"""Building an inverted index: from documents' tokens to documents' lists and, transposed, to postings.
 
 Tokens are collected in flat buffers. When the index is written, each document's tokens are collapsed into (term,
 frequency) pairs, terms are numbered in the order of their bytes, and a counting sort turns document-major pairs into
@@ -16,7 +16,10 @@ import numpy as np
 from indexes.array_writer import save_array
 from indexes.compilation import read_only
 from indexes.dictionary import encode_term, write_dictionary
-from indexes.lists import FORWARD, POSTINGS, Lists, offsets_of, transposed
+from indexes.documents import DocumentsWriter
+from indexes.frequency_classes import PairCounts
+from indexes.lists import Lists, offsets_of, transposed
+from indexes.postings import PostingsWriter
 
 LENGTHS = "lengths"
 """Name of the file of document lengths, (n_documents,) int32: a document's frequencies added up."""
@@ -102,9 +105,15 @@ class InvertedIndexWriter:
 
         counts = np.bincount(forward.members, minlength=n_terms)
         postings = transposed(forward, offsets_of(counts))
-        postings.write(directory, POSTINGS)
-        # Transposed twice, every document's terms are sorted.
-        transposed(postings, forward.offsets).write(directory, FORWARD)
+        pairs = PairCounts(lengths)
+        pairs.add(0, forward)
+        classes = pairs.classes()
+        classes.write(directory)
+        with PostingsWriter(directory, with_values=True) as writer:
+            values = classes.of(postings.members, postings.frequencies)
+            writer.append(postings.offsets, postings.members, values)
+        with DocumentsWriter(directory) as documents:
+            documents.append(transposed(postings, forward.offsets))  # twice transposed, every list is sorted
         save_array(directory, LENGTHS, lengths)
 
     def _collapsed(self, n_vocabulary: int) -> tuple[Lists, np.ndarray]:

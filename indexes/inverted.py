@@ -1,4 +1,4 @@
-"""The inverted index, opened: postings of each term, forward list of each document, lengths, dictionary.
+"""The inverted index, opened: postings of each term, list of terms of each document, lengths, dictionary.
 
 All of it is mapped from `.npy` files (`indexes.inversion` says which) and immutable. An index knows counts and lengths,
 no scores: what a term is worth depends on all segments and on which documents are alive, and is computed when searched.
@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from indexes.arrays import ArrayFolder
-from indexes.compilation import read_only
 from indexes.dictionary import TermDictionary
+from indexes.documents import PackedDocuments
 from indexes.errors import CorruptIndexError
+from indexes.format_one import is_format_one, open_format_one
+from indexes.frequency_classes import load_boxes
 from indexes.inversion import LENGTHS, InvertedIndexWriter
 from indexes.inverted_merge import merge_inverted
-from indexes.lists import FORWARD, POSTINGS, Lists
+from indexes.postings import Postings
 
 __all__ = ["InvertedIndex", "InvertedIndexWriter", "merge_inverted"]
 
@@ -30,26 +32,34 @@ class InvertedIndex:
         dictionary: the terms, sorted; a term's id is its number there.
         lengths: (n_documents,) int32, what a document's frequencies add up to.
         total_length: the lengths' sum.
-        forward: the documents' lists of terms, ascending, and frequencies.
-        inverted: the terms' lists of documents, ascending, and frequencies: the postings.
+        documents: the documents' lists of terms, ascending, and frequencies.
+        postings: the terms' lists of documents, ascending, each posting with the class of its frequency and length.
+        boxes: (n_boxes, 5) int64, what the classes hold; see `indexes.frequency_classes`.
     """
 
     def __init__(
-        self, directory: Path, dictionary: TermDictionary, lengths: np.ndarray, forward: Lists, inverted: Lists
+        self,
+        directory: Path,
+        dictionary: TermDictionary,
+        lengths: np.ndarray,
+        documents: PackedDocuments,
+        postings: Postings,
+        boxes: np.ndarray,
     ) -> None:
         self.directory = directory
         self.dictionary = dictionary
         self.lengths = lengths
         self.total_length = int(lengths.sum(dtype=np.int64))
-        self.forward = forward
-        self.inverted = inverted
+        self.documents = documents
+        self.postings = postings
+        self.boxes = boxes
 
     @classmethod
     def open(cls, directory: Path) -> InvertedIndex:
         """Map an index's files.
 
         Checks types and sizes and that the files fit together; numbers, and checksums if the index is part of a
-        collection, are checked where they are used.
+        collection, are checked where they are used. An index of format 1 is packed in memory.
 
         Raises:
             CorruptIndexError: a file is missing or is not what it should be; the message names it.
@@ -59,14 +69,11 @@ class InvertedIndex:
         lengths = folder.load(LENGTHS, np.int32, (None,))
         if len(lengths) and lengths.min() < 0:
             raise CorruptIndexError(f"file damaged: {directory / LENGTHS}.npy holds a negative length")
-        forward = Lists.load(folder, FORWARD, len(lengths))
-        inverted = Lists.load(folder, POSTINGS, len(dictionary))
-        if len(forward.members) != len(inverted.members):
-            raise CorruptIndexError(
-                f"files damaged: {directory} has {len(inverted.members):,} postings and {len(forward.members):,} "
-                "entries in forward lists; restore it or index again"
-            )
-        return cls(directory, dictionary, lengths, forward, inverted)
+        if is_format_one(folder):
+            return cls(directory, dictionary, lengths, *open_format_one(folder, lengths, len(dictionary)))
+        documents = PackedDocuments.open(folder, len(lengths))
+        postings = Postings.open(folder, len(dictionary), with_values=True)
+        return cls(directory, dictionary, lengths, documents, postings, load_boxes(folder))
 
     @property
     def n_documents(self) -> int:
@@ -81,7 +88,7 @@ class InvertedIndex:
     @property
     def n_postings(self) -> int:
         """Number of (term, document) pairs."""
-        return len(self.inverted.members)
+        return self.postings.n_postings
 
     def term_ids(self, terms: Sequence[str]) -> np.ndarray:
         """Return the id of each term, int64, -1 where no document holds it."""
@@ -91,18 +98,14 @@ class InvertedIndex:
         """Return the term with an id; IndexError where there is none."""
         return self.dictionary[term_id]
 
-    def postings(self, term_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the documents that hold a term, (df,) int32 ascending, and how often they do, (df,) uint32.
+    def rows_with(self, term_id: int) -> np.ndarray:
+        """Return the documents that hold a term, (df,) int32, ascending; none for -1, the id of an unknown term.
 
         Raises:
             IndexError: there is no such term.
             CorruptIndexError: the list is damaged.
         """
-        return self.inverted.one(term_id, self.n_documents)
-
-    def rows_with(self, term_id: int) -> np.ndarray:
-        """Return the documents that hold a term, (df,) int32, ascending; none for -1, the id of an unknown term."""
-        return self.postings(term_id)[0] if term_id >= 0 else np.empty(0, np.int32)
+        return self.postings.rows_of(term_id, self.n_documents) if term_id != -1 else np.empty(0, np.int32)
 
     def document(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a document's terms, int32 ascending, and their frequencies, uint32.
@@ -111,19 +114,19 @@ class InvertedIndex:
             IndexError: there is no such row.
             CorruptIndexError: the list is damaged.
         """
-        return self.forward.one(row, self.n_terms)
+        return self.documents.one(row, self.n_terms)
 
     def document_frequencies(self, mask: np.ndarray | None = None) -> np.ndarray:
         """Return in how many documents each term occurs, (n_terms,) int64.
 
         Args:
-            mask: (n_documents,) bool; only documents where it is True count. Costs what the forward lists of the
+            mask: (n_documents,) bool; only documents where it is True count. Costs what the lists of the
                 smaller side cost: the documents that count or those that do not.
 
         Raises:
-            CorruptIndexError: offsets or forward lists are damaged.
+            CorruptIndexError: offsets or documents' lists are damaged.
         """
-        starts, ends = self.inverted.spans(np.arange(self.n_terms))
+        starts, ends = self.postings.spans(np.arange(self.n_terms))
         every = ends - starts
         if mask is None:
             return every
@@ -133,17 +136,7 @@ class InvertedIndex:
             return self._count(np.flatnonzero(mask))
         counts = every - self._count(np.flatnonzero(~mask))
         if len(counts) and counts.min() < 0:
-            raise self.forward.damaged("points to lists that contradict the postings")
-        return counts
-
-    def _count(self, rows: np.ndarray) -> np.ndarray:
-        from indexes import list_kernels
-
-        counts = np.zeros(self.n_terms, np.int64)
-        self.forward.touch(*self.forward.spans(rows))
-        offsets, terms, _ = self.forward.arrays
-        if not list_kernels.count_terms(offsets, terms, read_only(rows.astype(np.int64, copy=False)), counts):
-            raise self.forward.damaged("points to lists of impossible terms")
+            raise self.documents.damaged("points to lists that contradict the postings")
         return counts
 
     def spans(self, term_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,5 +147,10 @@ class InvertedIndex:
         """
         starts, ends = np.zeros(len(term_ids), np.int64), np.zeros(len(term_ids), np.int64)
         present = term_ids >= 0
-        starts[present], ends[present] = self.inverted.spans(term_ids[present])
+        starts[present], ends[present] = self.postings.spans(term_ids[present])
         return starts, ends
+
+    def _count(self, rows: np.ndarray) -> np.ndarray:
+        counts = np.zeros(self.n_terms, np.int64)
+        self.documents.count_members(rows, counts)
+        return counts

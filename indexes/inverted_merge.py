@@ -1,9 +1,9 @@
 """Merging inverted indexes: chosen documents of several, in a given order, without their texts.
 
-Dictionaries are merged like sorted files; forward lists are copied block by block with new term numbers, which keeps
-them sorted, for old and new numbers both follow the terms' order; postings are made from them as for a new index. The
-files are, byte for byte, those of an index built from these documents. Memory: the numbers of terms and documents, plus
-blocks of bounded size.
+Dictionaries are merged like sorted files; documents' lists are copied block by block with new term numbers, which keeps
+them sorted, for old and new numbers both follow the terms' order; postings are made from them as for a new index, in as
+many passes as keep the memory bounded. The files are, byte for byte, those of an index built from these documents.
+Memory: the numbers of terms and documents, plus blocks of bounded size.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.array_writer import ArrayWriter, save_array
+from indexes.array_writer import save_array
 from indexes.arrays import ArrayFolder
-from indexes.compilation import read_only
 from indexes.dictionary import write_dictionary
+from indexes.documents import PackedDocuments
 from indexes.errors import CorruptIndexError
+from indexes.frequency_classes import PairCounts
 from indexes.inversion import LARGEST, LENGTHS
-from indexes.lists import FORWARD, PAIRS_IN_MEMORY, Lists, blocks, offsets_of, write_postings
+from indexes.list_merge import copy_documents, write_postings
+from indexes.lists import offsets_of
 
 if TYPE_CHECKING:
     from indexes.inverted import InvertedIndex
@@ -53,10 +55,15 @@ def merge_inverted(inputs: Inputs, order: np.ndarray, directory: Path) -> None:
 
     counts = [index.document_frequencies(_mask(index, rows)) for index, rows in kept]
     renumbered, totals = _merge_dictionaries(kept, counts, directory)
-    lengths = np.concatenate([np.empty(0, np.int32), *(index.lengths[rows] for index, rows in kept)])
-    save_array(directory, LENGTHS, lengths[order])
-    _merge_documents(kept, order, renumbered, directory)
-    write_postings(directory, Lists.load(ArrayFolder(directory), FORWARD, total), offsets_of(totals))
+    lengths = np.concatenate([np.empty(0, np.int32), *(index.lengths[rows] for index, rows in kept)])[order]
+    save_array(directory, LENGTHS, lengths)
+    pairs = PairCounts(lengths)
+    sources = [(index.documents, rows, new) for (index, rows), new in zip(kept, renumbered, strict=True)]
+    copy_documents(sources, order, directory, pairs.add)
+    classes = pairs.classes()
+    classes.write(directory)
+    documents = PackedDocuments.open(ArrayFolder(directory), total)
+    write_postings(directory, documents, offsets_of(totals), classes.of)
 
 
 def _mask(index: InvertedIndex, rows: np.ndarray) -> np.ndarray:
@@ -102,39 +109,3 @@ def _entries(number: int, index: InvertedIndex, counts: np.ndarray) -> Iterator[
     for old, term in enumerate(index.dictionary.encoded()):
         if counts[old]:
             yield term, number, old
-
-
-def _merge_documents(kept: Inputs, order: np.ndarray, renumbered: Sequence[np.ndarray], directory: Path) -> None:
-    """Write the forward lists, block by block."""
-    from indexes import list_kernels
-
-    numbers = np.repeat(np.arange(len(kept)), [len(rows) for _, rows in kept])[order]
-    rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in kept)])[order]
-    sizes = np.concatenate([np.empty(0, np.int64), *(_sizes(index, rows) for index, rows in kept)])[order]
-    offsets = offsets_of(sizes)
-    save_array(directory, FORWARD.offsets, offsets)
-    with (
-        ArrayWriter(directory, FORWARD.members, np.int32) as terms_file,
-        ArrayWriter(directory, FORWARD.frequencies, np.uint32) as frequencies_file,
-    ):
-        for first, last in blocks(offsets, PAIRS_IN_MEMORY):
-            terms = np.empty(offsets[last] - offsets[first], np.int32)
-            frequencies = np.empty(len(terms), np.uint32)
-            for number, (index, _) in enumerate(kept):
-                mine = first + np.flatnonzero(numbers[first:last] == number)
-                if not list_kernels.copy_documents(
-                    *index.forward.arrays,
-                    read_only(rows[mine]),
-                    read_only(renumbered[number]),
-                    read_only(offsets[mine] - offsets[first]),
-                    terms,
-                    frequencies,
-                ):
-                    raise index.forward.damaged("points to lists of impossible terms")
-            terms_file.append(terms)
-            frequencies_file.append(frequencies)
-
-
-def _sizes(index: InvertedIndex, rows: np.ndarray) -> np.ndarray:
-    starts, ends = index.forward.whole().spans(rows)
-    return ends - starts

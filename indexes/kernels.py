@@ -55,8 +55,10 @@ STRIDE = 256
 SPARSE_SHARE = 16
 """A window with less than one posting for this many documents is read again rather than scanned."""
 
-LOOK_UP_COST = 400
-"""Scoring one document from its own list costs about as much time as adding this many postings."""
+LOOK_UP_COST = 200
+LOOK_UP_COST_OF_BYTE = 3
+"""Scoring a document from its own list costs about as much time as adding this many postings, and for each of its
+bytes as much as adding these."""
 
 SCAN_COST = 8192
 """Counting the documents of a window that are near the threshold costs less than adding this many postings."""
@@ -282,7 +284,7 @@ class Best(NamedTuple):
         waiting_rows: (4 * k + 256,) int64, documents that are only bounded.
         waiting_points: the same size, uint16, their points.
         unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
-        state: (6,) int64, see `SIZE` and the following.
+        state: (N_STATE,) int64, see `SIZE` and the following.
     """
 
     scores: Array
@@ -293,10 +295,13 @@ class Best(NamedTuple):
     state: Array
 
 
-SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN = range(6)
+SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN = range(7)
 """Places in `Best.state`: how many documents are in the heap, and how many wait; the threshold: documents with no more
 points are not needed; the largest threshold that was only hoped for; how many documents are unread; by how much points
-must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for."""
+must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for; whether points
+are scores."""
+
+N_STATE = 7
 
 
 @kernel
@@ -318,6 +323,15 @@ def _kth_largest(points: Array, k: int) -> int:
         above += counts[lower]
         lower -= 1
     return np.int64((upper << 8) + lower)
+
+
+@kernel
+def _keep(best: Best, score: float, row: int, scale: float) -> None:
+    """Offer a document to the best, whose worst score is the threshold when there are k of them."""
+    state = best.state
+    state[SIZE] = _offer(best.scores, best.rows, state[SIZE], score, row)
+    if state[SIZE] == len(best.scores):
+        state[THRESHOLD] = max(state[THRESHOLD], np.int64(scale * best.scores[0]) - 1)
 
 
 @kernel
@@ -356,9 +370,7 @@ def _score_waiting(
             if score < 0:
                 return False
             if score > 0:
-                state[SIZE] = _offer(best.scores, best.rows, state[SIZE], score, row)
-                if state[SIZE] == len(best.scores):
-                    state[THRESHOLD] = max(state[THRESHOLD], np.int64(scale * best.scores[0]) - 1)
+                _keep(best, score, row, scale)
     # Never true; keeps the compiler from leaving the fetching out.
     return fetched != np.int64(-1)
 
@@ -369,6 +381,11 @@ def _settle(best: Best, query: Query, documents: Documents, formula: Formula, sc
     state, k = best.state, len(best.scores)
     n_waiting, first = state[WAITING], np.int64(0)
     state[WAITING] = 0
+    if state[KNOWN]:
+        for number in range(n_waiting):
+            if np.int64(best.waiting_points[number]) > state[THRESHOLD]:
+                _keep(best, best.waiting_points[number] / scale, best.waiting_rows[number], scale)
+        return True
     if n_waiting > k + k // 8:
         rows, points = best.waiting_rows, best.waiting_points
         middle = _kth_largest(points[:n_waiting], k)
@@ -441,34 +458,54 @@ class Points(NamedTuple):
         tables: (n, 256) uint16, points by list of the query and stored value.
         bounds: (n, 256) uint16, most points of this or any lower value.
         order: (n,) int64, lists by the most that they can add, descending.
+        exact: whether points are scores.
     """
 
     scale: float
     tables: Array
     bounds: Array
     order: Array
+    exact: bool
+
+
+@kernel
+def _largest_parts(query: Query, postings: Postings, formula: Formula) -> Array:
+    """Return the most that each list can add to a score, (n,) float64."""
+    reached = np.empty(256)  # most that this or any lower value can be worth
+    most = 0.0
+    for value in range(256):
+        most = max(most, formula.upper[value])
+        reached[value] = most
+    largest = np.empty(len(query.lists))
+    for number in range(len(query.lists)):
+        bound = 0.0
+        for chunk in range(postings.chunk_starts[query.lists[number]], postings.chunk_starts[query.lists[number] + 1]):
+            bound = max(bound, reached[postings.bounds[chunk]])
+        largest[number] = bound * query.weights[number]
+    return largest
+
+
+@kernel
+def _are_points_scores(query: Query, formula: Formula, total: float) -> bool:
+    """Tell whether scores are sums of integers that 16 bits hold: overlaps, and impacts with integer weights."""
+    if len(formula.lengths) or total > LARGEST_SUM:
+        return False
+    for weight in query.weights:
+        if weight != np.floor(weight):
+            return False
+    return True
 
 
 @kernel
 def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points, int]:
     """Choose the scale and fill the tables; returns the points and the largest error that they can have in sum."""
     n_lists = len(query.lists)
-    reached = np.empty(256)  # most that this or any lower value can be worth
-    most = 0.0
-    for value in range(256):
-        most = max(most, formula.upper[value])
-        reached[value] = most
-    largest = np.empty(n_lists)
-    total = 0.0
-    for number in range(n_lists):
-        bound = 0.0
-        begin, end = postings.chunk_starts[query.lists[number]], postings.chunk_starts[query.lists[number] + 1]
-        for chunk in range(begin, end):
-            bound = max(bound, reached[postings.bounds[chunk]])
-        largest[number] = bound * query.weights[number]
-        total += largest[number]
-    # Rounding up adds less than 2 points for each list.
-    scale = (LARGEST_SUM - 2.0 * n_lists) / total if total > 0 else 0.0
+    largest = _largest_parts(query, postings, formula)
+    total = largest.sum()
+    exact = _are_points_scores(query, formula, total)
+    # Rounding up adds at most 1 point for each list, and as much again leaves room for inexact multiplication.
+    scale = 1.0 if exact else (LARGEST_SUM - 2.0 * n_lists) / max(total, 1e-300)
+    rounding = np.int64(0) if exact else np.int64(1)
     tables = np.empty((n_lists, 256), np.uint16)
     bounds = np.empty((n_lists, 256), np.uint16)
     error = np.int64(0)
@@ -477,13 +514,13 @@ def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points,
         running, widest = np.int64(0), np.int64(0)
         for value in range(256):
             # A value that this list does not hold may be worth more than its largest; it must still fit.
-            points = np.int64(min(factor * formula.upper[value], scale * largest[number])) + 1
+            points = np.int64(min(factor * formula.upper[value], scale * largest[number])) + rounding
             tables[number, value] = points
             running = max(running, points)
             bounds[number, value] = running
             widest = max(widest, points - np.int64(factor * formula.lower[value]))
         error += widest
-    return Points(scale, tables, bounds, np.argsort(-largest)), error
+    return Points(scale, tables, bounds, np.argsort(-largest), exact), 0 if exact else error
 
 
 @kernel
@@ -628,6 +665,7 @@ def _search_windows(
         positions[number] = postings.starts[query.lists[number]]
     here, begins, ends = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
     adds = np.empty(n_lists, np.int64)
+    look_up_cost = LOOK_UP_COST + LOOK_UP_COST_OF_BYTE * len(documents.content) // max(n_documents, 1)
     promising = 1.0  # share of the threshold at which stopping to read has paid in the windows before
     for base in range(0, n_documents, WINDOW):
         window, width = base >> WINDOW_BITS, min(WINDOW, n_documents - base)
@@ -653,7 +691,7 @@ def _search_windows(
         for place in range(n_here):
             if place > 0 and missing <= promising * threshold and unread > SCAN_COST:
                 n_near = _count_above(sums, max(threshold - missing, 0))
-                if n_near * LOOK_UP_COST < unread:
+                if n_near * look_up_cost < unread:
                     stopped = True
                     break
                 promising = 0.9 * missing / threshold
@@ -668,9 +706,7 @@ def _search_windows(
         if stopped:
             promising = min(1.0, 1.05 * promising)
             missing += np.int64(state[THRESHOLD]) - threshold  # nothing, unless the search dares to be approximate
-            if not _score_near(
-                sums, base, width, missing, allowed, best, query, documents, formula, points.scale
-            ):
+            if not _score_near(sums, base, width, missing, allowed, best, query, documents, formula, points.scale):
                 return False
         elif total * SPARSE_SHARE < width:
             if not _collect_listed(
@@ -704,6 +740,7 @@ def _search_one(
     state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1)
     # Few lists: the largest possible error. Many: errors do not all meet in one document.
     state[MARGIN] = (error if len(query.lists) <= 4 else error // 4) + len(query.lists) + 2
+    state[KNOWN] = points.exact
     for _ in range(2):
         if not _search_windows(query, postings, documents, formula, points, allowed, daring, best, sums, touched):
             sums[:] = 0
@@ -718,6 +755,7 @@ def _search_one(
         state[:] = 0
         state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1, certain)
         state[MARGIN] = -1
+        state[KNOWN] = points.exact
     _sort(best.scores, best.rows, state[SIZE])
     return state[SIZE]
 
@@ -754,7 +792,7 @@ def search(
     k = scores.shape[1]
     sums = np.zeros(WINDOW, np.uint16)
     waiting_rows, waiting_points = np.empty(4 * k + 256, np.int64), np.empty(4 * k + 256, np.uint16)
-    state = np.zeros(6, np.int64)
+    state = np.zeros(N_STATE, np.int64)
     n_unread = 0
     for number in range(len(counts)):
         if counts[number] != UNREAD:

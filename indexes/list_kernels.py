@@ -91,12 +91,19 @@ def collapse(
 
 @kernel
 def transpose(
-    offsets: Array, columns: Array, values: Array, first: int, cursors: Array, rows_out: Array, values_out: Array
+    offsets: Array,
+    columns: Array,
+    values: Array,
+    base: int,
+    first: int,
+    cursors: Array,
+    rows_out: Array,
+    values_out: Array,
 ) -> bool:
-    """Distribute lists' entries over their columns: a stable counting sort, so that each column's rows ascend.
+    """Distribute the entries of the lists base, base + 1, ... over their columns: a stable counting sort.
 
-    Only the columns first, first + 1, ... first + len(cursors) - 1 are written; `cursors` holds where each begins in
-    the output and, afterwards, where it ends.
+    Each column's rows ascend. Only the columns first, first + 1, ... first + len(cursors) - 1 are written; `cursors`
+    holds where each goes on in the output and, afterwards, where it ends.
     """
     for row in range(len(offsets) - 1):
         if offsets[row] < 0 or offsets[row + 1] > len(columns):
@@ -108,49 +115,7 @@ def transpose(
             target = cursors[column]
             if target >= len(rows_out):
                 return False
-            rows_out[target] = row
+            rows_out[target] = base + row
             values_out[target] = values[position]
             cursors[column] = target + 1
-    return True
-
-
-@kernel
-def count_terms(offsets: Array, terms: Array, rows: Array, counts: Array) -> bool:
-    """Add one to `counts[term]` for each term of each document in `rows`."""
-    for row in rows:
-        begin, end = offsets[row], offsets[row + 1]
-        if begin < 0 or end > len(terms):
-            return False
-        for position in range(begin, end):
-            term = terms[position]
-            if term < 0 or term >= len(counts):
-                return False
-            counts[term] += 1
-    return True
-
-
-@kernel
-def copy_documents(
-    offsets: Array,
-    terms: Array,
-    frequencies: Array,
-    rows: Array,
-    renumbered: Array,
-    targets: Array,
-    terms_out: Array,
-    frequencies_out: Array,
-) -> bool:
-    """Copy the forward list of each of `rows` to its target position, with the terms' new numbers."""
-    for number in range(len(rows)):
-        begin, end = offsets[rows[number]], offsets[rows[number] + 1]
-        target = targets[number]
-        if begin < 0 or end > len(terms) or target + (end - begin) > len(terms_out):
-            return False
-        for position in range(begin, end):
-            term = terms[position]
-            if term < 0 or term >= len(renumbered) or renumbered[term] < 0:
-                return False
-            terms_out[target] = renumbered[term]
-            frequencies_out[target] = frequencies[position]
-            target += 1
     return True

@@ -278,9 +278,7 @@ def _frequency_bin(frequency: int, n_bins: int) -> int:
 
 
 @kernel
-def count_pairs_of_bins(
-    offsets: Array, frequencies: Array, length_bins: Array, counts: Array
-) -> None:
+def count_pairs_of_bins(offsets: Array, frequencies: Array, length_bins: Array, counts: Array) -> None:
     """Add to `counts`, (n_frequency_bins, n_length_bins) int64, how often frequencies and lengths go together."""
     for row in range(len(offsets) - 1):
         for position in range(offsets[row], offsets[row + 1]):

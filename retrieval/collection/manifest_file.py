@@ -17,7 +17,7 @@ from indexes.storage import replace_file
 from retrieval.collection.manifest import PART_NAME, PARTS, Manifest, contradictions
 from retrieval.errors import CollectionError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout on disk; raised when an older engine could not read what a newer one writes."""
 
 MANIFEST_NAME = "manifest.json"

@@ -21,7 +21,7 @@ from indexes.errors import CorruptIndexError, StorageError, VectorError
 from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry
-from retrieval.collection.manifest_file import read_manifest, write_manifest
+from retrieval.collection.manifest_file import FORMAT, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, check_kept_parts
 from retrieval.collection.pending_document import PendingDocument
@@ -312,7 +312,7 @@ class Transaction:
             confirm(self._directory, f"{self._directory} is unchanged, and its last commit in effect")
             return manifest
         manifest = msgspec.structs.replace(
-            manifest, generation=manifest.generation + 1, next_part=self._parts.next_number
+            manifest, format=FORMAT, generation=manifest.generation + 1, next_part=self._parts.next_number
         )
         write_manifest(self._directory, manifest, self._manifest)
         return manifest

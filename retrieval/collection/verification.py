@@ -164,7 +164,7 @@ def _problems_of(segment: Segment) -> Iterator[str]:
         if store.find(document.id) != row:
             yield f"{name}: id {document.id!r} of row {row} is not found again"
             break
-    if segment.lexical.total_length != segment.lexical.forward.total():
+    if segment.lexical.total_length != segment.lexical.documents.total(segment.lexical.n_terms):
         yield f"{segment.entry.lexical.name}: document lengths are not what the frequencies add up to"
     if segment.passages is not None and segment.entry.dense is not None:
         yield from (f"{segment.entry.dense.part.name}: {problem}" for problem in segment.passages.vectors.problems())
