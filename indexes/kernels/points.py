@@ -89,7 +89,7 @@ def points_of(query: Query, postings: Postings, formula: Formula) -> tuple[Point
     # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
     scale = 1.0 if exact else (LARGEST_SUM - 3.0 * n_lists) / max(total, 1e-300)
     rounding = 0 if exact else 1
-    n_values = 256 if len(postings.values) else 2  # without values all are 1
+    n_values = 256 if len(postings.values) or len(postings.dense_starts) else 2  # without values all are 1
     tables = np.zeros((n_lists, n_values), np.uint16)
     bounds = np.zeros((n_lists, n_values), np.uint16)
     error = 0

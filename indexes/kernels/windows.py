@@ -137,7 +137,7 @@ def _enter(search: Search, cursors: Cursors, window: int, width: int) -> int:
             cursors.begins[n_here] = -1 - cursors.columns[number]
             cursors.columns[number] += width
             cursors.adds[n_here] = points_in_column(bound, points.factors[number])
-            cursors.costs[n_here] = width // COLUMN_SHARE
+            cursors.costs[n_here] = -(-width // COLUMN_SHARE)  # rounded up: then too much for `collect_listed`
             if cursors.columns[number] > postings.dense_starts[following]:
                 return -1
         else:
