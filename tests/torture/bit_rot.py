@@ -41,7 +41,7 @@ def run(profile: Profile) -> list[Outcome]:
         small = _Index(folder / "small", 40, "int8")
         _damage_files(small, small.files, profile, profile.pick(short=1, long=60), (found, searched, written))
         changes = profile.pick(short=0, long=1)
-        large = _Index(folder / "large", profile.pick(short=20_000, long=40_000), "binary")
+        large = _Index(folder / "large", 64_000, "binary")
         files = large.files if profile.name == "long" else [path for path in large.files if _is_mapped(path)]
         _damage_files(large, files, profile, profile.pick(short=1, long=8), (found, searched, written), changes)
         logging.disable(logging.WARNING)  # of each block that is thrown away
