@@ -684,7 +684,7 @@ def _search_windows(
                 missing += adds[n_here]
                 unread += size
                 n_here += 1
-        threshold = np.int64(state[THRESHOLD] * daring)
+        threshold = np.int64(min(state[THRESHOLD] * daring, float(LARGEST_SUM)))
         if missing <= threshold or n_here == 0:
             continue
         total, stopped = unread, False
@@ -737,7 +737,7 @@ def _search_one(
     if len(query.lists) == 0:
         return 0
     points, error = _points(query, postings, formula)
-    state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1)
+    state[THRESHOLD] = max(0, np.int64(min(points.scale * floor, LARGEST_SUM + 1.0)) - 1)
     # Few lists: the largest possible error. Many: errors do not all meet in one document.
     state[MARGIN] = (error if len(query.lists) <= 4 else error // 4) + len(query.lists) + 2
     state[KNOWN] = points.exact
@@ -748,12 +748,12 @@ def _search_one(
         if state[N_UNREAD] > 0:
             return UNREAD
         full = state[SIZE] == len(best.scores)
-        certain = np.int64(points.scale * best.scores[0]) - 1 if full else 0
+        certain = max(np.int64(points.scale * best.scores[0]) - 1, 0) if full else 0
         if state[HOPED] <= certain:
             break
         # Something that was dropped might be better than the last: once more, hoping for nothing.
         state[:] = 0
-        state[THRESHOLD] = max(0, np.int64(points.scale * floor) - 1, certain)
+        state[THRESHOLD] = max(0, np.int64(min(points.scale * floor, LARGEST_SUM + 1.0)) - 1, certain)
         state[MARGIN] = -1
         state[KNOWN] = points.exact
     _sort(best.scores, best.rows, state[SIZE])

@@ -1,4 +1,4 @@
-"""Writing the files of format 1, which no version writes any more: to compare what is read from them with a new index."""
+"""Writing the files of format 1, which no version writes any more, to compare what is read from them."""
 
 from __future__ import annotations
 

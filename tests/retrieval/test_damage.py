@@ -258,7 +258,7 @@ def test_lists_of_terms_that_are_cut_off_are_refused_by_whatever_reads_them(enco
     for use in (
         lambda: collection.search("aaa", mode="bm25"),
         lambda: collection.search("aaa", mode="hybrid"),
-        lambda: collection.compact(),
+        collection.compact,
     ):
         with pytest.raises(CorruptIndexError, match=folder.name):
             use()
