@@ -64,6 +64,11 @@ class CheckedArray:
         return len(self.values)
 
     @property
+    def is_checked(self) -> bool:
+        """Whether all blocks have been checked, or there is nothing to compare them with."""
+        return self._guard is None or self._guard.finished
+
+    @property
     def waiting(self) -> tuple[np.ndarray, int]:
         """Which blocks of the file are still to be checked (see `BlockGuard.waiting`), and where the array begins in it.
 

@@ -39,6 +39,7 @@ import numpy as np
 from indexes.block_checksums import BLOCK
 from indexes.compilation import kernel
 from indexes.packing_kernels import LONGEST_SHIFT
+from indexes.postings import DENSE_SHARE
 
 Array = np.ndarray
 
@@ -65,6 +66,16 @@ SCAN_COST = 8192
 
 BATCH = 32
 """Documents whose lists are fetched from memory together, so that the waiting overlaps."""
+
+CHUNKS_FETCHED = 16
+FETCHED = 4096
+"""Chunks, and postings of each, that are fetched from memory together."""
+
+FIRST_SAMPLE = 4096
+"""Documents that the first threshold is guessed from, at least."""
+
+COLUMN_SHARE = 16
+"""Adding up a column costs about as much time as adding one posting for this many of its documents."""
 
 DAMAGED = -1
 UNREAD = -2
@@ -381,11 +392,6 @@ def _settle(best: Best, query: Query, documents: Documents, formula: Formula, sc
     state, k = best.state, len(best.scores)
     n_waiting, first = state[WAITING], np.int64(0)
     state[WAITING] = 0
-    if state[KNOWN]:
-        for number in range(n_waiting):
-            if np.int64(best.waiting_points[number]) > state[THRESHOLD]:
-                _keep(best, best.waiting_points[number] / scale, best.waiting_rows[number], scale)
-        return True
     if n_waiting > k + k // 8:
         rows, points = best.waiting_rows, best.waiting_points
         middle = _kth_largest(points[:n_waiting], k)
@@ -397,6 +403,39 @@ def _settle(best: Best, query: Query, documents: Documents, formula: Formula, sc
         if not _score_waiting(best, 0, first, query, documents, formula, scale):
             return False
     return _score_waiting(best, first, n_waiting, query, documents, formula, scale)
+
+
+@kernel
+def _settle_known(best: Best, scale: float) -> None:
+    """Do what `_settle` does where points are scores."""
+    n_waiting, best.state[WAITING] = best.state[WAITING], 0
+    for number in range(n_waiting):
+        _keep(best, best.waiting_points[number] / scale, best.waiting_rows[number], scale)
+
+
+@kernel
+def _keep_known(best: Best) -> None:
+    """Keep the best k of the waiting documents, whose points are their scores: of equal ones the earliest rows.
+
+    Documents are met in the order of their rows, so that those to come need more points than the k-th has.
+    """
+    state, k = best.state, len(best.scores)
+    if state[WAITING] < k:
+        return
+    rows, points = best.waiting_rows[: state[WAITING]], best.waiting_points[: state[WAITING]]
+    middle = _kth_largest(points, k)
+    better = np.int64(0)
+    for number in range(len(points)):
+        better += points[number] > middle
+    tied = rows[points == middle]
+    last = np.partition(tied, k - better - 1)[k - better - 1] if len(tied) > k - better else np.int64(1 << 62)
+    kept = 0
+    for number in range(len(points)):
+        if points[number] > middle or (points[number] == middle and rows[number] <= last):
+            rows[kept], points[kept] = rows[number], points[number]
+            kept += 1
+    state[WAITING] = kept
+    state[THRESHOLD] = max(state[THRESHOLD], middle)
 
 
 @kernel
@@ -418,9 +457,29 @@ def _hope(best: Best) -> None:
 
 
 @kernel
+def _guess(sums: Array, width: int, best: Best) -> None:
+    """Raise the threshold from nothing to what the first documents of the first window promise.
+
+    Without it, most documents of the window would have to wait before the threshold has risen.
+    """
+    state, k = best.state, len(best.scores)
+    sample = min(width, max(FIRST_SAMPLE, 16 * k))
+    if state[MARGIN] < 0 or sample < 4 * k:
+        return
+    middle = _kth_largest(sums[:sample], k)
+    if state[KNOWN]:
+        state[THRESHOLD] = max(0, middle - 1)  # not the points themselves: documents with as many may be among the best
+    else:
+        state[THRESHOLD] = state[HOPED] = max(0, middle - state[MARGIN])
+
+
+@kernel
 def _make_room(best: Best, query: Query, documents: Documents, formula: Formula, scale: float) -> bool:
     """Drop or score documents that wait, where there is no place for another; False for damage."""
     state = best.state
+    if state[KNOWN]:
+        _keep_known(best)
+        return True
     _hope(best)
     return 4 * state[WAITING] <= 3 * len(best.waiting_rows) or _settle(best, query, documents, formula, scale)
 
@@ -439,6 +498,8 @@ class Postings(NamedTuple):
         bounds: (n_chunks,) uint8, its largest value.
         rows: (n_postings,) uint16, rows within the window, ascending in each chunk.
         values: (n_postings,) uint8; empty where every posting has the value 1.
+        dense_starts: (n_lists + 1,) int64, where the first column of each list begins; empty where there are none.
+        dense: uint8, columns.
     """
 
     starts: Array
@@ -448,6 +509,8 @@ class Postings(NamedTuple):
     bounds: Array
     rows: Array
     values: Array
+    dense_starts: Array
+    dense: Array
 
 
 class Points(NamedTuple):
@@ -458,6 +521,7 @@ class Points(NamedTuple):
         tables: (n, 256) uint16, points by list of the query and stored value.
         bounds: (n, 256) uint16, most points of this or any lower value.
         order: (n,) int64, lists by the most that they can add, descending.
+        factors: (n,) int64, points for a value of 256 in a column, rounded up.
         exact: whether points are scores.
     """
 
@@ -465,6 +529,7 @@ class Points(NamedTuple):
     tables: Array
     bounds: Array
     order: Array
+    factors: Array
     exact: bool
 
 
@@ -497,22 +562,50 @@ def _are_points_scores(query: Query, formula: Formula, total: float) -> bool:
 
 
 @kernel
+def _order(query: Query, postings: Postings, largest: Array) -> Array:
+    """Return the lists by the most that they can add, descending; where that is the same for all, by length, roughly.
+
+    The last may be left unread, which pays most when they are long: a counting sort by the number of bits of the
+    length is enough.
+    """
+    n_lists = len(largest)
+    if largest.min() < largest.max():
+        return np.argsort(-largest)
+    bits = np.empty(n_lists, np.int64)
+    places = np.zeros(65, np.int64)
+    for number in range(n_lists):
+        length = postings.starts[query.lists[number] + 1] - postings.starts[query.lists[number]]
+        bits[number] = 0
+        while length > 0:
+            length >>= 1
+            bits[number] += 1
+        places[bits[number] + 1] += 1
+    places = np.cumsum(places)
+    order = np.empty(n_lists, np.int64)
+    for number in range(n_lists):
+        order[places[bits[number]]] = number
+        places[bits[number]] += 1
+    return order
+
+
+@kernel
 def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points, int]:
     """Choose the scale and fill the tables; returns the points and the largest error that they can have in sum."""
     n_lists = len(query.lists)
     largest = _largest_parts(query, postings, formula)
     total = largest.sum()
     exact = _are_points_scores(query, formula, total)
-    # Rounding up adds at most 1 point for each list, and as much again leaves room for inexact multiplication.
-    scale = 1.0 if exact else (LARGEST_SUM - 2.0 * n_lists) / max(total, 1e-300)
+    # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
+    scale = 1.0 if exact else (LARGEST_SUM - 3.0 * n_lists) / max(total, 1e-300)
     rounding = np.int64(0) if exact else np.int64(1)
-    tables = np.empty((n_lists, 256), np.uint16)
-    bounds = np.empty((n_lists, 256), np.uint16)
+    n_values = 256 if len(postings.values) else 2  # without values all are 1
+    tables = np.zeros((n_lists, n_values), np.uint16)
+    bounds = np.zeros((n_lists, n_values), np.uint16)
     error = np.int64(0)
     for number in range(n_lists):
         factor = scale * query.weights[number]
         running, widest = np.int64(0), np.int64(0)
-        for value in range(256):
+        for value in range(n_values):
             # A value that this list does not hold may be worth more than its largest; it must still fit.
             points = np.int64(min(factor * formula.upper[value], scale * largest[number])) + rounding
             tables[number, value] = points
@@ -520,7 +613,46 @@ def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points,
             bounds[number, value] = running
             widest = max(widest, points - np.int64(factor * formula.lower[value]))
         error += widest
-    return Points(scale, tables, bounds, np.argsort(-largest), exact), 0 if exact else error
+    factors = np.empty(n_lists, np.int64)
+    for number in range(n_lists):
+        factors[number] = np.int64(np.ceil(256 * scale * query.weights[number]))
+    order = _order(query, postings, largest)
+    return Points(scale, tables, bounds, order, factors, exact), 0 if exact else error
+
+
+@kernel
+def _points_in_column(value: int, factor: int) -> int:
+    """Return value * factor / 256, rounded up or a little more, in the steps that `_add_column` takes."""
+    return value * (factor >> 8) + ((value * (factor & 255) + 255) >> 8)
+
+
+@kernel
+def _add_column(column: Array, factor: int, sums: Array) -> None:
+    """Add the points of a column, as `_points_in_column` computes them."""
+    upper, lower = np.uint16(factor >> 8), np.uint16(factor & 255)
+    for local in range(len(column)):  # all in 16 bits: 32 documents an instruction
+        value = np.uint16(column[local])
+        fraction = np.uint16(value * lower + np.uint16(255))
+        sums[local] += value * upper
+        sums[local] += np.uint16(fraction >> 8)
+
+
+@kernel
+def _fetch(postings: Postings, begins: Array, ends: Array, first: int, last: int) -> int:
+    """Ask for the postings of the chunks first, first + 1, ... last - 1 before they are needed.
+
+    A query's chunks lie far apart in memory. Read one after the other each makes the processor wait for its beginning,
+    asked for together they arrive together. The sum only keeps the compiler from leaving this out.
+    """
+    fetched = np.int64(0)
+    for place in range(first, last):
+        if begins[place] >= 0:
+            for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 32):
+                fetched += postings.rows[position]
+            if len(postings.values):
+                for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 64):
+                    fetched += postings.values[position]
+    return fetched
 
 
 @kernel
@@ -576,7 +708,9 @@ def _score_near(
 ) -> bool:  # fmt: skip
     """Score the window's documents that could pass the threshold with `missing` more points; False for damage."""
     state = best.state
-    if not _settle(best, query, documents, formula, scale):
+    if state[KNOWN]:
+        _settle_known(best, scale)
+    elif not _settle(best, query, documents, formula, scale):
         return False
     flags = np.empty(STRIDE, np.bool_)
     words = flags.view(np.uint64)
@@ -633,22 +767,36 @@ def _collect(
 
 @kernel
 def _collect_listed(
-    sums: Array, base: int, postings: Postings, begins: Array, ends: Array, n_documents: int, allowed: Array, best: Best,
-    query: Query, documents: Documents, formula: Formula, scale: float,
-) -> bool:  # fmt: skip
-    """Do what `_collect` does by reading the window's postings again, which are few, and clear their sums."""
-    state, room = best.state, len(best.waiting_rows)
+    sums: Array, base: int, rows: Array, begins: Array, ends: Array, n_documents: int, allowed: Array, best: Best
+) -> None:
+    """Do what `_collect` does by reading the window's postings again, for which there must be room to wait.
+
+    Clears the sums.
+    """
+    state = best.state
     for number in range(len(begins)):
         for position in range(begins[number], ends[number]):
-            local = np.int64(postings.rows[position])
+            local = np.int64(rows[position])
             points, row = np.int64(sums[local]), base + local
             sums[local] = 0
             if points <= state[THRESHOLD] or row >= n_documents or (len(allowed) and not allowed[row]):
                 continue
-            if state[WAITING] == room and not _make_room(best, query, documents, formula, scale):
-                return False
             best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
             state[WAITING] += 1
+
+
+@kernel
+def _fit(query: Query, postings: Postings) -> bool:
+    """Tell whether the query's lists lie inside the arrays."""
+    for number in query.lists:
+        if not (0 <= postings.starts[number] <= postings.starts[number + 1] <= len(postings.rows)):
+            return False
+        if not (0 <= postings.chunk_starts[number] <= postings.chunk_starts[number + 1] <= len(postings.windows)):
+            return False
+        if len(postings.dense_starts) and not (
+            0 <= postings.dense_starts[number] <= postings.dense_starts[number + 1] <= len(postings.dense)
+        ):
+            return False
     return True
 
 
@@ -659,13 +807,17 @@ def _search_windows(
 ) -> bool:  # fmt: skip
     """Go through all windows once; False for damage."""
     n_lists, n_documents, state = len(query.lists), len(documents.offsets) - 1, best.state
-    chunks, positions = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
+    chunks, positions, columns = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64), np.zeros(n_lists, np.int64)
+    has_columns = len(postings.dense_starts) > 0
     for number in range(n_lists):
         chunks[number] = postings.chunk_starts[query.lists[number]]
         positions[number] = postings.starts[query.lists[number]]
+        if has_columns:
+            columns[number] = postings.dense_starts[query.lists[number]]
     here, begins, ends = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
-    adds = np.empty(n_lists, np.int64)
+    adds, costs = np.empty(n_lists, np.int64), np.empty(n_lists, np.int64)
     look_up_cost = LOOK_UP_COST + LOOK_UP_COST_OF_BYTE * len(documents.content) // max(n_documents, 1)
+    fetched = np.int64(0)
     promising = 1.0  # share of the threshold at which stopping to read has paid in the windows before
     for base in range(0, n_documents, WINDOW):
         window, width = base >> WINDOW_BITS, min(WINDOW, n_documents - base)
@@ -675,19 +827,29 @@ def _search_windows(
             chunk, end = chunks[number], postings.chunk_starts[query.lists[number] + 1]
             if chunk < end and np.int64(postings.windows[chunk]) == window:
                 size = np.int64(postings.sizes[chunk]) + 1
+                bound = min(np.int64(postings.bounds[chunk]), points.bounds.shape[1] - 1)
                 here[n_here], begins[n_here] = number, positions[number]
-                chunks[number], positions[number] = chunk + 1, positions[number] + size
-                if positions[number] > postings.starts[query.lists[number] + 1]:
-                    return False
+                chunks[number] = chunk + 1
+                adds[n_here], costs[n_here] = points.bounds[number, bound], size
+                if has_columns and size * DENSE_SHARE >= width:
+                    begins[n_here] = -1 - columns[number]
+                    columns[number] += width
+                    if columns[number] > postings.dense_starts[query.lists[number] + 1]:
+                        return False
+                    adds[n_here] = _points_in_column(bound, points.factors[number])
+                    costs[n_here] = width // COLUMN_SHARE
+                else:
+                    positions[number] += size
+                    if positions[number] > postings.starts[query.lists[number] + 1]:
+                        return False
                 ends[n_here] = positions[number]
-                adds[n_here] = points.bounds[number, postings.bounds[chunk]]
                 missing += adds[n_here]
-                unread += size
+                unread += costs[n_here]
                 n_here += 1
         threshold = np.int64(min(state[THRESHOLD] * daring, float(LARGEST_SUM)))
         if missing <= threshold or n_here == 0:
             continue
-        total, stopped = unread, False
+        total, stopped, fetched_to = unread, False, 0
         for place in range(n_here):
             if place > 0 and missing <= promising * threshold and unread > SCAN_COST:
                 n_near = _count_above(sums, max(threshold - missing, 0))
@@ -695,33 +857,49 @@ def _search_windows(
                     stopped = True
                     break
                 promising = 0.9 * missing / threshold
-            number, rows = here[place], postings.rows[begins[place] : ends[place]]
-            if len(postings.values):
+            if place == fetched_to:
+                fetched_to = min(place + CHUNKS_FETCHED, n_here)
+                fetched += _fetch(postings, begins, ends, place, fetched_to)
+            number, rows = here[place], postings.rows[max(begins[place], 0) : ends[place]]
+            if begins[place] < 0:
+                begin = -1 - begins[place]
+                _add_column(postings.dense[begin : begin + width], points.factors[number], sums)
+            elif len(postings.values):
                 _add(rows, postings.values[begins[place] : ends[place]], points.tables[number], sums)
             else:
                 _add_constant(rows, points.tables[number, 1], sums)
             missing -= adds[place]
-            unread -= len(rows)
+            unread -= costs[place]
         touched[0] += total - unread
         if stopped:
             promising = min(1.0, 1.05 * promising)
             missing += np.int64(state[THRESHOLD]) - threshold  # nothing, unless the search dares to be approximate
             if not _score_near(sums, base, width, missing, allowed, best, query, documents, formula, points.scale):
                 return False
-        elif total * SPARSE_SHARE < width:
-            if not _collect_listed(
-                sums, base, postings, begins[:n_here], ends[:n_here], n_documents, allowed, best,
-                query, documents, formula, points.scale,
-            ):  # fmt: skip
-                return False
+        elif total * SPARSE_SHARE < width and total + state[WAITING] <= len(best.waiting_rows):
+            _collect_listed(sums, base, postings.rows, begins[:n_here], ends[:n_here], n_documents, allowed, best)
             continue
-        elif not _collect(sums, base, width, allowed, best, query, documents, formula, points.scale):
-            return False
+        else:
+            if base == 0 and state[THRESHOLD] == 0 and len(allowed) == 0:
+                _guess(sums, width, best)
+            if not _collect(sums, base, width, allowed, best, query, documents, formula, points.scale):
+                return False
         sums[:] = 0
-        _hope(best)
+        if not state[KNOWN]:
+            _hope(best)
+        elif base == 0 or state[WAITING] >= 2 * len(best.scores):
+            _keep_known(best)
     for number in range(n_lists):
         if positions[number] != postings.starts[query.lists[number] + 1]:  # chunks that contradict the lists
             return False
+        if has_columns and columns[number] != postings.dense_starts[query.lists[number] + 1]:
+            return False
+    if fetched < 0:  # never; the compiler does not know
+        return False
+    if state[KNOWN]:
+        _keep_known(best)
+        _settle_known(best, points.scale)
+        return True
     _hope(best)
     return _settle(best, query, documents, formula, points.scale)
 
@@ -736,6 +914,8 @@ def _search_one(
     state[:] = 0
     if len(query.lists) == 0:
         return 0
+    if not _fit(query, postings):
+        return DAMAGED
     points, error = _points(query, postings, formula)
     state[THRESHOLD] = max(0, np.int64(min(points.scale * floor, LARGEST_SUM + 1.0)) - 1)
     # Few lists: the largest possible error. Many: errors do not all meet in one document.
@@ -770,8 +950,7 @@ def search(
 
     Args:
         bounds: (n_queries + 1,) int64; query q has the lists bounds[q]:bounds[q + 1].
-        lists: (n,) int64, numbers of lists, ascending in each query, at most `MOST_LISTS`; must exist, with `starts` and
-            `chunk_starts` inside the arrays.
+        lists: (n,) int64, numbers of lists, ascending in each query, at most `MOST_LISTS`; must exist.
         weights: (n,) float64, positive.
         postings: the segment's.
         documents: the segment's.

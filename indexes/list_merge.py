@@ -53,7 +53,9 @@ def copy_documents(
             writer.append(block)
 
 
-def write_postings(directory: Path, documents: PackedDocuments, offsets: np.ndarray, values: Values | None) -> None:
+def write_postings(
+    directory: Path, documents: PackedDocuments, offsets: np.ndarray, values: Values | None, *, columns: bool = False
+) -> None:
     """Write the postings of documents' lists, in as many passes over them as keep the memory bounded.
 
     Args:
@@ -61,9 +63,11 @@ def write_postings(directory: Path, documents: PackedDocuments, offsets: np.ndar
         documents: all documents of the index.
         offsets: (n_members + 1,) int64, where the postings of each member begin.
         values: what to store beside each posting; None for nothing.
+        columns: whether chunks may be columns, see `indexes.postings`.
     """
     n_members = len(offsets) - 1
-    with PostingsWriter(directory, with_values=values is not None) as writer:
+    columns_of = len(documents) if columns else None
+    with PostingsWriter(directory, with_values=values is not None, columns_of=columns_of) as writer:
         for first, last in blocks(offsets, PAIRS_IN_MEMORY):
             collected = Transposition(offsets, first, last)
             block = Lists(np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32), str(directory))

@@ -4,6 +4,11 @@ A list is cut into chunks where windows of 65,536 documents begin, so that rows 
 pass over what cannot matter. The byte is a class of frequency and length (BM25, see `indexes.frequency_classes`) or a
 quantised impact (learned sparse vectors); binary vectors have none. That makes 3 bytes a posting, 2 for binary, and 5 a
 chunk.
+
+A chunk of impacts that holds an eighth of its window's documents or more is stored as a column instead: one byte for
+each document of the window, 0 for those that are not in the list. Adding up a column is several times as fast as adding
+up its postings one by one, for vector instructions do it. (Classes of BM25 are no numbers that could be multiplied, and
+binary vectors are so sparse that no list is dense.)
 """
 
 from __future__ import annotations
@@ -44,7 +49,16 @@ ROWS = "postings-rows"
 VALUES = "postings-values"
 """(n_postings,) uint8; the file is missing where postings have no values."""
 
+DENSE_STARTS = "postings-column-offsets"
+"""(n_lists + 1,) int64, where the first column of each list begins; only with columns, as the next."""
+
+DENSE = "postings-columns"
+"""uint8, columns, in the order of lists and windows, each as long as its window has documents."""
+
 WINDOW_BITS = 16
+
+DENSE_SHARE = 8
+"""A chunk is a column where it holds at least one document of this many. Part of the format."""
 
 
 class Postings:
@@ -59,12 +73,14 @@ class Postings:
         rows: see `ROWS`.
         values: see `VALUES`; empty where there are none.
         source: what error messages should name.
+        dense_starts: see `DENSE_STARTS`; empty where no chunk is a column.
+        dense: see `DENSE`.
 
     Raises:
         CorruptIndexError: the arrays do not fit together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of the files
         self,
         starts: CheckedArray,
         chunk_starts: CheckedArray,
@@ -74,6 +90,8 @@ class Postings:
         rows: CheckedArray,
         values: CheckedArray,
         source: str,
+        dense_starts: CheckedArray | None = None,
+        dense: CheckedArray | None = None,
     ) -> None:
         self._starts = starts
         self._chunk_starts = chunk_starts
@@ -81,14 +99,23 @@ class Postings:
         self._rows = rows
         self._values = values
         self._source = source
-        for offsets, n_held in ((starts, len(rows)), (chunk_starts, len(windows))):
+        self._dense_starts = CheckedArray(np.empty(0, np.int64)) if dense_starts is None else dense_starts
+        self._dense = CheckedArray(np.empty(0, np.uint8)) if dense is None else dense
+        held = [(starts, len(rows)), (chunk_starts, len(windows))]
+        for offsets, n_held in held if dense_starts is None else [*held, (dense_starts, len(self._dense))]:
             first, last = int(offsets.values[0]), int(offsets.values[-1])
             if first != 0 or last != n_held:
                 raise self.damaged(f"or a file beside it runs from {first} to {last}, not from 0 to {n_held}")
 
     @classmethod
-    def open(cls, folder: ArrayFolder, n_lists: int, *, with_values: bool) -> Postings:
+    def open(cls, folder: ArrayFolder, n_lists: int, *, with_values: bool, with_columns: bool = False) -> Postings:
         """Map the postings of `n_lists` lists.
+
+        Args:
+            folder: where the files lie.
+            n_lists: how many lists there are.
+            with_values: whether postings have values.
+            with_columns: whether chunks may be columns.
 
         Raises:
             CorruptIndexError: a file is missing or is not what it should be.
@@ -105,14 +132,16 @@ class Postings:
             rows,
             values,
             f"{folder.directory / STARTS}.npy",
+            folder.checked(DENSE_STARTS, np.int64, (n_lists + 1,)) if with_columns else None,
+            folder.checked(DENSE, np.uint8, (None,)) if with_columns else None,
         )
 
     @classmethod
     def chunked(cls, starts: np.ndarray, rows: np.ndarray, values: np.ndarray, source: str) -> Postings:
         """Cut lists in memory: `rows`, int32, and `values`, uint8, of list i are at starts[i]:starts[i + 1]."""
         counts, (windows, sizes, bounds), local_rows = _chunk(starts, rows, values)
-        arrays = (starts, offsets_of(counts), windows, sizes, bounds, local_rows, values)
-        return cls(*(CheckedArray(array) for array in arrays), source=source)
+        arrays = [starts, offsets_of(counts), windows, sizes, bounds, local_rows, values]
+        return cls(*map(CheckedArray, arrays), source)
 
     def __len__(self) -> int:
         """Return the number of lists."""
@@ -121,10 +150,21 @@ class Postings:
     @property
     def n_postings(self) -> int:
         """Number of postings."""
-        return len(self._rows)
+        sizes = self._chunks[1].whole()
+        return int(sizes.sum(dtype=np.int64)) + len(sizes)
+
+    def counts(self) -> np.ndarray:
+        """Return how many documents each list has, (n_lists,) int64; reads all chunks' sizes.
+
+        Raises:
+            CorruptIndexError: the offsets are impossible.
+        """
+        starts, ends = self._spans(self._chunk_starts, len(self._chunks[0]), np.arange(len(self)))
+        before = offsets_of(self._chunks[1].whole().astype(np.int64) + 1)
+        return before[ends] - before[starts]
 
     def spans(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where lists begin and end among the postings, (n,) int64 each, checked to lie inside.
+        """Return where lists begin and end among the postings that are not in columns, (n,) int64 each, checked.
 
         Raises:
             CorruptIndexError: the offsets of one are impossible, or not what was written.
@@ -137,15 +177,19 @@ class Postings:
         Raises:
             CorruptIndexError: they are not what was written.
         """
+        if all(array.is_checked for array in self._arrays):
+            return
         spans = self.spans(numbers)
         self._rows.touch(*spans)
         self._values.touch(*(spans if len(self._values) else (spans[0][:0], spans[1][:0])))
         chunks = self._spans(self._chunk_starts, len(self._chunks[0]), numbers)
         for array in self._chunks:
             array.touch(*chunks)
+        if len(self._dense_starts):
+            self._dense.touch(*self._spans(self._dense_starts, len(self._dense), numbers))
 
     def rows_of(self, number: int, n_documents: int) -> np.ndarray:
-        """Return the documents of a list, (df,) int32, ascending, all below `n_documents`.
+        """Return the documents of a list without columns, (df,) int32, ascending, all below `n_documents`.
 
         Raises:
             IndexError: there is no such list.
@@ -168,7 +212,7 @@ class Postings:
 
     def whole(self) -> Postings:
         """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""
-        for array in (self._starts, self._chunk_starts, *self._chunks, self._rows, self._values):
+        for array in self._arrays:
             array.whole()
         return self
 
@@ -176,8 +220,12 @@ class Postings:
         """Return the postings as kernels take them; unchecked: see `touch`."""
         from indexes import kernels
 
-        arrays = (self._starts, self._chunk_starts, *self._chunks, self._rows, self._values)
-        return kernels.Postings(*(read_only(array.values) for array in arrays))
+        return kernels.Postings(*(read_only(array.values) for array in self._arrays))
+
+    @property
+    def _arrays(self) -> list[CheckedArray]:
+        arrays = [self._starts, self._chunk_starts, *self._chunks, self._rows, self._values]
+        return [*arrays, self._dense_starts, self._dense]
 
     def _spans(self, offsets: CheckedArray, n_held: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         offsets.touch(numbers, numbers + 2)
@@ -192,42 +240,72 @@ class Postings:
 
 
 class PostingsWriter:
-    """Writes postings as a stream of lists; a context manager. Memory: what is appended at a time, and 8 bytes a list.
+    """Writes postings as a stream of lists; a context manager. Memory: what is appended at a time, and 24 bytes a list.
 
     Args:
         directory: where the files go; the caller makes them durable.
         with_values: whether postings have values.
+        columns_of: number of documents of the index where chunks may be columns; None where they may not.
     """
 
-    def __init__(self, directory: Path, *, with_values: bool) -> None:
+    def __init__(self, directory: Path, *, with_values: bool, columns_of: int | None = None) -> None:
         self._directory = directory
-        self._sizes: list[np.ndarray] = [np.empty(0, np.int64)]
-        self._chunks: list[np.ndarray] = [np.empty(0, np.int64)]
-        files = [(WINDOWS, np.uint16), (SIZES, np.uint16), (BOUNDS, np.uint8), (ROWS, np.uint16)]
-        files += [(VALUES, np.uint8)] if with_values else []
-        self._files = [ArrayWriter(directory, name, dtype) for name, dtype in files]
+        self._columns_of = columns_of
+        self._offsets: dict[str, list[np.ndarray]] = {STARTS: [], CHUNK_STARTS: [], DENSE_STARTS: []}
+        files = {WINDOWS: np.uint16, SIZES: np.uint16, BOUNDS: np.uint8, ROWS: np.uint16}
+        files |= {VALUES: np.uint8} if with_values else {}
+        files |= {DENSE: np.uint8} if columns_of is not None else {}
+        self._files = {name: ArrayWriter(directory, name, dtype) for name, dtype in files.items()}
 
     def __enter__(self) -> PostingsWriter:
-        for file in self._files:
+        for file in self._files.values():
             file.__enter__()
         return self
 
     def append(self, starts: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
         """Write the next lists: `rows`, int32, and `values`, uint8, of list i are at starts[i]:starts[i + 1]."""
-        counts, chunks, local_rows = _chunk(starts, rows, values)
-        self._sizes.append(np.diff(starts))
-        self._chunks.append(counts)
-        for file, content in zip(self._files, (*chunks, local_rows, values), strict=False):
-            file.append(content)
+        counts, (windows, sizes, bounds), local_rows = _chunk(starts, rows, values)
+        lengths = np.diff(starts)
+        dense = np.empty(0, np.uint8)
+        if self._columns_of is not None:
+            widths = np.minimum(self._columns_of - (windows.astype(np.int64) << WINDOW_BITS), 1 << WINDOW_BITS)
+            is_column = (sizes.astype(np.int64) + 1) * DENSE_SHARE >= widths
+            dense = _columns(is_column, sizes, widths, local_rows, values)
+            in_columns = np.repeat(is_column, sizes.astype(np.int64) + 1)
+            local_rows, values = local_rows[~in_columns], values[~in_columns]
+            lists = np.repeat(np.arange(len(counts)), counts)[is_column]
+            taken = np.bincount(lists, sizes[is_column].astype(np.float64) + 1, len(counts))
+            lengths = lengths - taken.astype(np.int64)
+            self._offsets[DENSE_STARTS].append(np.bincount(lists, widths[is_column], len(counts)).astype(np.int64))
+        self._offsets[STARTS].append(lengths)
+        self._offsets[CHUNK_STARTS].append(counts)
+        contents = {WINDOWS: windows, SIZES: sizes, BOUNDS: bounds, ROWS: local_rows, VALUES: values, DENSE: dense}
+        for name, file in self._files.items():
+            file.append(contents[name])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files:
+        for file in self._files.values():
             file.__exit__(kind, error, trace)
         if kind is None:
-            save_array(self._directory, STARTS, offsets_of(np.concatenate(self._sizes)))
-            save_array(self._directory, CHUNK_STARTS, offsets_of(np.concatenate(self._chunks)))
+            for name, sizes in self._offsets.items():
+                if name != DENSE_STARTS or self._columns_of is not None:
+                    save_array(self._directory, name, offsets_of(np.concatenate([np.empty(0, np.int64), *sizes])))
+
+
+def _columns(
+    is_column: np.ndarray, sizes: np.ndarray, widths: np.ndarray, local_rows: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Return the columns of the chosen chunks, one after the other, uint8."""
+    begins = offsets_of(sizes.astype(np.int64) + 1)
+    chosen = np.flatnonzero(is_column)
+    targets = offsets_of(widths[chosen])
+    dense = np.zeros(targets[-1], np.uint8)
+    for number, chunk in enumerate(chosen.tolist()):
+        postings = slice(begins[chunk], begins[chunk + 1])
+        dense[targets[number] + local_rows[postings].astype(np.int64)] = values[postings]
+    return dense
 
 
 def _chunk(

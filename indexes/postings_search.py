@@ -12,6 +12,7 @@ import numpy as np
 from indexes.compilation import read_only
 from indexes.documents import PackedDocuments
 from indexes.hits import Hits, merge_hits, select_top
+from indexes.lists import offsets_of
 from indexes.postings import Postings
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _SegmentPlan(NamedTuple):
     bounds: np.ndarray  # (n_queries + 1,) int64
     lists: np.ndarray  # (n,) int64, those that the segment holds
     weights: np.ndarray  # (n,) float64
-    n_postings: np.ndarray  # (n_queries,) int64
+    n_postings: np.ndarray  # (n_queries,) int64; 0 where no documents are left out
 
 
 class PostingsSearch:
@@ -88,7 +89,7 @@ class PostingsSearch:
         self._k = k
         self._daring = daring
         self._n_queries = len(plan.bounds) - 1
-        self._plans = [self._planned(segment, plan, lists) for segment, lists in zip(segments, plan.lists, strict=True)]
+        self._plans = [self._planned(number, plan) for number in range(len(segments))]
 
     def run(self, threads: int | None = None) -> list[Hits]:
         """Return the best documents for each query.
@@ -112,15 +113,20 @@ class PostingsSearch:
                 parts = list(pool.map(lambda task: self._search(*task), tasks))
         return [hits for part in parts for hits in part]
 
-    def _planned(self, segment: PostingsSegment, plan: Plan, lists: np.ndarray) -> _SegmentPlan:
+    def _planned(self, number: int, plan: Plan) -> _SegmentPlan:
+        postings, lists = self._segments[number].postings, plan.lists[number]
         held = np.flatnonzero(lists >= 0)
-        bounds = np.searchsorted(held, plan.bounds)
-        own = lists[held].astype(np.int64, copy=False)
-        segment.postings.touch(np.unique(own))
-        starts, ends = segment.postings.spans(own)
-        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(ends - starts)])
-        n_postings = before[bounds[1:]] - before[bounds[:-1]]
-        return _SegmentPlan(read_only(bounds), read_only(own), read_only(plan.weights[held]), n_postings)
+        everything = len(held) == len(lists)
+        bounds = plan.bounds if everything else np.searchsorted(held, plan.bounds)
+        own = (lists if everything else lists[held]).astype(np.int64, copy=False)
+        weights = plan.weights if everything else plan.weights[held]
+        postings.touch(own)
+        n_postings = np.zeros(self._n_queries, np.int64)
+        if len(self._allowed[number]):
+            starts, ends = postings.spans(own)
+            before = offsets_of(ends - starts)
+            n_postings = before[bounds[1:]] - before[bounds[:-1]]
+        return _SegmentPlan(read_only(bounds), read_only(own), read_only(weights), n_postings)
 
     def _search(self, first: int, last: int) -> list[Hits]:
         """Search for the queries first, first + 1, ... last - 1 in one segment after the other."""
@@ -186,8 +192,9 @@ class PostingsSearch:
 
         segment, plan, allowed = self._segments[number], self._plans[number], self._allowed[number]
         counts = np.full(len(scores), kernels.UNREAD)
-        n_candidates = int(np.count_nonzero(allowed)) if len(allowed) else len(segment.documents)
-        few = n_candidates * _POSTINGS_PER_LOOK_UP < plan.n_postings[first : first + len(counts)]
+        few = np.zeros(len(counts), bool)
+        if len(allowed):
+            few = np.count_nonzero(allowed) * _POSTINGS_PER_LOOK_UP < plan.n_postings[first : first + len(counts)]
         many_lists = np.diff(plan.bounds[first : first + len(counts) + 1]) > kernels.MOST_LISTS
         for query in np.flatnonzero(few | many_lists).tolist():
             candidates = np.flatnonzero(allowed) if len(allowed) else np.arange(len(segment.documents))

@@ -1,0 +1,161 @@
+"""Searching sparse vectors over segments: the inner product of a query's weights with documents' impacts, or overlaps.
+
+    score(q, d) = sum over dimensions j of q:  weight_j(q) * dimension_weight_j * impact_j(d)
+
+With binary vectors every impact is 1; without weights the score is the number of dimensions that both have. Sums are
+made in float64 in the order of the dimensions, so that scores are equal to the bit however documents are spread over
+segments; sums of integers are exact anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexes.bm25_formula import LARGEST_PARAMETER
+from indexes.compilation import read_only
+from indexes.hits import Hits
+from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
+from indexes.sparse_index import SparseIndex, SparseIndexWriter, merge_sparse
+from indexes.sparse_vectors import SparseVectors, quantised
+
+__all__ = [
+    "SparseIndex",
+    "SparseIndexWriter",
+    "SparseSearcher",
+    "SparseSegment",
+    "SparseVectors",
+    "merge_sparse",
+    "quantised",
+]
+
+Masks = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class SparseSegment:
+    """What is searched of a segment.
+
+    Attributes:
+        index: its vectors.
+        alive: (n_documents,) bool, False for deleted documents; None when none is deleted.
+        sequences: (n_documents,) int64, ascending: equal scores are ordered by it.
+    """
+
+    index: SparseIndex
+    alive: np.ndarray | None
+    sequences: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, values in (("alive", self.alive), ("sequences", self.sequences)):
+            if values is not None and values.shape != (self.index.n_documents,):
+                raise ValueError(f"{name} has shape {values.shape}, the index {self.index.n_documents:,} documents")
+
+
+class SparseSearcher:
+    """Searches segments as one collection; immutable, safe to use from several threads.
+
+    Args:
+        segments: what to search, all of one payload; their numbers in `Hits` are their places here.
+        dimension_weights: (n,) what each dimension counts, at least 0: idf, or one weight a bucket; dimensions beyond n,
+            and all without them, count 1.
+
+    Raises:
+        ValueError: the segments have different payloads, or a weight is negative or not finite.
+    """
+
+    def __init__(self, segments: Sequence[SparseSegment], dimension_weights: np.ndarray | None = None) -> None:
+        payloads = {segment.index.payload for segment in segments}
+        if len(payloads) > 1:
+            raise ValueError(f"segments of one payload can be searched together, not of {sorted(payloads)}")
+        if dimension_weights is not None:
+            dimension_weights = np.asarray(dimension_weights, np.float64)
+            if not (np.isfinite(dimension_weights) & (dimension_weights >= 0)).all():
+                raise ValueError("dimension weights must be finite and not negative")
+        self._segments = tuple(segments)
+        self._dimension_weights = dimension_weights
+        self._alive = [
+            read_only(np.empty(0, bool) if alive is None or alive.all() else np.array(alive, bool))
+            for alive in (segment.alive for segment in segments)
+        ]
+        self._searched = [_searched(segment) for segment in segments]
+
+    def search_many(
+        self,
+        queries: SparseVectors,
+        k: int,
+        masks: Masks | None = None,
+        threads: int | None = None,
+        *,
+        daring: float = 1.0,
+    ) -> list[Hits]:
+        """Return for each query the best k documents that share at least one dimension with it.
+
+        Args:
+            queries: their weights may be any positive numbers; entries of weight 0 are passed over.
+            k: how many at most.
+            masks: for each segment which documents may be returned, (n_documents,) bool; None allows all. Deleted
+                documents are never returned.
+            threads: how many queries run at a time; None takes all processors. Results do not depend on it.
+            daring: 1 finds the best k. A larger factor is faster and may miss some, see `BM25Searcher.search_many`.
+
+        Raises:
+            VectorError: the queries are not in order.
+            ValueError: a mask does not fit, or `daring` is below 1.
+            CorruptIndexError: a list is damaged.
+        """
+        if not 1 <= daring <= LARGEST_PARAMETER:
+            raise ValueError(f"daring must be a finite factor of at least 1, not {daring!r}; 1 searches exactly")
+        plan = self._plan(queries.checked())
+        allowed = self._allowed(masks)
+        if k <= 0 or not len(queries):
+            return [Hits.empty() for _ in range(len(queries))]
+        return PostingsSearch(self._searched, allowed, plan, k, daring).run(threads)
+
+    def score(self, query: SparseVectors, segment: int, rows: np.ndarray) -> np.ndarray:
+        """Return the scores of given documents for one query, (n,) float64, 0 where nothing is shared.
+
+        Use it to score candidates that came from elsewhere. Tombstones are not looked at.
+        """
+        plan = self._plan(query.checked())
+        held = plan.lists[segment] >= 0
+        return score_rows(self._searched[segment], plan.lists[segment][held], plan.weights[held], rows)
+
+    def _plan(self, queries: SparseVectors) -> Plan:
+        offsets, dimensions, given = queries
+        weights = np.ones(len(dimensions)) if given is None else given.astype(np.float64)
+        if self._dimension_weights is not None:
+            known = dimensions < len(self._dimension_weights)
+            weights[known] *= self._dimension_weights[dimensions[known]]
+        counted = weights > 0
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counted)])
+        kept = dimensions[counted].astype(np.int64)
+        lists = [np.where(kept < segment.index.n_dimensions, kept, -1) for segment in self._segments]
+        return Plan(before[offsets], weights[counted], lists)
+
+    def _allowed(self, masks: Masks | None) -> list[np.ndarray]:
+        if masks is None:
+            return self._alive
+        if len(masks) != len(self._segments):
+            raise ValueError(f"{len(masks)} masks for {len(self._segments)} segments; give one for each")
+        allowed = []
+        for number, (mask, alive) in enumerate(zip(masks, self._alive, strict=True)):
+            n_documents = self._segments[number].index.n_documents
+            if mask is not None and mask.shape != (n_documents,):
+                raise ValueError(f"mask {number} has shape {mask.shape}, its segment {n_documents:,} documents")
+            both = alive if mask is None else np.array(mask, bool) if not len(alive) else mask & alive
+            allowed.append(read_only(both))
+        return allowed
+
+
+def _searched(segment: SparseSegment) -> PostingsSegment:
+    from indexes import kernels
+
+    worth = np.arange(256.0)
+    if segment.index.payload == "binary":
+        worth = (worth == 1).astype(np.float64)
+    worth = read_only(worth)
+    formula = kernels.Formula(worth, worth, read_only(np.empty(0, np.int32)), 0.0, 0.0, 1.0)
+    return PostingsSegment(segment.index.postings, segment.index.documents, formula, segment.sequences)
