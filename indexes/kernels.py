@@ -598,7 +598,7 @@ def _points(query: Query, postings: Postings, formula: Formula) -> tuple[Points,
     # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
     scale = 1.0 if exact else (LARGEST_SUM - 3.0 * n_lists) / max(total, 1e-300)
     rounding = np.int64(0) if exact else np.int64(1)
-    n_values = 256 if len(postings.values) else 2  # without values all are 1
+    n_values = 256 if len(postings.values) or len(postings.dense_starts) else 2  # without values all are 1
     tables = np.zeros((n_lists, n_values), np.uint16)
     bounds = np.zeros((n_lists, n_values), np.uint16)
     error = np.int64(0)
@@ -837,7 +837,7 @@ def _search_windows(
                     if columns[number] > postings.dense_starts[query.lists[number] + 1]:
                         return False
                     adds[n_here] = _points_in_column(bound, points.factors[number])
-                    costs[n_here] = width // COLUMN_SHARE
+                    costs[n_here] = -(-width // COLUMN_SHARE)  # rounded up: then too much for `_collect_listed`
                 else:
                     positions[number] += size
                     if positions[number] > postings.starts[query.lists[number] + 1]:
