@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from indexes.arrays import ArrayFolder
 from indexes.bm25_formula import BM25Settings
 from indexes.compilation import read_only
 from indexes.documents import PackedDocuments
 from indexes.frequency_classes import PairCounts, class_bounds
 from indexes.hits import Hits
 from indexes.lists import Lists, offsets_of, transposed
-from indexes.postings import Postings
+from indexes.postings import Postings, PostingsWriter
 from indexes.postings_search import Plan, PostingsSearch, PostingsSegment
 
 
@@ -60,11 +63,11 @@ def lists_of(documents: Sequence[dict[int, int]]) -> Lists:
     return Lists(offsets, np.array([m for m, _ in pairs], np.int32), np.array([f for _, f in pairs], np.uint32))
 
 
-def lists_of_columns(n_documents: int, columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> Lists:
+def lists_of_postings(n_documents: int, held: Sequence[tuple[np.ndarray, np.ndarray]]) -> Lists:
     """Return the documents' lists, given each member's rows, ascending, and frequencies."""
-    counts = np.array([len(rows) for rows, _ in columns], np.int64)
-    rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in columns)]).astype(np.int32)
-    frequencies = np.concatenate([np.empty(0, np.uint32), *(found for _, found in columns)]).astype(np.uint32)
+    counts = np.array([len(rows) for rows, _ in held], np.int64)
+    rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in held)]).astype(np.int32)
+    frequencies = np.concatenate([np.empty(0, np.uint32), *(found for _, found in held)]).astype(np.uint32)
     sizes = offsets_of(np.bincount(rows, minlength=n_documents))
     return transposed(Lists(offsets_of(counts), rows, frequencies), sizes)
 
@@ -114,6 +117,17 @@ def impacts(lists: Lists, n_members: int, *, sequences: np.ndarray | None = None
     worth = read_only(np.arange(256.0))
     formula = (worth, worth, read_only(np.empty(0, np.int32)), 0.0, 0.0, 1.0)
     return _made(lists, postings, postings.frequencies.astype(np.uint8), formula, None, sequences)
+
+
+def columns(lists: Lists, n_members: int, *, sequences: np.ndarray | None = None) -> Made:
+    """Make the segment that `impacts` makes, but with columns in the place of long chunks; it lies in files."""
+    made = impacts(lists, n_members, sequences=sequences)
+    postings = transposed(lists, offsets_of(np.bincount(lists.members, minlength=n_members)))
+    with tempfile.TemporaryDirectory() as name:
+        with PostingsWriter(Path(name), with_values=True, columns_of=made.n_documents) as writer:
+            writer.append(postings.offsets, postings.members, postings.frequencies.astype(np.uint8))
+        held = Postings.open(ArrayFolder(Path(name)), n_members, with_values=True, with_columns=True).whole()
+    return replace(made, segment=replace(made.segment, postings=held))
 
 
 def binary(lists: Lists, n_members: int, *, sequences: np.ndarray | None = None) -> Made:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -26,10 +27,11 @@ from tests.indexes.postings_oracle import (
     binary,
     bm25,
     check,
+    columns,
     expected,
     impacts,
     lists_of,
-    lists_of_columns,
+    lists_of_postings,
     search,
     triples,
     watch,
@@ -37,6 +39,7 @@ from tests.indexes.postings_oracle import (
 
 EXAMPLES = settings.default.max_examples  # of the profile
 WINDOW = 1 << 16
+MAKERS = [bm25, impacts, columns, binary]
 PARAMETERS = [(1.2, 0.75), (0.9, 0.4), (1.5, 0.0), (0.0, 0.75), (2.0, 1.0), (1e100, 0.5), (1e-100, 1.0)]
 
 
@@ -89,7 +92,11 @@ def test_bm25_equals_scoring_every_document(documents, query, k, parameters, ave
 
 
 @given(
-    documents=DOCUMENTS, query=QUERIES, k=st.integers(1, 25), make=st.sampled_from([impacts, binary]), data=st.data()
+    documents=DOCUMENTS,
+    query=QUERIES,
+    k=st.integers(1, 25),
+    make=st.sampled_from([impacts, columns, binary]),
+    data=st.data(),
 )
 @settings(max_examples=2 * EXAMPLES)
 def test_impacts_and_overlaps_equal_scoring_every_document(documents, query, k, make, data):
@@ -104,7 +111,7 @@ def test_impacts_and_overlaps_equal_scoring_every_document(documents, query, k, 
 @settings(max_examples=2 * EXAMPLES)
 def test_segments_equal_one(documents, queries, k, data):
     """Documents in several segments, in each of which some may not be returned; several queries at once."""
-    make = data.draw(st.sampled_from(["bm25", "impacts", "binary"]))
+    make = data.draw(st.sampled_from(MAKERS))
     n_segments = data.draw(st.integers(1, 4))
     size = len(documents)
     parts = data.draw(st.lists(st.integers(0, n_segments - 1), min_size=size, max_size=size))
@@ -113,10 +120,8 @@ def test_segments_equal_one(documents, queries, k, data):
     for number in range(n_segments):
         own = np.array([place for place in range(size) if parts[place] == number], np.int64)
         lists = lists_of([documents[place] for place in own])
-        if make == "bm25":
-            segments.append(bm25(lists, 10, average=20.0, sequences=own))
-        else:
-            segments.append({"impacts": impacts, "binary": binary}[make](lists, 10, sequences=own))
+        average = {"average": 20.0} if make is bm25 else {}  # of all segments together
+        segments.append(make(lists, 10, sequences=own, **average))
         allowed.append(np.array([masks[place] for place in own], bool))
     for mask in (None, allowed):
         found = [triples(hits) for hits in search(segments, queries, k, mask)]
@@ -126,7 +131,7 @@ def test_segments_equal_one(documents, queries, k, data):
 # --- Extremes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [bm25, impacts, binary])
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("k", [1, 10, 1000, 4999, 5000, 5001, 10**12])
 def test_all_scores_tied(make, k):
     """More ties than may wait: 4 k + 256."""
@@ -139,13 +144,13 @@ def test_all_scores_tied(make, k):
 def test_ties_at_the_last_place_are_ordered_by_sequence(k):
     """Some better documents come last, and the ties before them must give way in the right order."""
     documents = [{0: 1}] * 3000 + [{0: 1, 1: 1}] * 7 + [{0: 1}] * 3000
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         check([make(lists_of(documents), 2)], {0: 1.0, 1: 1.0}, k)
 
 
 def test_one_list_and_empty_lists():
     documents = [{0: 1 + row % 3} for row in range(300)]
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         made = make(lists_of(documents), 4)
         for query in ({0: 1.0}, {1: 1.0}, {1: 2.0, 3: 1.0}, {0: 1.0, 1: 1e9, 2: 1.0}, {}):
             check([made], query, 10)
@@ -181,7 +186,7 @@ def test_more_terms_than_a_kernel_takes(n_terms):
         for _ in range(40)
     ]
     chosen = generator.choice(6000, n_terms, False).tolist()
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         made = make(lists_of(documents), 6000)
         check(
             [made],
@@ -200,7 +205,7 @@ def test_weights_of_all_magnitudes_in_one_query(k, heavy_first):
     light = [{int(m): int(generator.integers(1, 6)) for m in generator.choice(4, 2, False)} for _ in range(400)]
     heavy = [{5: int(generator.integers(1, 6)), int(generator.integers(0, 4)): 1} for _ in range(30)]
     query = {0: 1e-100, 1: 1e-50, 2: 1.0, 3: 1e50, 5: 1e100}
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         first, second = (heavy, light) if heavy_first else (light, heavy)
         segments = [
             make(lists_of(first), 6, sequences=np.arange(len(first))),
@@ -216,7 +221,7 @@ def test_weights_of_all_magnitudes_in_one_query(k, heavy_first):
 
 def test_a_document_whose_score_is_no_point_is_found_nevertheless():
     """The last of the best k is worth less than one point of the scale that the heavy list sets."""
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         made = make(lists_of([{0: 1}, {1: 1}, {1: 2}, {0: 2, 1: 1}]), 2)
         for k in (1, 2, 3, 4, 5):
             check([made], {0: 1e100, 1: 1e-100}, k)
@@ -242,13 +247,13 @@ def test_parameters_at_their_ends(parameters):
 # --- Filters ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [bm25, impacts, binary])
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("k", [1, 10, 3000])
 def test_filters_that_leave_nothing_one_or_all_but_one(make, k):
     generator = np.random.default_rng(6)
-    columns = [(np.flatnonzero(generator.random(3000) < share), None) for share in (0.9, 0.4, 0.05, 0.01)]
-    columns = [(rows, generator.integers(1, 5, len(rows))) for rows, _ in columns]
-    made = make(lists_of_columns(3000, columns), 4)
+    held = [(np.flatnonzero(generator.random(3000) < share), None) for share in (0.9, 0.4, 0.05, 0.01)]
+    held = [(rows, generator.integers(1, 5, len(rows))) for rows, _ in held]
+    made = make(lists_of_postings(3000, held), 4)
     query = {0: 1.0, 1: 2.0, 2: 3.5, 3: 4.0}
     best = expected([made], query, 1)[0][1]
     nothing, one, the_best, all_but_the_best = (np.zeros(3000, bool) for _ in range(4))
@@ -269,13 +274,13 @@ SHARES = [0.6, 0.3, 0.3, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001, 0.0002]
 def large():
     """Two hundred thousand documents in four windows; the last lists are in some of them only, or empty."""
     generator = np.random.default_rng(7)
-    columns = [np.flatnonzero(generator.random(N_LARGE) < share) for share in SHARES]
-    columns.append(np.array([5, WINDOW - 1, 2 * WINDOW, 2 * WINDOW + 1, N_LARGE - 1]))  # not in the second window
-    columns.append(WINDOW + np.arange(100))  # in the second only
-    columns.append(np.empty(0, np.int64))
-    frequencies = [np.minimum(generator.geometric(0.6, len(rows)), 9) for rows in columns]
+    held = [np.flatnonzero(generator.random(N_LARGE) < share) for share in SHARES]
+    held.append(np.array([5, WINDOW - 1, 2 * WINDOW, 2 * WINDOW + 1, N_LARGE - 1]))  # not in the second window
+    held.append(WINDOW + np.arange(100))  # in the second only
+    held.append(np.empty(0, np.int64))
+    frequencies = [np.minimum(generator.geometric(0.6, len(rows)), 9) for rows in held]
     frequencies[3][::50] = 200
-    return lists_of_columns(N_LARGE, list(zip(columns, frequencies, strict=True)))
+    return lists_of_postings(N_LARGE, list(zip(held, frequencies, strict=True)))
 
 
 N_MEMBERS = len(SHARES) + 3
@@ -290,7 +295,7 @@ LARGE_QUERIES = [
 ]
 
 
-@pytest.mark.parametrize("make", [bm25, impacts, binary])
+@pytest.mark.parametrize("make", MAKERS)
 def test_windows_equal_scoring_every_document(large, make):
     made = make(large, N_MEMBERS)
     generator = np.random.default_rng(8)
@@ -307,7 +312,7 @@ def test_windows_equal_scoring_every_document(large, make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [bm25, impacts, binary])
+@pytest.mark.parametrize("make", MAKERS)
 def test_windows_equal_scoring_every_document_for_all_that_match(large, make):
     made = make(large, N_MEMBERS)
     for query in LARGE_QUERIES:
@@ -321,16 +326,31 @@ def test_bounds_that_are_loose_or_wrong_promises_change_nothing_in_windows(large
         formula = made.segment.formula
         upper, lower = read_only(formula.upper * looseness), read_only(formula.lower * claimed)
         changed = formula._replace(upper=upper, lower=lower)
-        made.segment.__dict__["formula"] = changed  # the dataclass is frozen
+        loose = replace(made, segment=replace(made.segment, formula=changed))
         for query in LARGE_QUERIES:
             for k in (1, 10, 50):
-                check([made], query, k)
-        made.segment.__dict__["formula"] = formula
+                check([loose], query, k)
+
+
+@pytest.mark.parametrize(
+    "n_documents", [*range(1, 20), 255, 256, 257, 999, 4096, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 999]
+)
+@pytest.mark.parametrize("make", MAKERS)
+def test_windows_of_every_width(n_documents, make):
+    """The last window may be of any width, and then a list may have both columns and chunks."""
+    generator = np.random.default_rng(n_documents)
+    held = [np.flatnonzero(generator.random(n_documents) < share) for share in (1, 0.5, 0.2, 0.12, 0.01)]
+    held.append(np.arange(max(0, n_documents - 5), n_documents))
+    lists = lists_of_postings(n_documents, [(rows, generator.integers(1, 256, len(rows))) for rows in held])
+    made = make(lists, 6)
+    for query in ({0: 1.0}, {1: 2.5}, {0: 1.0, 3: 7.0, 5: 0.1}, dict.fromkeys(range(6), 1.0), {4: 255.0, 5: 1.0}):
+        for k in (1, 7, 50, n_documents):
+            check([made], query, k)
 
 
 def test_windows_without_postings_are_passed_over():
     rows = np.array([1, 3, 5 * WINDOW + 7, 9 * WINDOW])
-    made = bm25(lists_of_columns(10 * WINDOW, [(rows, np.array([1, 2, 3, 4])), (rows[1:3], np.array([1, 1]))]), 2)
+    made = bm25(lists_of_postings(10 * WINDOW, [(rows, np.array([1, 2, 3, 4])), (rows[1:3], np.array([1, 1]))]), 2)
     for k in (1, 2, 3, 4, 5):
         check([made], {0: 1.0, 1: 1.0}, k)
 
@@ -404,13 +424,13 @@ def test_promises_that_are_wrong_change_nothing(seed, k, n_lists):
     """Upper bounds far from scores and lower bounds that claim otherwise: hopes fail, and results are right."""
     generator = np.random.default_rng(seed)
     n_documents = int(generator.integers(k, 3000))
-    columns = []
+    held = []
     for share in generator.random(n_lists) * 0.8:
         rows = np.flatnonzero(generator.random(n_documents) < share)
-        columns.append((rows, generator.integers(1, 80, len(rows))))
+        held.append((rows, generator.integers(1, 80, len(rows))))
     parameters = BM25Settings(float(generator.choice([0.0, 1.2, 5.0])), float(generator.choice([0.0, 0.75, 1.0])))
     query = {member: float(weight) for member, weight in enumerate(generator.random(n_lists) + 0.05)}
-    lists = lists_of_columns(n_documents, columns)
+    lists = lists_of_postings(n_documents, held)
     made = bm25(lists, n_lists, parameters, looseness=float(generator.uniform(1, 4)), claimed=1e6)
     check([made], query, k)
 
@@ -418,11 +438,11 @@ def test_promises_that_are_wrong_change_nothing(seed, k, n_lists):
 def test_promises_that_are_wrong_do_lead_to_second_passes(touched):
     """The counter-check of the test above."""
     generator = np.random.default_rng(1)
-    columns = []
+    held = []
     for _ in range(8):
         rows = np.flatnonzero(generator.random(3000) < 0.5)
-        columns.append((rows, generator.integers(1, 80, len(rows))))
-    lists = lists_of_columns(3000, columns)
+        held.append((rows, generator.integers(1, 80, len(rows))))
+    lists = lists_of_postings(3000, held)
     query = dict.fromkeys(range(8), 1.0)
     check([bm25(lists, 8, looseness=3.0, claimed=1e6)], query, 20)
     assert touched.taken() > len(lists.members)
@@ -434,7 +454,7 @@ def test_promises_that_are_wrong_do_lead_to_second_passes(touched):
 # --- Threads, batches, scoring ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [bm25, impacts, binary])
+@pytest.mark.parametrize("make", MAKERS)
 def test_threads_and_batches_change_nothing(large, make):
     generator = np.random.default_rng(10)
     segments = [make(large, N_MEMBERS), make(large, N_MEMBERS, sequences=N_LARGE + np.arange(N_LARGE))]
@@ -451,7 +471,7 @@ def test_threads_and_batches_change_nothing(large, make):
 
 def test_scoring_chosen_documents(large):
     generator = np.random.default_rng(11)
-    for make in (bm25, impacts, binary):
+    for make in MAKERS:
         made = make(large, N_MEMBERS)
         rows = generator.integers(0, N_LARGE, 500)
         for query in LARGE_QUERIES:
@@ -467,9 +487,9 @@ def test_daring_searches_return_true_scores_and_miss_more_the_more_they_dare(tou
     """Recall and what is read fall with the factor, on average over many queries; scores stay true."""
     generator = np.random.default_rng(12)
     n_documents, shares = 4 * WINDOW, [0.5, 0.4, 0.3, 0.2, 0.1, 0.08, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
-    columns = [np.flatnonzero(generator.random(n_documents) < share) for share in shares]
-    frequencies = [np.minimum(generator.geometric(0.5, len(rows)), 30) for rows in columns]
-    made = bm25(lists_of_columns(n_documents, list(zip(columns, frequencies, strict=True))), len(shares))
+    held = [np.flatnonzero(generator.random(n_documents) < share) for share in shares]
+    frequencies = [np.minimum(generator.geometric(0.5, len(rows)), 30) for rows in held]
+    made = bm25(lists_of_postings(n_documents, list(zip(held, frequencies, strict=True))), len(shares))
     queries = [
         {int(member): float(np.log(1 / shares[member])) for member in generator.choice(len(shares), 5, False)}
         for _ in range(25)
@@ -521,8 +541,7 @@ def opened(made, folder):
     arrays = ArrayFolder(folder)
     postings = Postings.open(arrays, len(made.segment.postings), with_values=True)
     documents = PackedDocuments.open(arrays, made.n_documents)
-    segment = type(made.segment)(postings, documents, made.segment.formula, made.segment.sequences)
-    return type(made)(segment, made.lists, made.norms)
+    return replace(made, segment=replace(made.segment, postings=postings, documents=documents))
 
 
 @pytest.mark.parametrize("k", [1, 10, 5000, N_LARGE])
