@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexes import block_checksums
-from indexes.arrays import ArrayFolder
+from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.bm25_formula import BM25Settings
 from indexes.compilation import read_only
 from indexes.documents import DocumentsWriter, PackedDocuments
@@ -544,7 +544,7 @@ def opened(made, folder):
     return replace(made, segment=replace(made.segment, postings=postings, documents=documents))
 
 
-@pytest.mark.parametrize("k", [1, 10, 5000, N_LARGE])
+@pytest.mark.parametrize("k", [1, 10, 5000, pytest.param(N_LARGE, marks=pytest.mark.slow)])
 def test_the_first_search_of_mapped_files_equals_all_others(large, tmp_path, k):
     made = bm25(large, N_MEMBERS)
     assert len(written(made, tmp_path / "index")["document-lists.npy"]) > 5 * block_checksums.BLOCK
@@ -579,3 +579,51 @@ def test_damage_in_mapped_files_is_named_or_not_looked_at(large, tmp_path, file)
                 assert triples(hits[0]) == expected([made], query, 5)
                 found["answered"] += 1
     assert found["named"], json.dumps(found)
+
+
+# --- Crafted arrays ---------------------------------------------------------------------------------------------------
+
+OFFSETS = st.sampled_from([0, 0, 1, 2, 3, 4, 6, 12, 24, -1, -2, 2**31, 2**62, -(2**63), 2**63 - 1])
+
+
+def offsets_into(draw, size, n_lists):
+    """Return offsets of lists that begin and end as they must; between, in order or anything."""
+    inner = draw(st.lists(OFFSETS, min_size=n_lists - 1, max_size=n_lists - 1))
+    if draw(st.booleans()):
+        inner = sorted(min(max(offset, 0), size) for offset in inner)
+    return np.array([0, *inner, size], np.int64)
+
+
+@given(data=st.data())
+@settings(max_examples=10 * EXAMPLES)
+def test_whatever_the_arrays_hold_a_search_ends_with_true_scores_or_an_error(data):
+    """No crash, no endless loop; crafted postings may hide documents."""
+    n_lists, n_documents = 3, data.draw(st.sampled_from([1, 3, 12, 200]))
+    numbers = lambda values, size, kind: np.array(data.draw(st.lists(values, min_size=size, max_size=size)), kind)  # noqa: E731
+    n_chunks, n_rows, n_dense = (data.draw(st.integers(0, most)) for most in (5, 12, 24))
+    with_values, with_columns = data.draw(st.booleans()), data.draw(st.booleans())
+    windows = numbers(st.sampled_from([0, 0, 0, 1, 65_535]), n_chunks, np.uint16)
+    sizes = numbers(st.sampled_from([0, 0, 1, 2, 5, 11, 199, 65_535]), n_chunks, np.uint16)
+    bounds = numbers(st.sampled_from([0, 1, 2, 255]), n_chunks, np.uint8)
+    rows = numbers(st.sampled_from([0, 1, 2, 3, 11, 199, 65_535]), n_rows, np.uint16)
+    values = numbers(st.integers(0, 255), n_rows if with_values else 0, np.uint8)
+    dense = numbers(st.integers(0, 255), n_dense, np.uint8)
+    documents = [{row % 3: 1 + row, 3: 1} for row in range(n_documents)]
+    made = data.draw(st.sampled_from([bm25, impacts, binary]))(lists_of(documents), 4)
+    arrays = [offsets_into(data.draw, n_rows, n_lists), offsets_into(data.draw, n_chunks, n_lists)]
+    arrays += [windows, sizes, bounds, rows, values]
+    columns_ = [offsets_into(data.draw, n_dense, n_lists), dense] if with_columns else []
+    postings = Postings(*map(CheckedArray, arrays), "here", *map(CheckedArray, columns_))
+    crafted = replace(made, segment=replace(made.segment, postings=postings))
+    query = data.draw(st.dictionaries(st.integers(0, 2), WEIGHTS, min_size=1))
+    k = data.draw(st.sampled_from([1, 2, 50]))
+    mask = data.draw(st.sampled_from([None, [np.ones(n_documents, bool)], [np.arange(n_documents) % 2 == 0]]))
+    try:
+        (hits,) = search([crafted], [query], k, mask)
+    except CorruptIndexError as error:
+        assert "here" in str(error)
+        return
+    assert len(set(hits.rows.tolist())) == len(hits.rows) <= min(k, n_documents)
+    assert mask is None or mask[0][hits.rows].all()
+    if made.norms is not None:  # elsewhere crafted postings of whole numbers are scores
+        assert hits.scores.tolist() == made.scores(query)[hits.rows].tolist()

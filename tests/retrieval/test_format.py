@@ -214,6 +214,21 @@ def test_crafted_lists_in_an_old_index_do_no_harm(oldest, name, value):
             assert str(folder) in str(error)
 
 
+@pytest.mark.parametrize("name", ["document-offsets", "postings-offsets"])
+def test_offsets_whose_differences_wrap_around_are_refused(oldest, name):
+    """Between these, differences of 64 bits are all positive."""
+    folder = next(oldest.glob("parts/*-lexical"))
+    crafted = np.load(folder / f"{name}.npy").copy()
+    crafted[1:-1] = [2**62, 2**63 - 1, *[-(2**62)] * (len(crafted) - 4)]
+    assert (np.diff(crafted) >= 0).all()
+    np.save(folder / f"{name}.npy", crafted)
+    manifest = crafted_index.read_manifest(oldest)
+    crafted_index.sign_part(folder, crafted_index.part_records(manifest)[folder.name])
+    crafted_index.write_manifest(oldest, manifest)
+    with pytest.raises(CorruptIndexError, match=name):
+        Collection.open(oldest)
+
+
 def test_a_newer_format_is_refused_with_what_to_do(old):
     sign(old, lambda manifest: manifest.update(format=FORMAT + 1, something_new=[1]))
     newer = rf"newer version.*format {FORMAT + 1}.*pip install --upgrade retrieval-engine"
