@@ -47,6 +47,7 @@ class PackedDocuments:
         self._offsets = offsets
         self._content = content
         self._source = source
+        self._same_numbers = np.empty(0, np.int32)
         first, last = int(offsets.values[0]), int(offsets.values[-1])
         if first != 0 or last != len(content):
             raise self.damaged(f"runs from {first} to {last}, not from 0 to {len(content)}")
@@ -92,7 +93,10 @@ class PackedDocuments:
         sizes = self.sizes(rows)
         offsets = offsets_of(sizes)
         members, frequencies = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.uint32)
-        self.copy(rows, np.arange(n_members, dtype=np.int32), offsets[:-1], sizes, members, frequencies)
+        same = self._same_numbers
+        if len(same) < n_members:  # made once: it takes longer than a list
+            same = self._same_numbers = np.arange(n_members, dtype=np.int32)
+        self.copy(rows, same[:n_members], offsets[:-1], sizes, members, frequencies)
         return Lists(offsets, members, frequencies, self._source)
 
     def sizes(self, rows: np.ndarray) -> np.ndarray:

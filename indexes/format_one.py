@@ -58,7 +58,7 @@ def _load(folder: ArrayFolder, files: tuple[str, str, str], n_lists: int, n_memb
     members = folder.load(files[1], np.int32, (None,))
     frequencies = folder.load(files[2], np.uint32, (len(members),))
     lists = Lists(offsets, members, frequencies, f"{folder.directory / files[0]}.npy")
-    if offsets[0] != 0 or offsets[-1] != len(members) or (np.diff(offsets) < 0).any():
+    if offsets[0] != 0 or offsets[-1] != len(members) or (offsets[1:] < offsets[:-1]).any():
         raise lists.damaged("does not ascend from 0 to the number of entries")
     begins_list = np.zeros(len(members) + 1, bool)
     begins_list[offsets] = True

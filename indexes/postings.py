@@ -13,6 +13,7 @@ binary vectors are so sparse that no list is dense.)
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -264,10 +265,11 @@ class PostingsWriter:
         files |= {VALUES: np.uint8} if with_values else {}
         files |= {DENSE: np.uint8} if columns_of is not None else {}
         self._files = {name: ArrayWriter(directory, name, dtype) for name, dtype in files.items()}
+        self._opened = ExitStack()  # closes all of them, also where closing one fails
 
     def __enter__(self) -> PostingsWriter:
         for file in self._files.values():
-            file.__enter__()
+            self._opened.enter_context(file)
         return self
 
     def append(self, starts: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
@@ -294,8 +296,7 @@ class PostingsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in self._files.values():
-            file.__exit__(kind, error, trace)
+        self._opened.__exit__(kind, error, trace)
         if kind is None:
             for name, sizes in self._offsets.items():
                 if name != DENSE_STARTS or self._columns_of is not None:

@@ -177,6 +177,9 @@ class PostingsSearch:
             )
             if status == kernels.UNREAD:
                 segment.documents.touch(unread[unread >= 0])
+                # Documents come in the order of their rows, many to a block: a first search for very many must not
+                # begin again for every few of them.
+                unread = np.empty(4 * len(unread), np.int64)
         if status == kernels.DAMAGED:
             raise segment.postings.damaged("points to impossible postings, or a document to an impossible list")
 

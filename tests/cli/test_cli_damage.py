@@ -90,15 +90,23 @@ def test_every_kind_of_file_is_named_with_what_it_holds_and_what_to_do(cli, inde
 
 
 def test_large_files_of_words_leave_the_way_of_the_export(cli, tmp_path):
+    """Large enough to be mapped, and so not read when the collection is opened."""
     collection = Collection.create(tmp_path / "words.index", encoder=None)
     collection.add(
-        Document(f"d{number}", " ".join(f"w{number * 7 % p}" for p in (50, 70, 90, 110))) for number in range(25_000)
+        Document(f"d{number}", " ".join(f"{p}w{number * 7 % p}" for p in (50, 70, 90, 110, 130, 150, 170, 190)))
+        for number in range(25_000)
     )
-    flip(file(collection.path, "lexical", "postings-rows.npy"))
-    done = cli("verify", collection.path)
-    assert "retrieval export" in done.out.splitlines()[-1]
-    assert cli("export", collection.path, tmp_path / "all.jsonl").status == 0
-    assert sum(1 for _ in (tmp_path / "all.jsonl").open()) == 25_000
+    for name in ("postings-rows.npy", "document-lists.npy"):
+        path = file(collection.path, "lexical", name)
+        assert path.stat().st_size > 256 << 10
+        flip(path)
+        done = cli("verify", collection.path)
+        assert str(path) in done.out
+        assert "retrieval export" in done.out.splitlines()[-1]
+        assert cli("export", collection.path, tmp_path / f"{name}.jsonl").status == 0
+        assert sum(1 for _ in (tmp_path / f"{name}.jsonl").open()) == 25_000
+        flip(path)
+    assert cli("verify", collection.path).status == 0
 
 
 def test_vectors_of_a_model_can_be_made_again(cli, index, monkeypatch):

@@ -396,36 +396,43 @@ def test_shapes_must_fit(tmp_path):
         BM25Searcher([], BM25Settings(), unit=0)
 
 
-@pytest.mark.parametrize("rows", [[0, 2, 5], [-1, 1, 2], [-(2**31), 1, 2], [1, 0, 2], [0, 1, 2**31 - 1], [2, 1, 0]])
-def test_impossible_postings_are_an_error_not_a_crash(tmp_path, rows):
+@pytest.mark.parametrize("rows", [[0, 2, 5], [1, 1, 2], [1, 0, 2], [0, 1, 65_535], [2, 1, 0]])
+def test_impossible_postings_are_an_error_or_an_answer_not_a_crash(tmp_path, rows):
+    """A search adds up whatever rows there are, and scores what it returns from the documents' own lists."""
     build(tmp_path, [(["a"],)] * 3)
-    np.save(tmp_path / "postings-rows.npy", np.array(rows, np.int32))
+    np.save(tmp_path / "postings-rows.npy", np.array(rows, np.uint16))
     index = InvertedIndex.open(tmp_path)
     searcher = BM25Searcher([LexicalSegment(index, None, np.arange(3))], BM25Settings())
     with pytest.raises(CorruptIndexError, match="postings"):
-        searcher.score({"a": 1.0}, 0, np.arange(3))
-    if min(rows) < 0 or max(rows) > 2:
-        with pytest.raises(CorruptIndexError, match="postings"):
-            searcher.search({"a": 1.0}, 3)
+        index.rows_with(0)
+    expected = searcher.score({"a": 1.0}, 0, np.arange(3)).tolist()
+    hits = searcher.search({"a": 1.0}, 3)
+    assert set(hits.rows.tolist()) == {row for row in rows if row < 3}
+    assert hits.scores.tolist() == [expected[row] for row in hits.rows]
 
 
-def test_postings_out_of_order_across_windows(large, tmp_path):
+def test_chunks_out_of_order(large, tmp_path):
     shutil.copytree(large.index.directory, tmp_path / "copy")
-    path = tmp_path / "copy" / "postings-rows.npy"
-    rows = np.load(path)
-    begin = int(large.index.inverted.offsets[large.index.term_ids(["all"])[0]])
-    rows[begin : begin + 60_000] = rows[begin : begin + 60_000][::-1].copy()
-    np.save(path, rows)
-    part = LexicalSegment(InvertedIndex.open(tmp_path / "copy"), None, large.sequences)
-    with pytest.raises(CorruptIndexError, match="postings"):
-        BM25Searcher([part], BM25Settings()).search({"all": 1.0}, 3)
+    for file in ("windows", "sizes"):
+        path = tmp_path / "copy" / f"postings-chunk-{file}.npy"
+        values = np.load(path)
+        begin, end = np.load(tmp_path / "copy" / "postings-chunk-offsets.npy")[[0, 1]]  # "all", the first term
+        assert end - begin == 2
+        values[begin:end] = values[begin:end][::-1].copy()
+        np.save(path, values)
+        index = InvertedIndex.open(tmp_path / "copy")
+        part = LexicalSegment(index, None, large.sequences)
+        with pytest.raises(CorruptIndexError, match="postings"):
+            BM25Searcher([part], BM25Settings()).search({"all": 1.0}, 3)
+        with pytest.raises(CorruptIndexError, match="postings"):
+            index.rows_with(0)
 
 
-FILES = sorted(
-    ["dictionary-bytes", "dictionary-offsets", "lengths"]
-    + [f"{side}-{what}" for side, what in [("document", "terms"), ("postings", "rows")]]
-    + [f"{side}-{what}" for side in ("document", "postings") for what in ("offsets", "frequencies")]
-)
+FILES = [
+    *("dictionary-bytes", "dictionary-offsets", "document-lists", "document-offsets", "frequency-classes", "lengths"),
+    *(f"postings-chunk-{what}" for what in ("bounds", "offsets", "sizes", "windows")),
+    *(f"postings-{what}" for what in ("offsets", "rows", "values")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +446,8 @@ def sound(tmp_path_factory):
     file=st.sampled_from(FILES),
     changes=st.lists(
         st.tuples(
-            st.integers(0, 30), st.sampled_from([-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 5, 9, 2**31 - 1, 2**62])
+            st.integers(0, 60),
+            st.sampled_from([-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 5, 9, 127, 128, 255, 2**16 - 1, 2**31 - 1, 2**62]),
         ),
         min_size=1,
         max_size=4,
@@ -452,9 +460,10 @@ def test_whatever_the_files_hold_nothing_crashes(sound, file, changes):
         directory = Path(name) / "index"
         shutil.copytree(sound, directory)
         values = np.load(directory / f"{file}.npy")
+        flat = values.reshape(-1)
         for place, value in changes:
             limits = np.iinfo(values.dtype)
-            values[place % len(values)] = min(max(value, limits.min), limits.max)
+            flat[place % len(flat)] = min(max(value, limits.min), limits.max)
         np.save(directory / f"{file}.npy", values)
         alive = np.array([True, True, False, True, True])
         query = {"a": 1.0, "b": 1.0, "日本": 1.0}
@@ -474,7 +483,7 @@ def test_whatever_the_files_hold_nothing_crashes(sound, file, changes):
         operations = [
             merge,
             lambda: list(index.dictionary),
-            lambda: [index.postings(number) for number in range(5)],
+            lambda: [index.rows_with(number) for number in range(5)],
             lambda: [index.document(number) for number in range(5)],
             lambda: index.document_frequencies(alive),
             lambda: index.document_frequencies(~alive),
@@ -490,13 +499,52 @@ def test_whatever_the_files_hold_nothing_crashes(sound, file, changes):
                 assert str(Path(name)) in str(error)
 
 
-def test_a_term_without_postings_and_a_frequency_of_zero_are_no_traceback(tmp_path):
+def test_a_term_without_postings_is_no_traceback(tmp_path):
     build(tmp_path / "one", [(["a"],), (["b"],)])
     build(tmp_path / "two", [(["a"],), (["b"],)])
     np.save(tmp_path / "one" / "postings-offsets.npy", np.array([0, 0, 2]))  # "a" has lost its list
+    np.save(tmp_path / "one" / "postings-chunk-offsets.npy", np.array([0, 0, 2]))
     parts = [LexicalSegment(InvertedIndex.open(tmp_path / name), None, np.arange(2)) for name in ("one", "two")]
-    assert BM25Searcher(parts, BM25Settings()).score({"a": 1.0}, 0, np.arange(2)).tolist() == [0, 0]
-    np.save(tmp_path / "two" / "document-frequencies.npy", np.zeros(2, np.uint32))
-    part = LexicalSegment(InvertedIndex.open(tmp_path / "two"), None, np.arange(2))
-    with pytest.raises(CorruptIndexError, match="document-offsets"):
-        BM25Searcher([part], BM25Settings(k1=0)).explain({"a": 1.0}, 0, 0)
+    searcher = BM25Searcher(parts, BM25Settings())
+    assert {row for _, row in zip(*searcher.search({"a": 1.0}, 5)[:2], strict=True)} == {0}
+    alone = BM25Searcher(parts[:1], BM25Settings())
+    assert alone.score({"a": 1.0}, 0, np.arange(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "offsets"),
+    [
+        ([0x80, 0x80], [0, 1, 2]),  # ends within a number
+        ([0x01, 0x02], [0, 1, 2]),  # a frequency is announced and missing
+        ([0x80] * 8 + [0x00, 0x00], [0, 9, 10]),  # longer than any number
+        ([0x01, *[0xFF] * 6, 0x01, 0x00], [0, 8, 9]),  # a frequency that no index holds
+    ],
+)
+def test_damaged_lists_of_documents_are_named(tmp_path, content, offsets):
+    build(tmp_path, [(["a"],), (["b"],)])
+    np.save(tmp_path / "document-lists.npy", np.array(content, np.uint8))
+    np.save(tmp_path / "document-offsets.npy", np.array(offsets))
+    index = InvertedIndex.open(tmp_path)
+    searcher = BM25Searcher([LexicalSegment(index, None, np.arange(2))], BM25Settings())
+    (tmp_path / "merged").mkdir()
+    for use in (
+        lambda: index.document(0),
+        lambda: searcher.search({"a": 1.0}, 1),
+        lambda: searcher.score({"a": 1.0}, 0, np.arange(2)),
+        lambda: searcher.explain({"a": 1.0}, 0, 0),
+        lambda: index.document_frequencies(np.array([True, False])),
+        lambda: merge_inverted([(index, np.arange(2))], np.arange(2), tmp_path / "merged"),
+        lambda: index.documents.total(2),
+    ):
+        with pytest.raises(CorruptIndexError, match=str(tmp_path)):
+            use()
+
+
+@pytest.mark.parametrize(
+    "box", [[256, 1, 1, 1, 1], [-1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 2, 1, 1, 1], [0, 1, 1, -1, 1], [0, 1, 1, 2, 1]]
+)
+def test_impossible_classes_are_named_on_open(tmp_path, box):
+    build(tmp_path, [(["a"],)])
+    np.save(tmp_path / "frequency-classes.npy", np.array([box], np.int64))
+    with pytest.raises(CorruptIndexError, match="frequency-classes"):
+        InvertedIndex.open(tmp_path)

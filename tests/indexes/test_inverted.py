@@ -16,13 +16,17 @@ from indexes.lists import blocks, offsets_of
 FILES = [
     "dictionary-bytes",
     "dictionary-offsets",
-    "document-frequencies",
+    "document-lists",
     "document-offsets",
-    "document-terms",
+    "frequency-classes",
     "lengths",
-    "postings-frequencies",
+    "postings-chunk-bounds",
+    "postings-chunk-offsets",
+    "postings-chunk-sizes",
+    "postings-chunk-windows",
     "postings-offsets",
     "postings-rows",
+    "postings-values",
 ]
 EXAMPLES = settings.default.max_examples  # of the profile
 WORDS = ["a", "b", "ba", "c", "é", "日本", "z", "zz"]
@@ -73,21 +77,19 @@ def test_holds_what_was_added(documents):
             assert dict(zip(map(terms.__getitem__, numbers), frequencies.tolist(), strict=True)) == counts
             assert sorted(numbers.tolist()) == numbers.tolist()
         for number, term in enumerate(terms):
-            rows, frequencies = index.postings(number)
-            assert rows.tolist() == [row for row, counts in enumerate(expected) if term in counts]
-            assert frequencies.tolist() == [counts[term] for counts in expected if term in counts]
-            assert index.rows_with(number).tolist() == rows.tolist()
+            rows = [row for row, counts in enumerate(expected) if term in counts]
+            assert index.rows_with(number).tolist() == rows
         assert index.document_frequencies().tolist() == [sum(term in counts for counts in expected) for term in terms]
 
 
 def test_types(tmp_path):
     index = build(tmp_path, [(["a"], ["b", "a"])])
-    rows, frequencies = index.postings(0)
-    assert (rows.dtype, frequencies.dtype, index.lengths.dtype) == (np.int32, np.uint32, np.int32)
+    terms, frequencies = index.document(0)
+    assert (terms.dtype, frequencies.dtype, index.lengths.dtype) == (np.int32, np.uint32, np.int32)
+    assert index.rows_with(0).dtype == np.int32
     assert index.term_ids(["b", "x", "a"]).tolist() == [1, -1, 0]
     assert index.rows_with(-1).tolist() == []
-    for array in (rows, frequencies, index.lengths, *index.document(0)):
-        assert not array.flags.writeable
+    assert not index.lengths.flags.writeable
     assert sorted(path.stem for path in tmp_path.iterdir()) == FILES
 
 
@@ -107,7 +109,7 @@ def test_document_frequencies_under_a_mask(documents, data):
         index = build(Path(name), documents)
         size = len(documents)
         mask = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
-        expected = [int(mask[index.postings(number)[0]].sum()) for number in range(index.n_terms)]
+        expected = [int(mask[index.rows_with(number)].sum()) for number in range(index.n_terms)]
         assert index.document_frequencies(mask).tolist() == expected
         assert index.document_frequencies(mask).dtype == np.int64
 
@@ -139,8 +141,8 @@ def test_merging_in_small_blocks_gives_the_same_bytes(tmp_path, monkeypatch):
     generator = np.random.default_rng(5)
     documents = [([], [str(term) for term in generator.zipf(1.4, 30) % 500]) for _ in range(200)]
     index = build(tmp_path / "one", documents)
-    monkeypatch.setattr("indexes.lists.PAIRS_IN_MEMORY", 100)
-    monkeypatch.setattr("indexes.inverted_merge.PAIRS_IN_MEMORY", 7)
+    monkeypatch.setattr("indexes.list_merge.PAIRS_IN_MEMORY", 100)
+    monkeypatch.setattr("indexes.list_merge._PAIRS_READ", 7)
     (tmp_path / "merged").mkdir()
     merge_inverted([(index, np.arange(200))], np.arange(200), tmp_path / "merged")
     assert contents(tmp_path / "merged") == contents(tmp_path / "one")
@@ -160,12 +162,12 @@ def test_documents_without_terms(tmp_path):
     index = build(tmp_path, [([], []), (), ([], ["a"]), ([], [])])
     assert index.lengths.tolist() == [0, 0, 1, 0]
     assert index.document(0)[0].tolist() == []
-    assert index.postings(0)[0].tolist() == [2]
+    assert index.rows_with(0).tolist() == [2]
 
 
 def test_frequencies_beyond_16_bits_and_lengths_beyond_31(tmp_path):
     index = build(tmp_path, [(["a"] * 65_536,)], weights=(32_767,))
-    assert index.postings(0)[1].tolist() == [65_536 * 32_767]
+    assert index.document(0)[1].tolist() == [65_536 * 32_767]
     assert index.total_length == 65_536 * 32_767
     with pytest.raises(ValueError, match=r"row 0 has a length of 2,147,483,648"):
         build(tmp_path, [(["a"] * 65_536,)], weights=(32_768,))
@@ -212,10 +214,10 @@ def test_merge_refuses_rows_and_orders_that_do_not_fit(tmp_path):
         merge_inverted([(index, np.array([0, 1]))], np.arange(1), tmp_path)
 
 
-@pytest.mark.parametrize("number", [-1, 3])
+@pytest.mark.parametrize("number", [-2, -1, 3])
 def test_numbers_out_of_range(tmp_path, number):
     index = build(tmp_path, [([], ["a"]), ([], ["b"]), ([], ["c"])])
-    for use in (index.term, index.postings, index.document):
+    for use in (index.term, index.document, lambda number: index.postings.rows_of(number, 3)):
         with pytest.raises(IndexError):
             use(number)
     with pytest.raises(ValueError, match="3 documents"):
@@ -262,23 +264,44 @@ def test_negative_lengths(tmp_path):
         InvertedIndex.open(tmp_path)
 
 
-@pytest.mark.parametrize("rows", [[0, 3], [-1, 1], [1, 0], [1, 1], [0, 2**31 - 1]])
+@pytest.mark.parametrize("rows", [[0, 3], [1, 0], [1, 1], [0, 65_535]])
 def test_damaged_postings_are_named_when_used(tmp_path, rows):
     build(tmp_path, [([], ["a"]), ([], ["a"]), ([], [])])
-    np.save(tmp_path / "postings-rows.npy", np.array(rows, np.int32))
+    np.save(tmp_path / "postings-rows.npy", np.array(rows, np.uint16))
     with pytest.raises(CorruptIndexError, match="postings"):
-        InvertedIndex.open(tmp_path).postings(0)
+        InvertedIndex.open(tmp_path).rows_with(0)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("postings-chunk-windows", [1]),
+        ("postings-chunk-windows", [65_535]),  # rows beyond 2^31
+        ("postings-chunk-sizes", [0]),
+        ("postings-chunk-sizes", [2]),
+        ("postings-chunk-sizes", [65_535]),
+    ],
+)
+def test_damaged_chunks_are_named_when_used(tmp_path, file, values):
+    build(tmp_path, [([], ["a"]), ([], ["a"]), ([], [])])
+    np.save(tmp_path / f"{file}.npy", np.array(values, np.uint16))
+    with pytest.raises(CorruptIndexError, match="postings"):
+        InvertedIndex.open(tmp_path).rows_with(0)
 
 
 @pytest.mark.parametrize("offset", [-1, 5, 2**60, -(2**60)])
 def test_damaged_offsets_are_named_when_used(tmp_path, offset):
     documents = [([], ["a", "b"]), ([], ["a", "b"])]
-    build(tmp_path / "p", documents)
-    np.save(tmp_path / "p" / "postings-offsets.npy", np.array([0, offset, 4]))
-    damaged = InvertedIndex.open(tmp_path / "p")
-    for use in (lambda: damaged.postings(0), damaged.document_frequencies, lambda: damaged.spans(np.array([1, -1]))):
+    for file, n_held in (("postings-offsets", 4), ("postings-chunk-offsets", 2)):
+        build(tmp_path / file, documents)
+        np.save(tmp_path / file / f"{file}.npy", np.array([0, offset, n_held]))
+        damaged = InvertedIndex.open(tmp_path / file)
         with pytest.raises(CorruptIndexError, match="postings-offsets"):
-            use()
+            damaged.rows_with(0)
+        if file == "postings-offsets":
+            for use in (damaged.document_frequencies, lambda damaged=damaged: damaged.spans(np.array([1, -1]))):
+                with pytest.raises(CorruptIndexError, match="postings-offsets"):
+                    use()
     build(tmp_path / "d", documents)
     np.save(tmp_path / "d" / "document-offsets.npy", np.array([0, offset, 4]))
     damaged = InvertedIndex.open(tmp_path / "d")

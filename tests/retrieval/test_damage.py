@@ -250,13 +250,55 @@ def test_metadata_that_is_none_is_named(encoded, text):
         collection.search("aaa", mode="bm25", where="a >= 1")
 
 
-def test_frequencies_of_zero_are_refused_where_they_would_be_divided_by(encoded):
+def test_lists_of_terms_that_are_cut_off_are_refused_by_whatever_reads_them(encoded):
     folder = part(encoded, "lexical")
-    rewrite(encoded, "lexical", "document-frequencies", np.zeros_like(np.load(folder / "document-frequencies.npy")))
-    rewrite(encoded, "lexical", "lengths", np.zeros_like(np.load(folder / "lengths.npy")))
-    (hit, *_) = reopened(encoded).search("aaa", mode="bm25")
-    with pytest.raises(CorruptIndexError, match="document-offsets"):
-        hit.explain()
+    rewrite(encoded, "lexical", "document-lists", np.full_like(np.load(folder / "document-lists.npy"), 0x80))
+    collection = reopened(encoded)
+    assert len(reopened(encoded).search("aaa", mode="dense"))  # needs none of it
+    for use in (
+        lambda: collection.search("aaa", mode="bm25"),
+        lambda: collection.search("aaa", mode="hybrid"),
+        collection.compact,
+    ):
+        with pytest.raises(CorruptIndexError, match=folder.name):
+            use()
+    assert folder.name in encoded.verify().problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("postings-chunk-windows", [9] * 4),
+        ("postings-chunk-sizes", [65_535] * 4),
+        ("postings-chunk-sizes", [5] * 4),
+        ("postings-chunk-offsets", [0, 1, 3, 3, 4]),
+        ("postings-offsets", [0, 2, 1, 2, 4]),
+        ("postings-chunk-offsets", [0, -1, 2, 2**62, 4]),
+    ],
+)
+def test_chunks_that_contradict_their_lists_are_refused(encoded, name, values):
+    folder = part(encoded, "lexical")
+    old = np.load(folder / f"{name}.npy")
+    assert len(old) == len(values)
+    rewrite(encoded, "lexical", name, np.array(values, old.dtype))
+    with pytest.raises(CorruptIndexError, match=folder.name):
+        for text in ("a", "aa", "aaa", "bbb", "ababab", "abcabcabc", "abcdabcdabcd"):
+            reopened(encoded).search(text, mode="bm25", k=4)
+
+
+@pytest.mark.parametrize("name", ["postings-rows", "postings-values", "postings-chunk-bounds", "frequency-classes"])
+def test_numbers_that_only_speed_a_search_up_do_no_harm(encoded, name):
+    """Crafted, they hide documents or let more be scored than are needed: scores are those of the documents' lists."""
+    scores = {hit.id: hit.score for hit in encoded.search("aaa ababab abcabcabc abcdabcdabcd", mode="bm25")}
+    folder = part(encoded, "lexical")
+    old = np.load(folder / f"{name}.npy")
+    largest = np.array([0, 2**62, 2**62, 0, 0]) if name == "frequency-classes" else np.iinfo(old.dtype).max
+    for crafted in (np.zeros_like(old), old + largest):
+        if name == "frequency-classes" and not crafted.any():
+            crafted[:, 1:3] = 1
+        rewrite(encoded, "lexical", name, crafted)
+        for hit in reopened(encoded).search("aaa ababab abcabcabc abcdabcdabcd", mode="bm25"):
+            assert hit.score == scores[hit.id]
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((4, 5), np.float32), np.zeros((4, 0), np.float32)])

@@ -1,4 +1,4 @@
-"""Every later version opens an index of format 1; of a newer format it says what to do."""
+"""Every later version opens the indexes of all older formats; of a newer format it says what to do."""
 
 import hashlib
 import json
@@ -10,15 +10,40 @@ import pytest
 
 from indexes.errors import CorruptIndexError
 from retrieval import Collection, Document
+from retrieval.collection.manifest_file import FORMAT
 from retrieval.errors import CollectionError
+from tests.torture import crafted_index
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "format-1"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.fixture(params=range(1, FORMAT + 1))
+def old(tmp_path, request):
+    """A copy of a committed index, as `tests/fixtures/make_format.py` made it."""
+    return Path(shutil.copytree(FIXTURES / f"format-{request.param}", tmp_path / "old"))
 
 
 @pytest.fixture
-def old(tmp_path):
-    """A copy of the committed index, as `tests/fixtures/make_format_1.py` made it."""
-    return Path(shutil.copytree(FIXTURE, tmp_path / "old"))
+def oldest(tmp_path):
+    """A copy of the index of format 1, whose lists of words are not packed."""
+    return Path(shutil.copytree(FIXTURES / "format-1", tmp_path / "oldest"))
+
+
+QUERIES = ["night fly", "東京", "cannot", "sleep while they", "der nacht ohne", "a the and well", "kiwi kiwi owls"]
+
+
+def answers(collection):
+    """Return all that the lexical parts decide, to the bit."""
+    found = []
+    for query in QUERIES:
+        hits = collection.search(query, mode="bm25")
+        found.append([(hit.id, hit.score, str(hit.explain())) for hit in hits])
+        found.append([(hit.id, hit.score) for hit in collection.search(query, 2, mode="bm25", where="year > 2020")])
+    return found
+
+
+def contents(directory):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
 
 
 def sign(directory, change):
@@ -89,9 +114,125 @@ def test_it_can_be_changed_and_compacted(old):
     assert collection.verify().ok
 
 
+def test_all_formats_give_the_same_answers_to_the_bit():
+    first, *others = (answers(Collection.open(FIXTURES / f"format-{number}")) for number in range(1, FORMAT + 1))
+    assert sum(map(len, first)) > 15
+    assert others == [first] * len(others)
+
+
+def test_searching_an_old_index_changes_no_file(old):
+    before = contents(old)
+    collection = Collection.open(old)
+    answers(collection)
+    collection.get("owl")
+    assert collection.verify().ok
+    collection.close()
+    assert contents(old) == before
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_a_committed_index_is_of_the_format_that_its_name_says(number):
+    manifest = crafted_index.read_manifest(FIXTURES / f"format-{number}")
+    names = {name for part in crafted_index.part_records(manifest).values() for name in part["files"]}
+    assert manifest["format"] == number
+    assert ("document-terms.npy" in names) == (number == 1)
+    assert ("document-lists.npy" in names) == (number > 1)
+
+
+def test_a_change_makes_an_index_of_the_present_format_and_leaves_its_old_segments(oldest):
+    collection = Collection.open(oldest)
+    kept = {path: path.read_bytes() for path in oldest.glob("parts/*/*")}
+    before = answers(collection)
+    assert crafted_index.read_manifest(oldest)["format"] == 1
+    collection.add(Document("new", "zzz"), vectors=np.ones((1, 4), np.float32))
+    collection.delete("new")
+    assert crafted_index.read_manifest(oldest)["format"] == FORMAT
+    assert all(path.read_bytes() == content for path, content in kept.items() if path.exists())
+    for opened in (collection, Collection.open(oldest)):
+        assert answers(opened) == before
+        assert opened.verify().ok
+
+
+def test_compacting_rewrites_the_old_segments_byte_for_byte_like_new_ones(oldest, tmp_path):
+    collection = Collection.open(oldest)
+    before = answers(collection)
+    collection.compact()
+    manifest = crafted_index.read_manifest(oldest)
+    assert manifest["format"] == FORMAT
+    assert not list(oldest.rglob("document-terms.npy"))
+    for opened in (collection, Collection.open(oldest)):
+        assert answers(opened) == before
+        assert opened.verify().ok
+    newest = Path(shutil.copytree(FIXTURES / f"format-{FORMAT}", tmp_path / "newest"))
+    other = Collection.open(newest)
+    other.compact()
+    (mine,), (theirs,) = oldest.glob("parts/*-lexical"), newest.glob("parts/*-lexical")
+    assert {path.name: path.read_bytes() for path in mine.iterdir()} == {
+        path.name: path.read_bytes() for path in theirs.iterdir()
+    }
+
+
+FILES_OF_FORMAT_ONE = ["document-frequencies", "document-offsets", "document-terms"]
+FILES_OF_FORMAT_ONE += ["postings-frequencies", "postings-offsets", "postings-rows"]
+
+
+@pytest.mark.parametrize("name", FILES_OF_FORMAT_ONE)
+@pytest.mark.parametrize("damage", ["flipped", "missing", "truncated"])
+def test_damage_in_an_old_index_is_named(oldest, name, damage):
+    path = next(oldest.glob("parts/*-lexical")) / f"{name}.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    match damage:
+        case "flipped":
+            path.write_bytes(content)
+        case "truncated":
+            path.write_bytes(content[:-1])
+        case "missing":
+            path.unlink()
+    with pytest.raises(CorruptIndexError, match=path.name):
+        Collection.open(oldest)
+
+
+@pytest.mark.parametrize("name", FILES_OF_FORMAT_ONE)
+@pytest.mark.parametrize("value", [-(2**63), -1, 0, 1, 2, 7, 2**31 - 1, 2**32 - 1, 2**63 - 1])
+def test_crafted_lists_in_an_old_index_do_no_harm(oldest, name, value):
+    folder = next(oldest.glob("parts/*-lexical"))
+    old = np.load(folder / f"{name}.npy")
+    limits = np.iinfo(old.dtype)
+    for place in (0, len(old) // 2, len(old) - 1):
+        crafted = old.copy()
+        crafted[place] = min(max(value, limits.min), limits.max)
+        np.save(folder / f"{name}.npy", crafted)
+        manifest = crafted_index.read_manifest(oldest)
+        crafted_index.sign_part(folder, crafted_index.part_records(manifest)[folder.name])
+        crafted_index.write_manifest(oldest, manifest)
+        try:
+            collection = Collection.open(oldest)
+            answers(collection)
+            collection.verify()
+        except CorruptIndexError as error:
+            assert str(folder) in str(error)
+
+
+@pytest.mark.parametrize("name", ["document-offsets", "postings-offsets"])
+def test_offsets_whose_differences_wrap_around_are_refused(oldest, name):
+    """Between these, differences of 64 bits are all positive."""
+    folder = next(oldest.glob("parts/*-lexical"))
+    crafted = np.load(folder / f"{name}.npy").copy()
+    crafted[1:-1] = [2**62, 2**63 - 1, *[-(2**62)] * (len(crafted) - 4)]
+    assert (np.diff(crafted) >= 0).all()
+    np.save(folder / f"{name}.npy", crafted)
+    manifest = crafted_index.read_manifest(oldest)
+    crafted_index.sign_part(folder, crafted_index.part_records(manifest)[folder.name])
+    crafted_index.write_manifest(oldest, manifest)
+    with pytest.raises(CorruptIndexError, match=name):
+        Collection.open(oldest)
+
+
 def test_a_newer_format_is_refused_with_what_to_do(old):
-    sign(old, lambda manifest: manifest.update(format=2, something_new=[1]))
-    with pytest.raises(CollectionError, match=r"newer version.*format 2.*pip install --upgrade retrieval-engine"):
+    sign(old, lambda manifest: manifest.update(format=FORMAT + 1, something_new=[1]))
+    newer = rf"newer version.*format {FORMAT + 1}.*pip install --upgrade retrieval-engine"
+    with pytest.raises(CollectionError, match=newer):
         Collection.open(old)
     with pytest.raises(CollectionError, match="newer version"):
         Collection.open_or_create(old, encoder=None)

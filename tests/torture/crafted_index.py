@@ -18,7 +18,9 @@ import numpy as np
 
 from indexes import block_checksums
 from retrieval import BM25Settings, ChunkSettings, Collection, Document, Fields, FunctionEncoder
+from tests.indexes.format_one_files import to_format_one
 from tests.torture.crafted_files import change_block_checksums, change_file, load
+from tests.torture.crafted_lists import change_chunks, change_packed_list
 from tests.torture.crafted_manifest import DIMENSION, change_manifest
 
 WORDS = ["owl", "night", "fly", "winter", "swim", "song", "nest", "egg", "東京", "mice"]
@@ -42,7 +44,7 @@ def open_template(name: str, directory: Path) -> Collection:
 
 
 def make_templates(folder: Path) -> dict[str, Path]:
-    """Make the collections: given vectors, words only, and an encoder with several passages a document."""
+    """Make the collections: given vectors, words only, an encoder with several passages a document, and format 1."""
     random_ = random.Random(1)
     given = Collection.create(folder / "given", encoder=None)
     given.add(_documents(0, 12, random_), vectors=_vectors(12, random_))
@@ -55,7 +57,15 @@ def make_templates(folder: Path) -> dict[str, Path]:
     passages.add(_documents(0, 10, random_))
     passages.add(_documents(10, 6, random_))
     passages.delete(["d2"])
-    return {path.name: path for path in (folder / "given", folder / "words", folder / "passages")}
+    old = Path(shutil.copytree(folder / "given", folder / "old"))
+    manifest = read_manifest(old)
+    manifest["format"] = 1
+    for name, record in part_records(manifest).items():
+        if name.endswith("-lexical"):
+            to_format_one(old / "parts" / name)
+            sign_part(old / "parts" / name, record)
+    write_manifest(old, manifest)
+    return {path.name: path for path in (folder / "given", folder / "words", folder / "passages", old)}
 
 
 def _documents(first: int, count: int, random_: random.Random) -> list[Document]:
@@ -130,7 +140,7 @@ def craft(templates: dict[str, Path], directory: Path, random_: random.Random) -
         directory: where it goes; must not exist.
         random_: decides everything.
     """
-    name = random_.choice(["given", "passages", "passages", "words"])
+    name = random_.choice(["given", "passages", "passages", "words", "old"])
     shutil.copytree(templates[name], directory, copy_function=shutil.copyfile)
     (directory / "writer.lock").unlink(missing_ok=True)
     manifest = read_manifest(directory)
@@ -141,7 +151,11 @@ def craft(templates: dict[str, Path], directory: Path, random_: random.Random) -
         mine = sorted(directory.rglob("*.npy"))
         for _ in range(random_.choice([1, 1, 1, 2, 3])):
             path = random_.choice(mine)
-            if path.exists():
+            lists = path.parent if path.parent.name.endswith("-lexical") and name != "old" else None
+            if lists and random_.random() < 0.4:
+                with contextlib.suppress(Exception):  # whatever an earlier change makes numpy raise
+                    changes.append(random_.choice([change_packed_list, change_chunks])(lists, random_))
+            elif path.exists():
                 changes.append(change_file(path, random_, files))
         records = part_records(manifest)
         for part in sorted({path.parent for path in mine}):

@@ -145,7 +145,7 @@ def _read(collection: Collection, name: str, out: Path, attempt: Callable[[str, 
 
 def _changes(name: str) -> list[tuple[str, Callable[[Collection], Any]]]:
     documents = [Document("d3", "owl owl song"), Document("new", "night winter egg", "swim", {"year": 1})]
-    given = {"vectors": np.ones((2, crafted_index.DIMENSION), np.float32)} if name == "given" else {}
+    given = {"vectors": np.ones((2, crafted_index.DIMENSION), np.float32)} if name in ("given", "old") else {}
     return [
         ("upsert", lambda collection: collection.upsert(documents, **given)),
         ("delete", lambda collection: collection.delete(["d4", "d14", "nothing"])),
