@@ -55,7 +55,7 @@ notebooks: $(VENV)/.installed-test
 reproduce: $(VENV)/.installed-test
 	$(BIN)/python -m eval.reproduce --data $(DATA)
 
-benchmarks: $(VENV)/.installed-test
+benchmarks: $(VENV)/.installed-peers
 	$(BIN)/python -m eval.benchmarks --data $(DATA)
 
 clean:
@@ -78,3 +78,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-peers: $(VENV)/.installed-test
+	$(PIP) --editable '.[peers]'
+	@touch $@
