@@ -1,9 +1,9 @@
 """tantivy: a search engine library in Rust with block-max pruning, through its Python package.
 
 It gets the engine's terms (joined by spaces, split at spaces) and stores term frequencies without positions. Its BM25
-has the same formula (times k1 + 1) with k1 = 1.2 and b = 0.75, but rounds the lengths of documents to a byte: scores and, near ties,
-ranks differ, so that a ratio of times is not one of equal results. Ids come from a column of row numbers, its cheapest
-way.
+has the same formula, times k1 + 1, with k1 = 1.2 and b = 0.75, but rounds the lengths of documents to a byte: scores
+and, near ties, ranks differ, so that a ratio of times is not one of equal results. Ids come from a column of row
+numbers, its cheapest way.
 """
 
 from __future__ import annotations
