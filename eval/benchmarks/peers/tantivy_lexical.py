@@ -8,7 +8,7 @@ numbers, its cheapest way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ class Tantivy:
     def build(cls, directory: Path, texts: Texts) -> None:
         """Index the terms with one thread and wait for its merges."""
         analyser = default_analyser()
-        write_index(directory, (" ".join(analyser.terms(text)) for text in texts.texts), "terms", threads=1)
+        terms = (" ".join(analyser.terms(text)) for text in texts.texts)
+        write_index(directory, terms, "terms", threads=1, heap=_HEAP)
 
     @property
     def n_segments(self) -> int:
@@ -71,14 +72,17 @@ class Tantivy:
         return found
 
 
-def write_index(directory: Path, texts: Any, tokenizer: str, threads: int) -> int:
+def write_index(
+    directory: Path, texts: Iterable[str], tokenizer: str, *, threads: int = 0, heap: int = 128_000_000
+) -> int:
     """Index texts with their row numbers.
 
     Args:
         directory: exists and is empty.
-        texts: iterable of strings.
+        texts: one string for each document.
         tokenizer: "terms" splits at spaces; "en_stem" is tantivy's own for English.
-        threads: of the writer; more than one shuffles rows and makes more segments.
+        threads: of the writer; 0 lets it choose, and more than one makes more segments.
+        heap: bytes that the writer fills before it writes a segment; its default.
 
     Returns:
         How many segments it has become.
@@ -88,7 +92,7 @@ def write_index(directory: Path, texts: Any, tokenizer: str, threads: int) -> in
     builder.add_text_field("text", stored=False, tokenizer_name=tokenizer, index_option="freq")
     builder.add_unsigned_field("row", stored=False, indexed=False, fast=True)
     index = _registered(library.Index(builder.build(), path=str(directory)))
-    writer = index.writer(heap_size=_HEAP, num_threads=threads)
+    writer = index.writer(heap_size=heap, num_threads=threads)
     for row, text in enumerate(texts):
         document = library.Document()
         document.add_text("text", text)
