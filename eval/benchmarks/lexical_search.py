@@ -31,19 +31,9 @@ _TOLERANCE = 1e-4  # bm25s adds up in float32
 _WORKER = "eval.benchmarks.lexical_search_worker"
 _SLOW_QUERIES = 3
 _SWEEP = [1, 10, 100, 1000]
-_COLUMNS = [
-    "collection",
-    "k",
-    "words",
-    "ours, queries/s",
-    "bm25s, queries/s",
-    "bm25s's time / ours",
-    "tantivy's time / ours *",
-    "rank-bm25's time / ours *",
-    "p50 / p99 ours, ms",
-    "bm25s, ms",
-    "tantivy, ms",
-]
+_COLUMNS = ["collection", "k", "words", "ours, queries/s", "bm25s, queries/s"]
+_COLUMNS += ["bm25s's time / ours", "tantivy's time / ours *"]
+_COLUMNS_ALONE = ["rank-bm25's time / ours *", "p50 / p99 ours, ms", "bm25s, ms", "tantivy, ms"]
 
 
 def measure(
@@ -110,7 +100,8 @@ def _outcome(name: str, found: Mapping[str, Any], prepared: Mapping[str, Any]) -
     numbers = {"collection": name, **found, "texts": prepared["texts"], "living": prepared["living"]}
     versions = {**package_versions(), **peer_versions()}
     title = f"BM25 search, {name}, {threads}"
-    return Outcome(title, _COLUMNS, rows, _notes(name, found, prepared, differences), numbers, versions=versions)
+    columns = [*_COLUMNS, *(_COLUMNS_ALONE if found["threads"] == 1 else [])]
+    return Outcome(title, columns, rows, _notes(name, found, prepared, differences), numbers, versions=versions)
 
 
 def _row(
@@ -133,6 +124,7 @@ def _row(
     def latency(side: str) -> str:
         return f"{single[side]['p50']:.2f} / {single[side]['p99']:.2f}" if side in single else "–"
 
+    alone = [ratio("rank-bm25", few["seconds"]) if few else "–", *map(latency, ("ours", "bm25s", "tantivy"))]
     return [
         label,
         f"{batch['k']:,}",
@@ -141,10 +133,7 @@ def _row(
         rate("bm25s"),
         ratio("bm25s", seconds),
         ratio("tantivy", seconds),
-        ratio("rank-bm25", few["seconds"]) if few else "–",
-        latency("ours"),
-        latency("bm25s"),
-        latency("tantivy"),
+        *(alone if found["threads"] == 1 else []),
     ]
 
 
@@ -157,8 +146,9 @@ def _notes(name: str, found: Mapping[str, Any], prepared: Mapping[str, Any], dif
         f"collection's), {len(sample['seconds']['ours'])} rounds in one process, the sides taking turns; ratios round "
         "by round, median (lowest to highest)",
         "the analysis of the query strings by this engine's analyser and the lists of string ids count on every side",
-        "p50 / p99: one query at a time, the shortest of its rounds; taken on one core only",
     ]
+    if found["threads"] == 1:
+        notes.append("p50 / p99: one query at a time, the shortest of its rounds")
     if differences:
         notes.append(f"checked first: all lists of scores equal bm25s's to {max(differences):.1g}")
     overlaps = [check["tantivy_overlap"] for check in found["checks"] if "tantivy_overlap" in check]
@@ -166,7 +156,7 @@ def _notes(name: str, found: Mapping[str, Any], prepared: Mapping[str, Any], dif
         segments = found["segments"]["compacted"]["tantivy"]
         notes.append(
             f"* not like for like: tantivy rounds lengths (its first ten share {min(overlaps):.0%} to "
-            f"{max(overlaps):.0%} with ours; it has {segments} segments); rank-bm25 has another idf, and gets "
+            f"{max(overlaps):.0%} with ours; segments: {segments}); rank-bm25 has another idf, and gets "
             f"{_SLOW_QUERIES} queries of each length"
         )
     return [*notes, *(said for peer in ("bm25s", "tantivy", "rank-bm25") if (said := missing(peer))), RETRIV]

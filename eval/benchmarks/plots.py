@@ -62,12 +62,12 @@ def draw(outcomes: Sequence[Outcome], folder: Path) -> list[Plot]:
     drawn = []
     for plot in PLOTS:
         with rc_context(_SETTINGS):
-            figure = Figure(figsize=(5.5, 3.4), layout="constrained")
+            figure = Figure(figsize=(6.5, 3.4), layout="constrained")
             axes = figure.add_subplot()
             if not plot.draw(axes, outcomes):
                 (folder / plot.file).unlink(missing_ok=True)
                 continue
-            axes.legend(fontsize=8)
+            figure.legend(loc="outside right upper", fontsize=8)
             FigureCanvasSVG(figure).print_svg(folder / plot.file, metadata={"Date": None, "Creator": None})
         drawn.append(plot)
     return drawn

@@ -49,6 +49,8 @@ _COLUMNS = [
     "bytes / document",
     "/ posting",
 ]
+_APPROXIMATE = "* approximate, not like for like; recall counts documents that score at least as much as the k-th best"
+_SINGLE = "p50 / p99: one query at a time, the shortest of its rounds"
 _LARGEST_CODES = 2 << 30  # bytes of FAISS's packed codes
 
 
@@ -96,7 +98,7 @@ def binary_collection(
     options = {"n_dimensions": n_dimensions, "clusters": clusters}
     documents = binary_vectors(n, active, **options)  # type: ignore[arg-type]
     queries = {"codes": binary_vectors(n_queries, query, **options, stream=1)}  # type: ignore[arg-type]
-    how = "random" if clusters is None else f"in {clusters:,} clusters"
+    how = "random" if clusters is None else f"in clusters ({clusters:,})"
     notes = [f"{active:,} of {n_dimensions:,} dimensions active in a document, {query} in a query, {how}"]
     size = code_bytes(n, n_dimensions)
     if size > _LARGEST_CODES:
@@ -164,10 +166,10 @@ def _outcome(
         f"{' and '.join(str(n_vectors(queries)) for queries in collection.queries.values())} queries, "
         f"{len(batches[0]['seconds'])} rounds in one process, the sides taking turns; time / ours round by round, "
         "median (lowest to highest)",
-        "* approximate, not like for like; recall counts documents that score at least as much as the k-th best",
+        *([_APPROXIMATE] if any(not batch["exact"] for batch in batches) else []),
         "checked first: the scores of all exact sides equal brute force",
         f"scipy multiplied {', '.join(f'{way} ({name})' for name, way in found['way'].items())}",
-        "p50 / p99: one query at a time, the shortest of its rounds; taken on one core only",
+        *([_SINGLE] if found["threads"] == 1 else []),
         *absent,
     ]
     threads = "one core" if found["threads"] == 1 else f"{found['threads']} cores"
