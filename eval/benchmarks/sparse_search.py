@@ -166,6 +166,7 @@ def _outcome(
         f"{' and '.join(str(n_vectors(queries)) for queries in collection.queries.values())} queries, "
         f"{len(batches[0]['seconds'])} rounds in one process, the sides taking turns; time / ours round by round, "
         "median (lowest to highest)",
+        "bytes: all files of the index, space that is set aside included",
         *([_APPROXIMATE] if any(not batch["exact"] for batch in batches) else []),
         "checked first: the scores of all exact sides equal brute force",
         f"scipy multiplied {', '.join(f'{way} ({name})' for name, way in found['way'].items())}",

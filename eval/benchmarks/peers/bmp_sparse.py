@@ -1,7 +1,8 @@
 """BMP: block-max pruning over learned sparse vectors (Mallia et al., 2024).
 
-It rounds the weights of a query to integers of its own, so that even its safest setting is not exact. Its searches run
-one at a time.
+It rounds the weights of a query to integers of its own, so that even its safest setting is not exact, and its searches
+run one at a time. Its authors reorder documents so that similar ones share a block; here they come in random order, as
+on every side.
 """
 
 from __future__ import annotations
