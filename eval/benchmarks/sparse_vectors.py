@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+
+from indexes.sparse_vectors import SparseVectors
 
 VOCABULARY = 30_522
 """Word pieces of BERT's English vocabulary, which are SPLADE's dimensions."""
@@ -31,20 +32,6 @@ _FIRST_WORD = 1996  # of BERT's vocabulary; what comes before are special, unuse
 _SHIFT = 100.0
 _TOPIC_SIZE = 600
 _DRAWS = 4 << 20  # numbers drawn at a time
-
-
-class SparseVectors(NamedTuple):
-    """Rows of a sparse matrix, compressed: vector i has the entries offsets[i]:offsets[i + 1].
-
-    Attributes:
-        offsets: (n + 1,) int64.
-        dimensions: (n_entries,) int32, ascending within a vector, without repetitions.
-        weights: (n_entries,) float32 or uint8; None where all are 1.
-    """
-
-    offsets: np.ndarray
-    dimensions: np.ndarray
-    weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
