@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,12 +34,14 @@ class PostingsSegment:
         documents: its documents' lists.
         formula: what postings are worth.
         sequences: (n_documents,) int64, ascending: equal scores are ordered by it.
+        luck: (2,) int64, what searches learn about the order of its documents; see `kernels.views.Best`.
     """
 
     postings: Postings
     documents: PackedDocuments
     formula: kernels.Formula
     sequences: np.ndarray
+    luck: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
 
 
 class Plan(NamedTuple):
@@ -173,6 +175,7 @@ class PostingsSearch:
                 rows,
                 counts,
                 unread,
+                segment.luck,
                 touched,
             )
             if status == kernels.UNREAD:

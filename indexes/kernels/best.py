@@ -8,6 +8,8 @@ from indexes.compilation import inner_kernel
 from indexes.kernels.exact import is_unread, norm_of, score_list
 from indexes.kernels.heap import offer
 from indexes.kernels.views import (
+    FAILED,
+    GUESSED,
     HOPED,
     KNOWN,
     MARGIN,
@@ -24,8 +26,8 @@ from indexes.packing_kernels import whole
 BATCH = 32
 """Documents whose lists are fetched from memory together, so that the waiting overlaps."""
 
-FIRST_SAMPLE = 4096
-"""Documents that the first threshold is guessed from, at least."""
+SAMPLE, SMALL_SAMPLE, SMALL_K = 16384, 8192, 100
+"""Documents that the first threshold is guessed from; a smaller sample is enough for a small k."""
 
 
 @inner_kernel
@@ -185,20 +187,22 @@ def hope(best: Best) -> None:
 
 
 @inner_kernel
-def guess(sums: Array, width: int, best: Best) -> None:
-    """Raise the threshold from nothing to what the first documents of the first window promise.
+def guess(sums: Array, width: int, n_documents: int, best: Best) -> None:
+    """Raise the threshold from nothing to what the first documents of the segment promise for all.
 
-    Without it, most documents of the window would have to wait before the threshold has risen.
+    If documents come in no order, a sample of m of n documents holds about k * m / n of the best k. The threshold is
+    put two standard deviations below the points of that rank, so that more than k documents can be expected above it.
+    Where documents are ordered by topic this fails, the search runs a second time, and `Best.luck` sees to it that
+    it is not tried often.
     """
     state, k = best.state, len(best.scores)
-    sample = min(width, max(FIRST_SAMPLE, 16 * k))
-    if state[MARGIN] < 0 or sample < 4 * k:
+    sample = min(width, SAMPLE if k > SMALL_K else SMALL_SAMPLE)
+    expected = k * sample / n_documents
+    rank = whole(expected + 2 * np.sqrt(expected) + 2)
+    if state[MARGIN] < 0 or 2 * rank > sample or best.luck[FAILED] * 8 > best.luck[GUESSED] + 8:
         return
-    middle = _kth_largest(sums[:sample], k)
-    if state[KNOWN]:
-        state[THRESHOLD] = max(0, middle - 1)  # not the points themselves: documents with as many may be among the best
-    else:
-        state[THRESHOLD] = state[HOPED] = max(0, middle - state[MARGIN])
+    best.luck[GUESSED] += 1
+    state[THRESHOLD] = state[HOPED] = _kth_largest(sums[:sample], rank)
 
 
 @inner_kernel

@@ -132,6 +132,7 @@ class Best(NamedTuple):
         waiting_points: the same size, uint16, their points.
         unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
         state: (N_STATE,) int64, see `SIZE` and the following.
+        luck: (2,) int64, how often the first threshold was guessed in this segment, and how often that failed.
     """
 
     scores: Array
@@ -140,6 +141,7 @@ class Best(NamedTuple):
     waiting_points: Array
     unread: Array
     state: Array
+    luck: Array
 
 
 SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN = range(7)
@@ -149,6 +151,9 @@ must fall short of the k-th best for a document to be dropped, below 0 where not
 are scores."""
 
 N_STATE = 7
+
+GUESSED, FAILED = range(2)
+"""Places in `Best.luck`."""
 
 
 class Search(NamedTuple):

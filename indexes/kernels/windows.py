@@ -15,6 +15,7 @@ from indexes.kernels.heap import sort_best
 from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant, fetch, points_in_column, points_of
 from indexes.kernels.views import (
     DAMAGED,
+    FAILED,
     HOPED,
     KNOWN,
     LARGEST_SUM,
@@ -224,7 +225,7 @@ def _search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0
             continue
         else:
             if base == 0 and state[THRESHOLD] == 0 and len(search.allowed) == 0:
-                guess(sums, width, best)
+                guess(sums, width, n_documents, best)
             if not collect(search, base, width):
                 return False
         sums[:] = 0
@@ -274,6 +275,7 @@ def _search_one(
             break
         # Something that was dropped might be better than the last: once more, hoping for nothing.
         margin = -1
+        best.luck[FAILED] += 1
     sort_best(best.scores, best.rows, state[SIZE])
     return state[SIZE]
 
@@ -282,7 +284,7 @@ def _search_one(
 def search(
     bounds: Array, lists: Array, weights: Array, postings: Postings, documents: Documents, formula: Formula,
     allowed: Array, floors: Array, daring: float, scores: Array, rows: Array, counts: Array, unread: Array,
-    touched: Array,
+    luck: Array, touched: Array,
 ) -> int:  # fmt: skip
     """Find the best documents of one segment for several queries.
 
@@ -301,6 +303,7 @@ def search(
         counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD`
             are answered already.
         unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
+        luck: (2,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
         touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
@@ -316,7 +319,7 @@ def search(
         if counts[number] != UNREAD:
             continue
         query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
-        best = Best(scores[number], rows[number], waiting_rows, waiting_points, unread[n_unread:], state)
+        best = Best(scores[number], rows[number], waiting_rows, waiting_points, unread[n_unread:], state, luck)
         counts[number] = _search_one(
             query, postings, documents, formula, allowed, floors[number], daring, best, sums, touched
         )
