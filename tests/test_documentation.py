@@ -85,6 +85,7 @@ query_vector = array[2]
 """
 
 CLAIMS = """
+assert found.rows.tolist() == [1, 0] and found.scores.tolist() == [1.5 * 170, 1.5 * 34]
 assert hits.mode == "hybrid"
 assert len(hits) == 6 and hits[0].id == "a2"
 assert "term 'bird'" in str(hits[0].explain()) and "passage" in str(hits[0].explain())
@@ -194,7 +195,7 @@ def test_the_guard_refuses_and_records_a_network(offline):
 
 @pytest.mark.slow
 def test_the_python_blocks_run_in_order_without_a_network(prepared, models, offline):
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     parts = [f"exec(compile({TAKEN_FOR_GRANTED!r}, 'taken for granted', 'exec'))"]
     for block in blocks("python"):
         # Lines are counted as in the README, so that a traceback shows the right one.
