@@ -70,7 +70,7 @@ class CheckedArray:
 
     @property
     def waiting(self) -> tuple[np.ndarray, int]:
-        """Which blocks of the file are still to be checked (see `BlockGuard.waiting`), and where the array begins in it.
+        """Which blocks of the file are still to be checked (see `BlockGuard.waiting`), and where the array begins.
 
         For kernels, which cannot check a block but can tell that one is to be checked.
         """

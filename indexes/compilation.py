@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _KERNEL_SOURCES = (
     "dense_scan.py",
     "dense_scoring.py",
-    "kernels.py",
+    "kernels/*.py",
     "list_kernels.py",
     "packing_kernels.py",
     "string_kernels.py",
@@ -51,7 +51,18 @@ def cache_directory() -> Path | None:
 def _sources_digest() -> str:
     """Return a digest of all kernel sources: numba looks at a kernel's own file only, not at what it calls."""
     here = Path(__file__).parent
-    return hashlib.sha256(b"".join((here / name).read_bytes() for name in _KERNEL_SOURCES)).hexdigest()[:12]
+    sources = [path for pattern in _KERNEL_SOURCES for path in sorted(here.glob(pattern))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+def inner_kernel(function: Function) -> Function:
+    """Declare a numba kernel that only other kernels call: compiled faster, for it gets no way in from Python."""
+    return _declared(function, no_cpython_wrapper=True)
+
+
+def inlined_kernel(function: Function) -> Function:
+    """Declare a part of a numba kernel that one kernel calls in one place: compiled as if it were written there."""
+    return _declared(function, no_cpython_wrapper=True, inline="always")
 
 
 def kernel(function: Function) -> Function:
@@ -61,9 +72,13 @@ def kernel(function: Function) -> Function:
     flat arrays, those that they only read as read-only views (see `read_only`): one specialisation then serves arrays
     in memory and memory maps alike.
     """
+    return _declared(function)
+
+
+def _declared(function: Function, **options: bool | str) -> Function:
     from numba import config, njit
 
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
     directory = cache_directory()
     if directory is None or not hasattr(dispatcher, "enable_caching"):  # the latter with NUMBA_DISABLE_JIT=1
         return dispatcher
@@ -129,9 +144,10 @@ def kernels_are_cached() -> bool:
     Use it to announce `warm_up`, which takes a few seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
-    from indexes import kernels, list_kernels, string_kernels
+    from indexes import kernels, list_kernels, packing_kernels, string_kernels
 
-    functions = [function for module in (kernels, list_kernels, string_kernels) for function in vars(module).values()]
+    modules = (kernels, list_kernels, packing_kernels, string_kernels)
+    functions = [function for module in modules for function in vars(module).values()]
     declared = [function for function in functions if hasattr(function, "nopython_signatures")]
     return all(function.nopython_signatures or _is_on_disk(function) for function in declared)
 
@@ -164,7 +180,10 @@ def warm_up() -> None:
         merge_inverted([(InvertedIndex.open(first), np.array([0]))], np.array([0]), second)
         alive = np.array([True, False])
         segment = LexicalSegment(InvertedIndex.open(first), alive, np.arange(2))
-        BM25Searcher([segment], BM25Settings()).search({"a": 1.0}, 1)
+        searcher = BM25Searcher([segment], BM25Settings())
+        searcher.search({"a": 1.0}, 1)
+        searcher.score({"a": 1.0}, 0, np.array([0]))
+        segment.index.rows_with(0)
         with StringsWriter(first, "ids") as ids:
             ids.extend([b"a", b"b"])
         Strings(ArrayFolder(first), "ids").some(np.zeros(100, np.int64))

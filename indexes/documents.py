@@ -1,7 +1,7 @@
 """Documents' own lists: which terms, or dimensions, each document holds, and how often or how strongly.
 
-They are packed into bytes (`indexes.packing_kernels` says how): about 2 for a pair of a term and its frequency. A search
-scores its candidates from them, deletion subtracts by them, and merging indexes copies them.
+They are packed into bytes (`indexes.packing_kernels` says how): about 2 for a pair of a term and its frequency. A
+search scores its candidates from them, deletion subtracts by them, and merging indexes copies them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class PackedDocuments:
             raise self.damaged("points to lists that are cut off")
         return counts
 
-    def copy(
+    def copy(  # noqa: PLR0917 - what is read, then what is written
         self,
         rows: np.ndarray,
         renumbered: np.ndarray,

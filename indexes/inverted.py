@@ -35,9 +35,10 @@ class InvertedIndex:
         documents: the documents' lists of terms, ascending, and frequencies.
         postings: the terms' lists of documents, ascending, each posting with the class of its frequency and length.
         boxes: (n_boxes, 5) int64, what the classes hold; see `indexes.frequency_classes`.
+        is_outdated: whether its files are of an older format; merging it writes the newest.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order of the files
         self,
         directory: Path,
         dictionary: TermDictionary,
@@ -45,6 +46,8 @@ class InvertedIndex:
         documents: PackedDocuments,
         postings: Postings,
         boxes: np.ndarray,
+        *,
+        is_outdated: bool = False,
     ) -> None:
         self.directory = directory
         self.dictionary = dictionary
@@ -53,6 +56,7 @@ class InvertedIndex:
         self.documents = documents
         self.postings = postings
         self.boxes = boxes
+        self.is_outdated = is_outdated
 
     @classmethod
     def open(cls, directory: Path) -> InvertedIndex:
@@ -70,7 +74,8 @@ class InvertedIndex:
         if len(lengths) and lengths.min() < 0:
             raise CorruptIndexError(f"file damaged: {directory / LENGTHS}.npy holds a negative length")
         if is_format_one(folder):
-            return cls(directory, dictionary, lengths, *open_format_one(folder, lengths, len(dictionary)))
+            packed = open_format_one(folder, lengths, len(dictionary))
+            return cls(directory, dictionary, lengths, *packed, is_outdated=True)
         documents = PackedDocuments.open(folder, len(lengths))
         postings = Postings.open(folder, len(dictionary), with_values=True)
         return cls(directory, dictionary, lengths, documents, postings, load_boxes(folder))

@@ -1,4 +1,4 @@
-"""Many short lists of (number, frequency) pairs in three flat arrays, and their transposition: what an index is built of.
+"""Many short lists of (number, frequency) pairs in three flat arrays, and their transposition.
 
 An inverted index is the same pairs twice: the documents' lists hold each document's terms, the postings each term's
 documents. Transposing one, which is a counting sort, gives the other.

@@ -1,9 +1,9 @@
 """The loops that pack documents' lists into bytes and read them again, compiled by numba. Import inside functions only.
 
-A packed list is a sequence of numbers of 7 bits a byte, lowest first, all bytes but a number's last with the highest bit
-set (the variable-byte code; Zobel & Moffat, "Inverted files for text search engines", 2006, section 8). For each member
-in ascending order it holds the number 2 * (member - previous member - 1), and one more where the frequency is not 1;
-then the frequency minus 2 follows.
+A packed list is a sequence of numbers of 7 bits a byte, lowest first, all bytes but a number's last with the highest
+bit set (the variable-byte code; Zobel & Moffat, "Inverted files for text search engines", 2006, section 8). For each
+member in ascending order it holds the number 2 * (member - previous member - 1), and one more where the frequency is
+not 1; then the frequency minus 2 follows.
 
 What is read from files is checked before it is used as a position: a kernel reports damage instead of touching memory
 that is not its own.
@@ -13,9 +13,11 @@ that is not its own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from indexes.compilation import kernel
+from indexes.compilation import inner_kernel, kernel
 
 Array = np.ndarray
 
@@ -28,7 +30,14 @@ LONGEST_SHIFT = 35
 LARGEST_FREQUENCY = (1 << 32) - 1
 
 
-@kernel
+@inner_kernel
+def whole(number: Any) -> int:
+    """Return a number as an integer of 64 bits, cut towards zero: numba adds small integers as what they are."""
+    result: Any = np.int64(number)
+    return result
+
+
+@inner_kernel
 def encode_number(number: int, content: Array, position: int) -> int:
     """Write a number of at least 0 and return where the next one goes."""
     while number >= 128:
@@ -39,21 +48,21 @@ def encode_number(number: int, content: Array, position: int) -> int:
     return position + 1
 
 
-@kernel
+@inner_kernel
 def decode_number(content: Array, position: int, end: int) -> tuple[int, int]:
     """Read a number and return it and where the next one begins; (0, -1) where the bytes end within it."""
-    number = shift = np.int64(0)
+    number = shift = whole(0)
     while position < end and shift <= LONGEST_SHIFT:
-        byte = np.int64(content[position])
+        byte = whole(content[position])
         position += 1
         number |= (byte & 127) << shift
         if byte < 128:
             return number, position
         shift += 7
-    return np.int64(0), np.int64(DAMAGED)
+    return whole(0), whole(DAMAGED)
 
 
-@kernel
+@inner_kernel
 def _size(number: int) -> int:
     size = 1
     while number >= 128:
@@ -66,11 +75,11 @@ def _size(number: int) -> int:
 def packed_sizes(offsets: Array, members: Array, frequencies: Array, sizes: Array) -> None:
     """Write to `sizes`, (n_lists,) int64, how many bytes each list takes; arguments as for `pack`."""
     for number in range(len(sizes)):
-        previous = np.int64(-1)
+        previous = whole(-1)
         total = 0
         for position in range(offsets[number], offsets[number + 1]):
-            member = np.int64(members[position])
-            frequency = np.int64(frequencies[position])
+            member = whole(members[position])
+            frequency = whole(frequencies[position])
             total += _size((member - previous - 1) << 1)
             if frequency != 1:
                 total += _size(frequency - 2)
@@ -88,12 +97,12 @@ def pack(offsets: Array, members: Array, frequencies: Array, content: Array) -> 
         frequencies: (n_pairs,) uint32, at least 1.
         content: uint8, of the size that `packed_sizes` adds up to, output.
     """
-    target = np.int64(0)
+    target = whole(0)
     for number in range(len(offsets) - 1):
-        previous = np.int64(-1)
+        previous = whole(-1)
         for position in range(offsets[number], offsets[number + 1]):
-            member = np.int64(members[position])
-            frequency = np.int64(frequencies[position])
+            member = whole(members[position])
+            frequency = whole(frequencies[position])
             gap = (member - previous - 1) << 1
             if frequency == 1:
                 target = encode_number(gap, content, target)
@@ -103,14 +112,14 @@ def pack(offsets: Array, members: Array, frequencies: Array, content: Array) -> 
             previous = member
 
 
-@kernel
+@inner_kernel
 def decode_pair(content: Array, position: int, end: int, previous: int) -> tuple[int, int, int]:
     """Read the next member and its frequency; return both and where the next one begins, -1 where it is damaged."""
     gap, position = decode_number(content, position, end)
     if position < 0:
-        return np.int64(0), np.int64(0), np.int64(DAMAGED)
+        return whole(0), whole(0), whole(DAMAGED)
     member = previous + 1 + (gap >> 1)
-    frequency = np.int64(1)
+    frequency = whole(1)
     if gap & 1:
         frequency, position = decode_number(content, position, end)
         frequency += 2
@@ -125,7 +134,7 @@ def count_pairs(offsets: Array, content: Array, rows: Array, counts: Array) -> b
         if begin < 0 or end < begin or end > len(content):
             return False
         pairs = 0
-        previous = np.int64(-1)
+        previous = whole(-1)
         while begin < end:
             previous, _, begin = decode_pair(content, begin, end, previous)
             if begin < 0:
@@ -160,7 +169,7 @@ def unpack(
         target, last = targets[number], targets[number] + sizes[number]
         if begin < 0 or end < begin or end > len(content):
             return False
-        member = np.int64(-1)
+        member = whole(-1)
         while begin < end:
             member, frequency, begin = decode_pair(content, begin, end, member)
             if begin < 0 or member >= len(renumbered) or target >= last or frequency > LARGEST_FREQUENCY:
@@ -182,7 +191,7 @@ def count_members(offsets: Array, content: Array, rows: Array, counts: Array) ->
         begin, end = offsets[row], offsets[row + 1]
         if begin < 0 or end < begin or end > len(content):
             return False
-        member = np.int64(-1)
+        member = whole(-1)
         while begin < end:
             member, _, begin = decode_pair(content, begin, end, member)
             if begin < 0 or member >= len(counts):
@@ -196,9 +205,9 @@ def count_chunks(starts: Array, rows: Array, window_bits: int, counts: Array) ->
     """Write to `counts`, (n_lists,) int64, in how many windows each list has postings; arguments as for `chunk`."""
     for number in range(len(counts)):
         chunks = 0
-        window = np.int64(-1)
+        window = whole(-1)
         for position in range(starts[number], starts[number + 1]):
-            here = np.int64(rows[position]) >> window_bits
+            here = whole(rows[position]) >> window_bits
             chunks += here != window
             window = here
         counts[number] = chunks
@@ -225,11 +234,11 @@ def chunk(
     for number in range(len(starts) - 1):
         begin = starts[number]
         while begin < starts[number + 1]:
-            window = np.int64(rows[begin]) >> window_bits
+            window = whole(rows[begin]) >> window_bits
             end = begin
             bound = np.uint8(0) if len(values) else np.uint8(1)
-            while end < starts[number + 1] and np.int64(rows[end]) >> window_bits == window:
-                local_rows[end] = np.int64(rows[end]) - (window << window_bits)
+            while end < starts[number + 1] and whole(rows[end]) >> window_bits == window:
+                local_rows[end] = whole(rows[end]) - (window << window_bits)
                 if len(values):
                     bound = max(bound, values[end])
                 end += 1
@@ -247,11 +256,11 @@ def unchunk(
     """Write the rows of one list, int32: of the given chunks, whose postings begin at `begin`; False for damage."""
     written = 0
     for number in range(len(chunk_windows)):
-        base = np.int64(chunk_windows[number]) << window_bits
-        for _ in range(np.int64(chunk_sizes[number]) + 1):
+        base = whole(chunk_windows[number]) << window_bits
+        for _ in range(whole(chunk_sizes[number]) + 1):
             if written >= len(rows):
                 return False
-            rows[written] = base + np.int64(local_rows[begin + written])
+            rows[written] = base + whole(local_rows[begin + written])
             written += 1
     return written == len(rows)
 
@@ -271,10 +280,10 @@ def classify(frequencies: Array, rows: Array, length_bins: Array, codes: Array, 
         values[position] = codes[_frequency_bin(frequencies[position], len(codes)), length_bins[rows[position]]]
 
 
-@kernel
+@inner_kernel
 def _frequency_bin(frequency: int, n_bins: int) -> int:
     """Return the bin of a frequency: itself as long as there are bins, the last one for all others."""
-    return min(np.int64(frequency), n_bins - 1)
+    return min(whole(frequency), n_bins - 1)
 
 
 @kernel

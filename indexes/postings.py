@@ -141,8 +141,16 @@ class Postings:
     def chunked(cls, starts: np.ndarray, rows: np.ndarray, values: np.ndarray, source: str) -> Postings:
         """Cut lists in memory: `rows`, int32, and `values`, uint8, of list i are at starts[i]:starts[i + 1]."""
         counts, (windows, sizes, bounds), local_rows = _chunk(starts, rows, values)
-        arrays = [starts, offsets_of(counts), windows, sizes, bounds, local_rows, values]
-        return cls(*map(CheckedArray, arrays), source)
+        return cls(
+            CheckedArray(starts),
+            CheckedArray(offsets_of(counts)),
+            CheckedArray(windows),
+            CheckedArray(sizes),
+            CheckedArray(bounds),
+            CheckedArray(local_rows),
+            CheckedArray(values),
+            source,
+        )
 
     def __len__(self) -> int:
         """Return the number of lists."""

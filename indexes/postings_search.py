@@ -1,4 +1,4 @@
-"""Searching the postings of several segments as one collection: plans, threads, floors, checksums around the kernels."""
+"""Searching the postings of several segments as one collection: what is around the kernels."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class PostingsSearch:
                     parts[query].append(Hits.of_segment(number, *found, segment.sequences))
         return [merge_hits(part, self._k) for part in parts]
 
-    def _run_kernel(
+    def _run_kernel(  # noqa: PLR0917 - what is read, then what is written
         self, number: int, first: int, floors: np.ndarray, scores: np.ndarray, rows: np.ndarray, counts: np.ndarray
     ) -> None:
         from indexes import kernels

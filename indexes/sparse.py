@@ -59,8 +59,8 @@ class SparseSearcher:
 
     Args:
         segments: what to search, all of one payload; their numbers in `Hits` are their places here.
-        dimension_weights: (n,) what each dimension counts, at least 0: idf, or one weight a bucket; dimensions beyond n,
-            and all without them, count 1.
+        dimension_weights: (n,) what each dimension counts, at least 0: idf, or one weight a bucket; dimensions beyond
+            n, and all without them, count 1.
 
     Raises:
         ValueError: the segments have different payloads, or a weight is negative or not finite.

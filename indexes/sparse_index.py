@@ -67,7 +67,9 @@ class SparseIndexWriter:
             if weights is None:
                 raise VectorError("vectors without weights are indexed with payload 'binary'")
             impacts = weights.astype(np.uint32)
-            if len(weights) and not (impacts.min() >= 1 and impacts.max() <= LARGEST_IMPACT and (impacts == weights).all()):
+            if len(weights) and not (
+                impacts.min() >= 1 and impacts.max() <= LARGEST_IMPACT and (impacts == weights).all()
+            ):
                 raise VectorError(f"impacts are integers from 1 to {LARGEST_IMPACT}; make them with `quantised`")
         if self._n_documents + len(vectors) > _LARGEST:
             raise ValueError(f"an index holds at most {_LARGEST:,} documents; write smaller segments")

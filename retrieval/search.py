@@ -40,6 +40,7 @@ class SearchOptions:
         bm25: BM25's parameters.
         unit: integer unit of the stored term frequencies (see `Fields`).
         fusion: how lists are fused in hybrid mode.
+        threads: how many queries BM25 searches for at a time; None takes all processors.
     """
 
     bm25: BM25Settings
@@ -49,6 +50,7 @@ class SearchOptions:
     where: Filter | None = None
     syntax: Syntax = "plain"
     exact: bool = False
+    threads: int | None = None
 
 
 class PreparedQuery(NamedTuple):
@@ -178,7 +180,7 @@ class QueryRunner:
             return None
         searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
         if self._options.syntax == "plain":
-            return searcher.search_many([query.weights for query in queries], depth, masks[0])
+            return searcher.search_many([query.weights for query in queries], depth, masks[0], self._options.threads)
         return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
     def _dense(self, vectors: np.ndarray | None, masks: Sequence[Masks], depth: int, mode: Mode) -> list[Hits] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -347,13 +348,19 @@ class Collection:
         exact: bool = False,
         bm25: BM25Settings | None = None,
         fusion: Fusion | None = None,
+        threads: int | None = None,
     ) -> list[SearchResults]:
         """Return the best k documents for each of many queries; faster than one after the other.
 
         Arguments are those of `search`; `vectors` is (n, d), one for each query. Results are those of `search` for the
         same query vectors; texts that are encoded together may get vectors, and scores, that differ in the last digits.
+        `threads` says how many queries BM25 searches for at a time, as many as there are processors if None; results do
+        not depend on it.
         """
+        if threads is not None and threads < 1:
+            raise QueryError(f"threads must be at least 1, not {threads!r}; leave it out to use all processors")
         options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        options = replace(options, threads=threads)
         return self._run(as_queries(queries), k, vectors, options)
 
     def _run(

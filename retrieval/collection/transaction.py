@@ -229,10 +229,15 @@ class Transaction:
         self._pending_bytes = 0
 
     def compact(self) -> None:
-        """Merge all segments into one without deleted documents; an approximate searcher is derived again."""
+        """Merge all segments into one without deleted documents; an approximate searcher is derived again.
+
+        One that an older version wrote is written anew.
+        """
         self.flush()
         searcher = self._searcher
-        if len(self._segments) > 1 or any(working.alive is not None for working in self._segments):
+        if len(self._segments) > 1 or any(
+            working.alive is not None or working.segment.lexical.is_outdated for working in self._segments
+        ):
             self._merge(list(self._segments))
             if searcher is not None:
                 self._derive_searcher(searcher.settings)

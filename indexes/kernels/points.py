@@ -1,0 +1,161 @@
+"""Points: integers of 16 bits that bound scores from above, and the loops that add them up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from indexes.compilation import inner_kernel
+from indexes.kernels.heap import offer, sort_best
+from indexes.kernels.views import LARGEST_SUM, Array, Formula, Points, Postings, Query
+from indexes.packing_kernels import whole
+
+CHUNKS_FETCHED = 16
+FETCHED = 4096
+"""Chunks, and postings of each, that are fetched from memory together."""
+
+
+@inner_kernel
+def _largest_parts(query: Query, postings: Postings, formula: Formula) -> Array:
+    """Return the most that each list can add to a score, (n,) float64."""
+    reached = np.empty(256)  # most that this or any lower value can be worth
+    most = 0.0
+    for value in range(256):
+        most = max(most, formula.upper[value])
+        reached[value] = most
+    largest = np.empty(len(query.lists))
+    for number in range(len(query.lists)):
+        bound = 0.0
+        for chunk in range(postings.chunk_starts[query.lists[number]], postings.chunk_starts[query.lists[number] + 1]):
+            bound = max(bound, reached[postings.bounds[chunk]])
+        largest[number] = bound * query.weights[number]
+    return largest
+
+
+@inner_kernel
+def _are_points_scores(query: Query, formula: Formula, total: float) -> bool:
+    """Tell whether scores are sums of integers that 16 bits hold: overlaps, and impacts with integer weights."""
+    if len(formula.lengths) or total > LARGEST_SUM:
+        return False
+    fractions = 0
+    for weight in query.weights:
+        fractions += weight != np.floor(weight)
+    return fractions == 0
+
+
+@inner_kernel
+def _order(query: Query, postings: Postings, largest: Array) -> Array:
+    """Return the lists by the most that they can add, descending; where that is the same for all, by length, roughly.
+
+    The last may be left unread, which pays most when they are long: a counting sort by the number of bits of the
+    length is enough.
+    """
+    n_lists = len(largest)
+    order = np.empty(n_lists, np.int64)
+    least, most = largest[0], largest[0]
+    for number in range(n_lists):
+        least, most = min(least, largest[number]), max(most, largest[number])
+    if least < most:
+        heap = np.empty(n_lists)
+        for number in range(n_lists):
+            offer(heap, order, number, largest[number], number)
+        sort_best(heap, order, n_lists)
+        return order
+    bits = np.empty(n_lists, np.int64)
+    places = np.zeros(65, np.int64)
+    for number in range(n_lists):
+        length = postings.starts[query.lists[number] + 1] - postings.starts[query.lists[number]]
+        bits[number] = 0
+        while length > 0:
+            length >>= 1
+            bits[number] += 1
+        places[bits[number] + 1] += 1
+    for bit in range(64):
+        places[bit + 1] += places[bit]
+    for number in range(n_lists):
+        order[places[bits[number]]] = number
+        places[bits[number]] += 1
+    return order
+
+
+@inner_kernel
+def points_of(query: Query, postings: Postings, formula: Formula) -> tuple[Points, int]:
+    """Choose the scale and fill the tables; returns the points and the largest error that they can have in sum."""
+    n_lists = len(query.lists)
+    largest = _largest_parts(query, postings, formula)
+    total = 0.0
+    for part in largest:
+        total += part
+    exact = _are_points_scores(query, formula, total)
+    # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
+    scale = 1.0 if exact else (LARGEST_SUM - 3.0 * n_lists) / max(total, 1e-300)
+    rounding = 0 if exact else 1
+    n_values = 256 if len(postings.values) or len(postings.dense_starts) else 2  # without values all are 1
+    tables = np.zeros((n_lists, n_values), np.uint16)
+    bounds = np.zeros((n_lists, n_values), np.uint16)
+    error = 0
+    for number in range(n_lists):
+        factor = scale * query.weights[number]
+        running, widest = 0, 0
+        for value in range(n_values):
+            # A value that this list does not hold may be worth more than its largest; it must still fit.
+            points = whole(min(factor * formula.upper[value], scale * largest[number])) + rounding
+            tables[number, value] = points
+            running = max(running, points)
+            bounds[number, value] = running
+            widest = max(widest, points - whole(min(factor * formula.lower[value], scale * largest[number])))
+        error += widest
+    factors = np.zeros(n_lists, np.int64)
+    if len(postings.dense_starts):
+        for number in range(n_lists):
+            factors[number] = whole(np.ceil(256 * scale * query.weights[number]))
+    order = _order(query, postings, largest)
+    return Points(scale, tables, bounds, order, factors, exact), 0 if exact else error
+
+
+@inner_kernel
+def points_in_column(value: int, factor: int) -> int:
+    """Return value * factor / 256, rounded up or a little more, in the steps that `add_column` takes."""
+    return value * (factor >> 8) + ((value * (factor & 255) + 255) >> 8)
+
+
+@inner_kernel
+def add_column(column: Array, factor: int, sums: Array) -> None:
+    """Add the points of a column, as `points_in_column` computes them."""
+    upper, lower = np.uint16(factor >> 8), np.uint16(factor & 255)
+    for local in range(len(column)):  # all in 16 bits: 32 documents an instruction
+        value = np.uint16(column[local])
+        fraction = np.uint16(value * lower + np.uint16(255))
+        sums[local] += value * upper
+        sums[local] += np.uint16(fraction >> 8)
+
+
+@inner_kernel
+def fetch(postings: Postings, begins: Array, ends: Array, first: int, last: int) -> int:
+    """Ask for the postings of the chunks first, first + 1, ... last - 1 before they are needed.
+
+    A query's chunks lie far apart in memory. Read one after the other each makes the processor wait for its beginning,
+    asked for together they arrive together. The sum only keeps the compiler from leaving this out.
+    """
+    fetched = whole(0)
+    for place in range(first, last):
+        if begins[place] >= 0:
+            for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 32):
+                fetched += postings.rows[position]
+            if len(postings.values):
+                for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 64):
+                    fetched += postings.values[position]
+    return fetched
+
+
+@inner_kernel
+def add(rows: Array, values: Array, table: Array, sums: Array) -> None:
+    """Add a chunk's points to the sums of its window. This loop is where searching spends its time."""
+    for position in range(len(rows)):
+        sums[np.uint64(rows[position])] += table[np.uint64(values[position])]
+
+
+@inner_kernel
+def add_constant(rows: Array, points: int, sums: Array) -> None:
+    """Add the same points for each posting of a chunk."""
+    for position in range(len(rows)):
+        sums[np.uint64(rows[position])] += points
