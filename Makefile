@@ -9,6 +9,8 @@
 #                     PyPI's build brings several gigabytes of CUDA
 # PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CACHE_DIR, …   are pip's own and are passed on
 # DATA=…              folder with test collections (default: ../shared/data)
+# ONLY="growth …"     parts of the benchmarks to measure anew (default: all, which takes hours)
+# DOCUMENTS=…         folder of documents for the benchmarks, such as /usr/share/doc
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -55,8 +57,8 @@ notebooks: $(VENV)/.installed-test
 reproduce: $(VENV)/.installed-test
 	$(BIN)/python -m eval.reproduce --data $(DATA)
 
-benchmarks: $(VENV)/.installed-test
-	$(BIN)/python -m eval.benchmarks --data $(DATA)
+benchmarks: $(VENV)/.installed-peers
+	$(BIN)/python -m eval.benchmarks --data $(DATA) $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(ONLY:%=--only %)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -78,3 +80,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-peers: $(VENV)/.installed-test
+	$(PIP) --editable '.[peers]'
+	@touch $@

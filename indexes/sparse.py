@@ -124,8 +124,8 @@ class SparseSearcher:
         return score_rows(self._searched[segment], plan.lists[segment][held], plan.weights[held], rows)
 
     def _plan(self, queries: SparseVectors) -> Plan:
-        offsets, dimensions, given = queries
-        weights = np.ones(len(dimensions)) if given is None else given.astype(np.float64)
+        dimensions = queries.dimensions
+        weights = np.ones(len(dimensions)) if queries.weights is None else queries.weights.astype(np.float64)
         if self._dimension_weights is not None:
             known = dimensions < len(self._dimension_weights)
             weights[known] *= self._dimension_weights[dimensions[known]]
@@ -133,7 +133,7 @@ class SparseSearcher:
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counted)])
         kept = dimensions[counted].astype(np.int64)
         lists = [np.where(kept < segment.index.n_dimensions, kept, -1) for segment in self._segments]
-        return Plan(before[offsets], weights[counted], lists)
+        return Plan(before[queries.offsets], weights[counted], lists)
 
     def _allowed(self, masks: Masks | None) -> list[np.ndarray]:
         if masks is None:

@@ -58,7 +58,8 @@ class SparseIndexWriter:
             VectorError: the vectors are not in order, or are not what the payload says.
             ValueError: there are more documents than an index holds.
         """
-        offsets, dimensions, weights = vectors.checked()
+        vectors.checked()
+        offsets, dimensions, weights = vectors.offsets, vectors.dimensions, vectors.weights
         if self._payload == "binary":
             if weights is not None and not (weights == 1).all():
                 raise VectorError("binary vectors have no weights; index weighted ones with payload 'impacts'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,8 @@ LARGEST_IMPACT = 255
 """Impacts are integers from 1 to this."""
 
 
-class SparseVectors(NamedTuple):
+@dataclass(frozen=True)
+class SparseVectors:
     """Rows of a sparse matrix, compressed: vector i has the entries offsets[i]:offsets[i + 1].
 
     Attributes:
@@ -28,7 +29,8 @@ class SparseVectors(NamedTuple):
     dimensions: np.ndarray
     weights: np.ndarray | None = None
 
-    def __len__(self) -> int:  # of a tuple it would be 3, which nobody wants to know
+    def __len__(self) -> int:
+        """Return the number of vectors."""
         return len(self.offsets) - 1
 
     def checked(self) -> SparseVectors:
@@ -38,7 +40,7 @@ class SparseVectors(NamedTuple):
             VectorError: offsets or dimensions do not ascend, a dimension is out of range, or a weight is negative or
                 not finite.
         """
-        offsets, dimensions, weights = self
+        offsets, dimensions, weights = self.offsets, self.dimensions, self.weights
         if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != len(dimensions):
             raise VectorError(f"the offsets must run from 0 to the number of entries, {len(dimensions):,}")
         if (np.diff(offsets) < 0).any():
@@ -85,7 +87,8 @@ def quantised(vectors: SparseVectors, largest: float) -> SparseVectors:
     """
     if not 0 < largest < np.inf:
         raise ValueError(f"the largest weight must be positive and finite, not {largest!r}")
-    offsets, dimensions, weights = vectors.checked()
+    vectors.checked()
+    offsets, dimensions, weights = vectors.offsets, vectors.dimensions, vectors.weights
     if weights is None:
         raise VectorError("binary vectors have no weights to quantise; index them as they are")
     kept = weights > 0

@@ -1,46 +1,182 @@
-"""Run all benchmarks and write their committed results: `python -m eval.benchmarks --data ../shared/data`."""
+"""Run the benchmarks and write their committed results: `python -m eval.benchmarks --data ../shared/data`.
+
+Results are written after each part, so that a long run that is broken off keeps what it has; `--only` measures some
+parts anew and keeps the stored results of the others.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
+from rich.console import Console
 
-from eval.benchmarks import cold_start, dense_indexing, lexical_indexing
-from eval.benchmarks.command_line import DATA, Data, show
-from eval.benchmarks.outcome import Outcome
+from eval.benchmarks import cold_start, dense_indexing, growth, lexical_indexing, lexical_search, sparse_search
+from eval.benchmarks.command_line import DATA, Data, show_all
+from eval.benchmarks.outcome import Outcome, outcomes_json
+from eval.benchmarks.plots import captions, draw, read_outcomes
+from eval.benchmarks.text_collections import REAL, text_collection
 from indexes.storage import replace_file
 
 _HERE = Path(__file__).parent
+_LEARNED = (200_000, 1_000_000)
+_BINARY = ((1_000_000, 80), (100_000, 1_000), (30_000, 3_000))
+_CODES_PER_CLUSTER = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all parts are told.
+
+    Attributes:
+        data: folder of test collections.
+        documents: folder of documents that passages are cut from; None leaves them out.
+        repeats: measured rounds.
+        share: of the full sizes of synthetic collections.
+    """
+
+    data: Path
+    documents: Path | None
+    repeats: int
+    share: float
+
+    def scaled(self, n: int) -> int:
+        """Return the size to take instead of a full one."""
+        return max(100, round(n * self.share))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One benchmark.
+
+    Attributes:
+        name: for the command line.
+        title: with which the titles of its tables begin.
+        measure: runs it.
+    """
+
+    name: str
+    title: str
+    measure: Callable[[Options], list[Outcome]]
+
+
+def _lexical_search(options: Options) -> list[Outcome]:
+    names = ["synthetic", *(name for name in REAL if (options.data / name).is_dir())]
+    if options.documents is not None:
+        names.append("documentation")
+    sizes = {name: options.scaled(963_000) if name == "synthetic" or options.share < 1 else None for name in names}
+    collections = (text_collection(name, n, options.data, options.documents) for name, n in sizes.items())
+    return [
+        outcome for collection in collections for outcome in lexical_search.measure(collection, repeats=options.repeats)
+    ]
+
+
+def _learned(options: Options) -> list[Outcome]:
+    collections = (sparse_search.learned_collection(options.scaled(n), 100, options.data) for n in _LEARNED)
+    return [
+        outcome for collection in collections for outcome in sparse_search.measure(collection, repeats=options.repeats)
+    ]
+
+
+def _binary(options: Options) -> list[Outcome]:
+    outcomes = []
+    for full, active in _BINARY:
+        n = options.scaled(full)
+        for clusters in (None, max(1, n // _CODES_PER_CLUSTER)):
+            collection = sparse_search.binary_collection(n, active, 50, clusters=clusters)
+            outcomes += sparse_search.measure(collection, repeats=options.repeats)
+    return outcomes
+
+
+def _growth(options: Options) -> list[Outcome]:
+    return [growth.measure(options.data, [options.scaled(n) for n in growth.SIZES], repeats=options.repeats)]
+
+
+PARTS = (
+    Part("cold_start", "Cold start", lambda options: [cold_start.measure(options.data)]),
+    Part(
+        "lexical_indexing",
+        "Lexical indexing",
+        lambda options: [lexical_indexing.measure(options.data, repeats=options.repeats)],
+    ),
+    Part("lexical_search", "BM25 search", _lexical_search),
+    Part("learned_search", "Learned sparse search", _learned),
+    Part("binary_search", "Binary search", _binary),
+    Part("growth", "Growth", _growth),
+    Part(
+        "dense_indexing",
+        "Dense indexing",
+        lambda options: [dense_indexing.measure(options.data, repeats=options.repeats)],
+    ),
+)
 
 
 def main(
+    *,
     data: Data = DATA,
-    output: Annotated[Path, typer.Option(help="Folder for RESULTS.md and results.json.")] = _HERE,
-    repeats: Annotated[int, typer.Option(min=1, help="Measured rounds of the indexing benchmarks.")] = 3,
+    output: Annotated[Path, typer.Option(help="Folder for RESULTS.md, results.json and plots.")] = _HERE,
+    documents: Annotated[Path | None, typer.Option(help="Folder of documents, such as /usr/share/doc.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured rounds.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Part to measure; may be repeated.")] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the full synthetic sizes, to try it.")] = 1.0,
 ) -> None:
-    """Run all benchmarks and write RESULTS.md and results.json."""
-    outcomes = [
-        show(lambda: cold_start.measure(data), None),
-        show(lambda: lexical_indexing.measure(data, repeats=repeats), None),
-        show(lambda: dense_indexing.measure(data, repeats=repeats), None),
-    ]
-    replace_file(output / "results.json", msgspec.json.format(msgspec.json.encode(outcomes), indent=2) + b"\n")
-    replace_file(output / "RESULTS.md", _markdown(outcomes).encode())
+    """Run the benchmarks and write RESULTS.md, results.json and the plots."""
+    unknown = sorted(set(only or []) - {part.name for part in PARTS})
+    if unknown:
+        Console(stderr=True).print(f"error: unknown part {unknown[0]!r}: {', '.join(part.name for part in PARTS)}")
+        raise typer.Exit(2)
+    stored = output / "results.json"
+    for part in PARTS:
+        if only and part.name not in only:
+            continue
+        options = Options(data, documents, repeats, share)
+        measured = show_all(lambda part=part, options=options: part.measure(options), None)  # type: ignore[misc]
+        kept = [outcome for outcome in read_outcomes(stored) if not outcome.title.startswith(part.title)]
+        write(in_order([*kept, *measured]), output)
 
 
-def _markdown(outcomes: list[Outcome]) -> str:
-    machine, versions = outcomes[0].machine, outcomes[0].versions
+def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return outcomes in the order of the parts; those that belong to none are left out."""
+    return [outcome for part in PARTS for outcome in outcomes if outcome.title.startswith(part.title)]
+
+
+def write(outcomes: Sequence[Outcome], output: Path) -> None:
+    """Write results.json, the plots (where matplotlib is installed) and RESULTS.md."""
+    replace_file(output / "results.json", outcomes_json(outcomes))
+    try:
+        plots = captions(draw(outcomes, output / "plots"))
+    except ModuleNotFoundError:
+        plots = {}
+    replace_file(output / "RESULTS.md", markdown(outcomes, list(plots.values())).encode())
+
+
+def markdown(outcomes: Sequence[Outcome], plots: Sequence[str] = ()) -> str:
+    """Return RESULTS.md: where it was measured, the plots, and a section for each outcome."""
+    machine = outcomes[0].machine
+    versions = dict(chain.from_iterable(outcome.versions.items() for outcome in outcomes))
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     head = f"""\
 # Speed
 
 Written by `python -m eval.benchmarks`; `results.json` beside this file holds every single measurement.
-Machine: {machine["processor"]}, {machine["cores"]} cores, {machine["system"]}. Versions: {packages}.
+Machine: {_described(machine)}. Versions: {packages}.
 """
-    return "\n".join([head, *(outcome.markdown() for outcome in outcomes)])
+    pictures = ["## Plots\n", *(f"{plot}\n" for plot in plots)] if plots else []
+    return "\n".join([head, *pictures, *(_section(outcome, machine) for outcome in outcomes)])
+
+
+def _section(outcome: Outcome, machine: dict[str, str | int]) -> str:
+    if outcome.machine == machine:
+        return outcome.markdown()
+    return f"{outcome.markdown()[:-1]}\n- measured on another machine: {_described(outcome.machine)}\n"
+
+
+def _described(machine: dict[str, str | int]) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
 
 
 if __name__ == "__main__":

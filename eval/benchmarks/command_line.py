@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eval.benchmarks.outcome import Outcome
+from eval.benchmarks.outcome import Outcome, outcomes_json
 from indexes.errors import StorageError
 from indexes.storage import replace_file
 from retrieval.errors import RetrievalError
@@ -21,12 +21,24 @@ Json = Annotated[Path | None, typer.Option(help="Also write the outcome to this 
 
 def show(measure: Callable[[], Outcome], json: Path | None) -> Outcome:
     """Measure, print the table and write the JSON file; a failure becomes one line and exit status 1."""
+    return _shown(lambda: [measure()], json, lambda outcomes: outcomes[0].to_json())[0]
+
+
+def show_all(measure: Callable[[], list[Outcome]], json: Path | None) -> list[Outcome]:
+    """Do as `show` for a benchmark of several tables; the JSON file holds a list."""
+    return _shown(measure, json, outcomes_json)
+
+
+def _shown(
+    measure: Callable[[], list[Outcome]], json: Path | None, encode: Callable[[list[Outcome]], bytes]
+) -> list[Outcome]:
     try:
-        outcome = measure()
+        outcomes = measure()
         if json is not None:
-            replace_file(json, outcome.to_json())
+            replace_file(json, encode(outcomes))
     except (RetrievalError, StorageError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         raise typer.Exit(1) from None
-    Console().print(outcome.table())
-    return outcome
+    for outcome in outcomes:
+        Console().print(outcome.table())
+    return outcomes

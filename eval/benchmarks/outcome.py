@@ -57,3 +57,8 @@ class Outcome:
         rule = ["---"] + ["---:"] * (len(self.columns) - 1)
         lines = [f"| {' | '.join(cells)} |" for cells in (self.columns, rule, *self.rows)]
         return "\n".join([f"## {self.title}", "", *lines, "", *(f"- {note}" for note in self.notes), ""])
+
+
+def outcomes_json(outcomes: Sequence[Outcome]) -> bytes:
+    """Return several outcomes as JSON text."""
+    return msgspec.json.format(msgspec.json.encode(outcomes), indent=2) + b"\n"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +43,31 @@ class Spread:
         return f"{self.median:.{digits}f}{unit} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
-def run_worker(arguments: Sequence[str]) -> dict[str, Any]:
-    """Run `python -m eval.benchmarks.workers` with arguments and return what it measured.
+_THREAD_SETTINGS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+def run_worker(
+    arguments: Sequence[str], module: str = "eval.benchmarks.workers", cores: int | None = None
+) -> dict[str, Any]:
+    """Run `python -m eval.benchmarks.workers`, or another module, with arguments and return what it measured.
+
+    Args:
+        arguments: of the command.
+        module: its last line on standard output is what was measured, as JSON.
+        cores: how many processors the process and all its threads are confined to; None leaves them all.
 
     Raises:
         ReproductionError: it failed; the message holds the end of what it said.
     """
-    command = [sys.executable, "-m", "eval.benchmarks.workers", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", module, *arguments]
+    with _confined(cores) as environment:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip(" │╭╰─╮╯")]
         raise ReproductionError(
@@ -56,6 +75,30 @@ def run_worker(arguments: Sequence[str]) -> dict[str, Any]:
         )
     measured: dict[str, Any] = msgspec.json.decode(done.stdout.splitlines()[-1])
     return measured
+
+
+@contextmanager
+def _confined(cores: int | None) -> Iterator[dict[str, str]]:
+    """Confine this thread, and so the processes that it starts, to some processors; gives their environment."""
+    environment = dict(os.environ)
+    if cores is None:
+        yield environment
+        return
+    environment.update(dict.fromkeys(_THREAD_SETTINGS, str(cores)))
+    if not hasattr(os, "sched_setaffinity"):  # not Linux: the settings alone
+        yield environment
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield environment
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def n_cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def interleaved(
@@ -96,3 +139,18 @@ def peak_memory() -> int:
         return largest if sys.platform == "darwin" else largest * 1024
     match = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
+
+
+def resident_memory() -> dict[str, int]:
+    """Return what this process holds in memory now, in bytes: its own ("anonymous") and mapped files ("mapped").
+
+    Both are 0 where the system does not say, which Linux does.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return {"anonymous": 0, "mapped": 0}
+    found = {
+        name: int(kib) * 1024 for name, kib in re.findall(r"^(RssAnon|RssFile):\s+(\d+) kB$", status, re.MULTILINE)
+    }
+    return {"anonymous": found.get("RssAnon", 0), "mapped": found.get("RssFile", 0)}

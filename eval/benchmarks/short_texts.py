@@ -92,9 +92,7 @@ def short_texts(n: int, source: str, data: Path, seed: int = 0) -> list[str]:
         EvaluationError: the source is unknown, or the real texts are missing or too few.
     """
     if source == "synthetic":
-        fitted = (data / _FITTED_TO).is_dir()
-        model = WordModel.fitted(_corpus(data / _FITTED_TO)) if fitted else WordModel.zipfian(seed=seed)
-        return list(model.sample(n, seed))
+        return list(word_model(data).sample(n, seed))
     if source != "real":
         raise EvaluationError(f"unknown source of texts {source!r}: 'real' or 'synthetic'")
     texts: list[str] = []
@@ -108,6 +106,13 @@ def short_texts(n: int, source: str, data: Path, seed: int = 0) -> list[str]:
             f"{data} has only {len(texts):,} short texts, not {n:,}; take fewer or source 'synthetic'"
         )
     return texts
+
+
+def word_model(data: Path) -> WordModel:
+    """Return the model of the synthetic texts: fitted to real ones, or invented where the data folder has none."""
+    if (data / _FITTED_TO).is_dir():
+        return WordModel.fitted(_corpus(data / _FITTED_TO))
+    return WordModel.zipfian()
 
 
 def _corpus(folder: Path) -> Iterator[str]:

@@ -72,6 +72,20 @@ def index_with_bm25s(path: Texts) -> None:
 
 
 @app.command()
+def index_with_tantivy(path: Texts, directory: Path) -> None:
+    """Tokenise, stem and index texts with tantivy on disk, with its defaults for English."""
+    import tantivy  # noqa: F401  # outside the clock, as on the other sides
+
+    from eval.benchmarks.peers.tantivy_lexical import write_index
+
+    texts = read_texts(path)
+    before = peak_memory()
+    directory.mkdir()
+    seconds = _timed(lambda: write_index(directory, texts, "en_stem"))
+    _report(seconds=seconds, peak=peak_memory(), before=before, bytes=directory_size(directory))
+
+
+@app.command()
 def compare_lexical_scores(path: Texts, directory: Path, n_queries: int = 200) -> None:
     """Compare the ten best scores of a collection with those of bm25s over the same terms; reports the difference."""
     import bm25s
@@ -151,7 +165,7 @@ def _exported_vectors(path: Path, n: int) -> np.ndarray:
     return ordered
 
 
-def _timed(work: Callable[[], None]) -> float:
+def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -1,0 +1,183 @@
+"""The benchmarks' plots, drawn from their stored results: `python -m eval.benchmarks.plots`.
+
+SVG files that are the same, byte for byte, for the same results and the same version of matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import msgspec
+import typer
+
+from eval.benchmarks.outcome import Outcome
+from eval.benchmarks.processes import Spread
+from eval.benchmarks.query_spans import LENGTHS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_HERE = Path(__file__).parent
+_COLOURS = {  # Okabe and Ito's, which colour-blind people can tell apart
+    "ours": "#d55e00",
+    "bm25s": "#0072b2",
+    "tantivy": "#009e73",
+    "scipy": "#0072b2",
+    "qdrant-edge": "#009e73",
+    "seismic": "#cc79a7",
+    "bmp": "#e69f00",
+}
+_MARKERS = {"ours": "o", "bm25s": "s", "tantivy": "^", "scipy": "s", "qdrant-edge": "^", "seismic": "D", "bmp": "v"}
+_SETTINGS = {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+
+
+class Plot(NamedTuple):
+    """A plot of one or more outcomes.
+
+    Attributes:
+        file: its name.
+        caption: what it shows.
+        draw: draws it; tells whether the outcome has what it needs.
+    """
+
+    file: str
+    caption: str
+    draw: Callable[[Axes, Sequence[Outcome]], bool]
+
+
+def draw(outcomes: Sequence[Outcome], folder: Path) -> list[Plot]:
+    """Draw every plot that the outcomes have numbers for; returns which, in order.
+
+    Args:
+        outcomes: of any benchmarks.
+        folder: where the files go; made if it is missing. Plots without numbers are removed from it.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for plot in PLOTS:
+        with rc_context(_SETTINGS):
+            figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+            axes = figure.add_subplot()
+            if not plot.draw(axes, outcomes):
+                (folder / plot.file).unlink(missing_ok=True)
+                continue
+            figure.legend(loc="outside right upper", fontsize=8)
+            FigureCanvasSVG(figure).print_svg(folder / plot.file, metadata={"Date": None, "Creator": None})
+        drawn.append(plot)
+    return drawn
+
+
+def _latency_by_k(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    found = _first(outcomes, "BM25 search, synthetic, one core")
+    if found is None or not found.numbers.get("sweep"):
+        return False
+    sweep = found.numbers["sweep"]
+    for side in sweep[0]["seconds"]:
+        points = [(row["k"], _milliseconds(row["seconds"][side], row["queries"])) for row in sweep]
+        _line(axes, side, side, points)
+    axes.set(xscale="log", yscale="log", xlabel="k", ylabel="ms a query, one core")
+    return True
+
+
+def _latency_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    found = _first(outcomes, "BM25 search, synthetic, one core")
+    if found is None:
+        return False
+    lengths = list(LENGTHS)
+    batches = [b for b in found.numbers["batches"] if b["state"] == "compacted" and b["words"] in LENGTHS]
+    for k, style in zip(sorted({batch["k"] for batch in batches}), ("-", "--", ":"), strict=False):
+        for side in batches[0]["seconds"]:
+            points = [
+                (lengths.index(batch["words"]), _milliseconds(batch["seconds"][side], batch["queries"]))
+                for batch in batches
+                if batch["k"] == k
+            ]
+            _line(axes, side, f"{side}, k = {k:,}", points, style)
+    axes.set_xticks(range(len(lengths)), lengths)
+    axes.set(yscale="log", xlabel="words of the query", ylabel="ms a query, one core")
+    return True
+
+
+def _latency_by_size(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    found = _first(outcomes, "Growth, BM25")
+    if found is None:
+        return False
+    for words, marker in zip(LENGTHS, "so^", strict=True):
+        for k, style, colour in ((10, "-", "#d55e00"), (1000, "--", "#0072b2")):
+            points = [
+                (size["n"], _milliseconds(row["seconds"], size["search"]["queries"]))
+                for size in found.numbers["sizes"]
+                for row in size["search"]["rows"]
+                if (row["words"], row["k"]) == (words, k)
+            ]
+            axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, label=f"{words} words, k = {k:,}")
+    axes.set(xscale="log", yscale="log", xlabel="texts", ylabel="ms a query, one core")
+    return True
+
+
+def _recall_by_time(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    learned = [o for o in outcomes if o.title.startswith("Learned sparse search") and o.title.endswith("one core")]
+    if not learned:
+        return False
+    found = max(learned, key=lambda outcome: int(outcome.numbers["documents"]))
+    batches = [batch for batch in found.numbers["batches"] if batch["set"] == "synthetic"]
+    k = min(batch["k"] for batch in batches)
+    for side in dict.fromkeys(batch["side"] for batch in batches):
+        points = [
+            (_milliseconds(batch["seconds"], batch["queries"]), batch["recall"])
+            for batch in batches
+            if batch["side"] == side and batch["k"] == k
+        ]
+        _line(axes, side, side, sorted(points))
+    documents = f"{found.numbers['documents']:,} documents"
+    axes.set(xscale="log", xlabel=f"ms a query, one core, {documents}", ylabel=f"recall at {k}")
+    return True
+
+
+PLOTS = (
+    Plot("bm25-k.svg", "BM25 on synthetic texts, queries of 5 to 10 words: time against k.", _latency_by_k),
+    Plot("bm25-query-length.svg", "BM25 on synthetic texts: time against the length of the query.", _latency_by_length),
+    Plot("bm25-collection-size.svg", "BM25 of this engine: time against the number of texts.", _latency_by_size),
+    Plot("sparse-recall.svg", "Learned sparse vectors: recall against time; exact sides at 1.", _recall_by_time),
+)
+
+
+def _first(outcomes: Sequence[Outcome], title: str) -> Outcome | None:
+    return next((outcome for outcome in outcomes if outcome.title == title), None)
+
+
+def _milliseconds(seconds: Sequence[float], queries: int) -> float:
+    return Spread.of(seconds).median / queries * 1000
+
+
+def _line(axes: Axes, side: str, label: str, points: Sequence[tuple[float, float]], style: str = "-") -> None:
+    across, up = zip(*points, strict=True)
+    axes.plot(across, up, style, color=_COLOURS[side], marker=_MARKERS[side], label=label)
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Read stored outcomes; an empty list where there is no file."""
+    return msgspec.json.decode(path.read_bytes(), type=list[Outcome]) if path.exists() else []
+
+
+def captions(plots: Sequence[Plot], folder: str = "plots") -> Mapping[str, str]:
+    """Return a line of Markdown for each plot by file name."""
+    return {plot.file: f"![{plot.caption}]({folder}/{plot.file})" for plot in plots}
+
+
+def main(
+    results: Annotated[Path, typer.Option(help="Stored results.")] = _HERE / "results.json",
+    output: Annotated[Path, typer.Option(help="Folder of the plots.")] = _HERE / "plots",
+) -> None:
+    """Draw the plots of stored results again."""
+    draw(read_outcomes(results), output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
