@@ -28,8 +28,8 @@ BOXES = "frequency-classes"
 """Name of the file of (n_boxes, 5) int64: class, lowest and highest frequency, shortest and longest length."""
 
 _N_CLASSES = 256
-_N_FREQUENCIES = 64
-"""Frequencies from 1 to 62 have a bin each; the last bin takes all others."""
+_EXACT_FREQUENCIES = 128
+"""Lower frequencies have a bin each; higher ones share 64 bins between powers of two."""
 
 _EXACT_LENGTHS = 512
 """Shorter lengths have a bin each; longer ones share 64 bins between powers of two."""
@@ -48,25 +48,29 @@ class PairCounts:
     def __init__(self, lengths: np.ndarray) -> None:
         self._bins = _length_bins(lengths)
         self._n_bins = int(self._bins.max(initial=0)) + 1
-        self._counts = np.zeros((_N_FREQUENCIES, self._n_bins), np.int64)
-        self._highest = _N_FREQUENCIES - 1
+        self._counts = np.zeros((_EXACT_FREQUENCIES, self._n_bins), np.int64)
         self._average = float(lengths.mean()) if len(lengths) else 1.0
 
     def add(self, first: int, lists: Lists) -> None:
         """Count the lists of the documents first, first + 1, ..."""
         from indexes import packing_kernels
 
+        highest = _frequency_bin(int(lists.frequencies.max(initial=0)))
+        if highest >= len(self._counts):
+            grown = np.zeros((highest + 1, self._n_bins), np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
         bins = read_only(self._bins[first : first + len(lists.offsets) - 1])
         packing_kernels.count_pairs_of_bins(read_only(lists.offsets), read_only(lists.frequencies), bins, self._counts)
-        self._highest = max(self._highest, int(lists.frequencies.max(initial=0)))
 
     def classes(self) -> FrequencyClasses:
         """Return the classes for what was counted."""
         frequencies, bins = np.nonzero(self._counts)
         counts = self._counts[frequencies, bins]
+        lowest, highest = _frequency_edges(frequencies)
         shortest, longest = _bin_edges(bins)
         usual = length_norms(shortest / max(self._average, 1e-9), BM25Settings(), 1)
-        worth = frequencies / (frequencies + usual)
+        worth = highest / (highest + usual)
 
         group = np.empty(len(counts), np.int64)
         by_count = np.lexsort((bins, frequencies, -counts))
@@ -82,8 +86,7 @@ class PairCounts:
 
         codes = np.zeros(self._counts.shape, np.uint8)
         codes[frequencies, bins] = classes
-        highest = np.where(frequencies == _N_FREQUENCIES - 1, self._highest, frequencies)
-        boxes = np.stack([classes, frequencies, highest, shortest, longest], axis=1).astype(np.int64)
+        boxes = np.stack([classes, lowest, highest, shortest, longest], axis=1).astype(np.int64)
         return FrequencyClasses(_merged(boxes), codes, self._bins)
 
 
@@ -171,6 +174,19 @@ def _length_bins(lengths: np.ndarray) -> np.ndarray:
     mantissas = (lengths.astype(np.int64) >> np.maximum(exponents - _MANTISSA_BITS, 0)) - (1 << _MANTISSA_BITS)
     long = _EXACT_LENGTHS + ((exponents - _EXACT_BITS) << _MANTISSA_BITS) + mantissas
     return np.where(lengths < _EXACT_LENGTHS, lengths, long).astype(np.int32)
+
+
+def _frequency_bin(frequency: int) -> int:
+    """Return the bin of a frequency, as `packing_kernels` does."""
+    shift = max(frequency.bit_length() - 7, 0)
+    return (frequency >> shift) + (shift << _MANTISSA_BITS)
+
+
+def _frequency_edges(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest frequency of each bin, int64."""
+    shifts = np.maximum((bins >> _MANTISSA_BITS) - 1, 0)
+    lowest = (bins - (shifts << _MANTISSA_BITS)) << shifts
+    return lowest.astype(np.int64), (lowest + (1 << shifts) - 1).astype(np.int64)
 
 
 def _bin_edges(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -273,17 +273,21 @@ def classify(frequencies: Array, rows: Array, length_bins: Array, codes: Array, 
         frequencies: (n_postings,) uint32.
         rows: (n_postings,) int32.
         length_bins: (n_documents,) int32, which bin a document's length lies in.
-        codes: (n_frequency_bins, n_length_bins) uint8, class of each pair of bins; the last frequency bins are open.
+        codes: (n_frequency_bins, n_length_bins) uint8, class of each pair of bins.
         values: (n_postings,) uint8, output.
     """
     for position in range(len(rows)):
-        values[position] = codes[_frequency_bin(frequencies[position], len(codes)), length_bins[rows[position]]]
+        values[position] = codes[_frequency_bin(frequencies[position]), length_bins[rows[position]]]
 
 
 @inner_kernel
-def _frequency_bin(frequency: int, n_bins: int) -> int:
-    """Return the bin of a frequency: itself as long as there are bins, the last one for all others."""
-    return min(whole(frequency), n_bins - 1)
+def _frequency_bin(frequency: int) -> int:
+    """Return the bin of a frequency: itself below 128, then 64 bins between powers of two."""
+    mantissa, shift = whole(frequency), 0
+    while mantissa >= 128:
+        mantissa >>= 1
+        shift += 1
+    return mantissa + (shift << 6)
 
 
 @kernel
@@ -291,4 +295,4 @@ def count_pairs_of_bins(offsets: Array, frequencies: Array, length_bins: Array, 
     """Add to `counts`, (n_frequency_bins, n_length_bins) int64, how often frequencies and lengths go together."""
     for row in range(len(offsets) - 1):
         for position in range(offsets[row], offsets[row + 1]):
-            counts[_frequency_bin(frequencies[position], len(counts)), length_bins[row]] += 1
+            counts[_frequency_bin(frequencies[position]), length_bins[row]] += 1
