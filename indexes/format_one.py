@@ -45,6 +45,8 @@ def open_format_one(
     postings = _load(folder, _POSTINGS, n_terms, len(lengths))
     if len(documents.members) != len(postings.members):
         raise documents.damaged(f"has {len(documents.members):,} entries for {len(postings.members):,} postings")
+    if postings.frequencies.max(initial=0) > documents.frequencies.max(initial=0):
+        raise postings.damaged(f"points to a frequency of {postings.frequencies.max():,}, which no document has")
     pairs = PairCounts(lengths)
     pairs.add(0, documents)
     classes = pairs.classes()

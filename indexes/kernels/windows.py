@@ -183,7 +183,7 @@ def _add_up(search: Search, cursors: Cursors, n_here: int, width: int, threshold
             n_near = count_above(search.sums, max(threshold - missing, 0))
             if n_near * look_up_cost < unread:
                 cursors.promising[0] = min(1.0, 1.05 * cursors.promising[0])
-                return missing, total - unread
+                return max(missing, 1), total - unread  # crafted bounds can be 0
             cursors.promising[0] = 0.9 * missing / threshold
         if place == fetched_to:
             fetched_to = min(place + CHUNKS_FETCHED, n_here)

@@ -104,6 +104,46 @@ def test_files_hold_what_was_written_in_pieces(lists, with_values, cuts):
             Postings.open(ArrayFolder(Path(name)), len(lists) + 1, with_values=with_values)
 
 
+def dense_lists(n_documents, shares, seed):
+    """Make lists of which some chunks, by their share of the documents, are columns."""
+    generator = np.random.default_rng(seed)
+    lists = []
+    for share in shares:
+        rows = np.flatnonzero(generator.random(n_documents) < share)
+        lists.append(dict(zip(rows.tolist(), generator.integers(1, 256, len(rows)).tolist(), strict=True)))
+    return lists
+
+
+@pytest.mark.parametrize("n_documents", [1, 7, 8, 9, 100, WINDOW, WINDOW + 1, WINDOW + 900])
+def test_long_chunks_become_columns(n_documents, tmp_path):
+    """With a posting for one of eight documents or more; the others stay postings, in the same list as well."""
+    lists = [{}, *dense_lists(n_documents, [1, 0.5, 0.2, 0.12, 0.01, 0], n_documents)]
+    lists.append(dict.fromkeys(range(max(0, n_documents - 20), n_documents), 9))  # in the last window only
+    with PostingsWriter(tmp_path, with_values=True, columns_of=n_documents) as writer:
+        for first, last in ((0, 2), (2, 2), (2, len(lists))):
+            writer.append(*flat(lists[first:last]))
+    postings = Postings.open(ArrayFolder(tmp_path), len(lists), with_values=True, with_columns=True).whole()
+    kernel = postings.for_kernels()
+    rows, values, dense, row_starts, dense_starts = [], [], [], [0], [0]
+    for one, chunks in zip(lists, plain_chunks(lists), strict=True):
+        for window, size, _ in chunks:
+            width = min(WINDOW, n_documents - window * WINDOW)
+            held = {row - window * WINDOW: value for row, value in one.items() if row // WINDOW == window}
+            if 8 * (size + 1) >= width:
+                dense += [held.get(local, 0) for local in range(width)]
+            else:
+                rows += sorted(held)
+                values += [held[local] for local in sorted(held)]
+        row_starts.append(len(rows))
+        dense_starts.append(len(dense))
+    assert (kernel.rows.tolist(), kernel.values.tolist(), kernel.dense.tolist()) == (rows, values, dense)
+    assert (kernel.starts.tolist(), kernel.dense_starts.tolist()) == (row_starts, dense_starts)
+    every = list(itertools.chain.from_iterable(plain_chunks(lists)))
+    assert list(zip(kernel.windows.tolist(), kernel.sizes.tolist(), kernel.bounds.tolist(), strict=True)) == every
+    assert postings.counts().tolist() == [len(one) for one in lists]
+    assert postings.n_postings == sum(map(len, lists))
+
+
 def test_a_chunk_holds_a_whole_window():
     lists = [dict.fromkeys(range(1, 2 * WINDOW + 1), 3), dict.fromkeys(range(WINDOW), 255)]
     postings = Postings.chunked(*flat(lists), "here")

@@ -365,6 +365,23 @@ def test_lists_that_cannot_matter_are_not_read(large, touched):
     assert touched.taken() == sizes[[0, 9]].sum()
 
 
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_document_that_needs_every_list_that_is_left_unread_is_found(make, touched):
+    """One point less and it would not be looked at: the k-th best so far has 6, the better one 5 and the unread 2."""
+    generator = np.random.default_rng(14)
+    n_documents, best, chosen = 2 * WINDOW, [100, 200, 300, 400, 500], WINDOW + 777
+    dense = [np.flatnonzero(generator.random(n_documents) < 0.6) for _ in range(2)]
+    dense = [np.union1d(np.setdiff1d(rows, best), [chosen]) for rows in dense]
+    rare = [np.array([*best, *([chosen] if member < 5 else [])]) for member in range(6)]
+    made = make(lists_of_postings(n_documents, [(rows, np.ones(len(rows), int)) for rows in [*rare, *dense]]), 8)
+    query = dict.fromkeys(range(8), 1.0)
+    if make is not bm25:
+        assert expected([made], query, 5)[0] == (0, chosen, 7.0)
+    check([made], query, 5)
+    if make in {impacts, binary}:  # whose bounds are what documents have
+        assert touched.taken() < sum(map(len, [*rare, *dense]))
+
+
 # --- The threshold that is hoped for ----------------------------------------------------------------------------------
 
 N_TERMS = 8
@@ -627,3 +644,26 @@ def test_whatever_the_arrays_hold_a_search_ends_with_true_scores_or_an_error(dat
     assert mask is None or mask[0][hits.rows].all()
     if made.norms is not None:  # elsewhere crafted postings of whole numbers are scores
         assert hits.scores.tolist() == made.scores(query)[hits.rows].tolist()
+
+
+def test_columns_that_claim_to_add_nothing_are_not_taken_for_postings():
+    """So much is left unread, and it can add so little, that the window's few postings are read again."""
+    n_columns = 5
+    made = impacts(lists_of([{0: 9}] * WINDOW), 1 + n_columns)
+    arrays = [
+        np.array([0, *[1] * (n_columns + 1)]),
+        np.arange(n_columns + 2),
+        np.zeros(n_columns + 1, np.uint16),
+        np.array([0, *[WINDOW - 1] * n_columns], np.uint16),
+        np.array([9, *[0] * n_columns], np.uint8),
+        np.array([5], np.uint16),
+        np.array([9], np.uint8),
+    ]
+    held = [
+        np.array([0, *(WINDOW * number for number in range(n_columns + 1))]),
+        np.zeros(WINDOW * n_columns, np.uint8),
+    ]
+    postings = Postings(*map(CheckedArray, arrays), "here", *map(CheckedArray, held))
+    crafted = replace(made, segment=replace(made.segment, postings=postings))
+    (hits,) = search([crafted], [dict.fromkeys(range(1 + n_columns), 1.0)], 3)
+    assert triples(hits) == [(0, 5, 9.0)]

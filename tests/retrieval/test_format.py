@@ -214,6 +214,18 @@ def test_crafted_lists_in_an_old_index_do_no_harm(oldest, name, value):
             assert str(folder) in str(error)
 
 
+def test_postings_of_frequencies_that_no_document_has_are_refused(oldest):
+    """Their classes would be looked up beyond the table of those that were counted."""
+    folder = next(oldest.glob("parts/*-lexical"))
+    name = folder / "postings-frequencies.npy"
+    np.save(name, np.full_like(np.load(name), 2**32 - 1))
+    manifest = crafted_index.read_manifest(oldest)
+    crafted_index.sign_part(folder, crafted_index.part_records(manifest)[folder.name])
+    crafted_index.write_manifest(oldest, manifest)
+    with pytest.raises(CorruptIndexError, match="4,294,967,295, which no document has"):
+        Collection.open(oldest)
+
+
 @pytest.mark.parametrize("name", ["document-offsets", "postings-offsets"])
 def test_offsets_whose_differences_wrap_around_are_refused(oldest, name):
     """Between these, differences of 64 bits are all positive."""
