@@ -417,10 +417,14 @@ def test_a_hope_that_fails_costs_a_second_pass_and_no_result(k, touched):
     best = expected([made], query, k)
     assert min(row for _, row, _ in best) >= n_decoys  # the decoys are not among the best
     check([made], query, k)
+    touched.taken()
+    # A mask that allows all: then the first threshold is not guessed, which may fail as well.
+    every = [np.ones(made.n_documents, bool)]
+    check([made], query, k, every)
     assert touched.taken() > 1.5 * sizes.sum()
     # With four lists the margin is the largest possible error, and what is hoped for always comes true.
     few = dict.fromkeys(range(4), 1.0)
-    check([made], few, k)
+    check([made], few, k, every)
     assert touched.taken() <= sizes[:4].sum()
 
 
@@ -460,11 +464,11 @@ def test_promises_that_are_wrong_do_lead_to_second_passes(touched):
         rows = np.flatnonzero(generator.random(3000) < 0.5)
         held.append((rows, generator.integers(1, 80, len(rows))))
     lists = lists_of_postings(3000, held)
-    query = dict.fromkeys(range(8), 1.0)
-    check([bm25(lists, 8, looseness=3.0, claimed=1e6)], query, 20)
+    query, every = dict.fromkeys(range(8), 1.0), [np.ones(3000, bool)]  # so that no threshold is guessed
+    check([bm25(lists, 8, looseness=3.0, claimed=1e6)], query, 20, every)
     assert touched.taken() > len(lists.members)
     few_pairs = lists._replace(frequencies=np.ones_like(lists.frequencies))  # all classes hold a single pair
-    check([bm25(few_pairs, 8, claimed=1e6)], query, 20)
+    check([bm25(few_pairs, 8, claimed=1e6)], query, 20, every)
     assert touched.taken() <= len(lists.members)
 
 
