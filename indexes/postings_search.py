@@ -34,14 +34,14 @@ class PostingsSegment:
         documents: its documents' lists.
         formula: what postings are worth.
         sequences: (n_documents,) int64, ascending: equal scores are ordered by it.
-        luck: (2,) int64, what searches learn about the order of its documents; see `kernels.views.Best`.
+        luck: (4,) int64, what searches learn about it; see `kernels.views.Best`.
     """
 
     postings: Postings
     documents: PackedDocuments
     formula: kernels.Formula
     sequences: np.ndarray
-    luck: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
+    luck: np.ndarray = field(default_factory=lambda: np.zeros(4, np.int64))
 
 
 class Plan(NamedTuple):

@@ -16,6 +16,7 @@ import numpy as np
 
 from indexes.bm25_formula import LARGEST_PARAMETER
 from indexes.compilation import read_only
+from indexes.errors import VectorError
 from indexes.hits import Hits
 from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
 from indexes.sparse_index import SparseIndex, SparseIndexWriter, merge_sparse
@@ -94,7 +95,8 @@ class SparseSearcher:
         """Return for each query the best k documents that share at least one dimension with it.
 
         Args:
-            queries: their weights may be any positive numbers; entries of weight 0 are passed over.
+            queries: their weights may be any positive numbers; entries of weight 0 (or below 1e-100) are passed
+                over.
             k: how many at most.
             masks: for each segment which documents may be returned, (n_documents,) bool; None allows all. Deleted
                 documents are never returned.
@@ -102,7 +104,7 @@ class SparseSearcher:
             daring: 1 finds the best k. A larger factor is faster and may miss some, see `BM25Searcher.search_many`.
 
         Raises:
-            VectorError: the queries are not in order.
+            VectorError: the queries are not in order, or a weight is larger than 1e100.
             ValueError: a mask does not fit, or `daring` is below 1.
             CorruptIndexError: a list is damaged.
         """
@@ -129,7 +131,9 @@ class SparseSearcher:
         if self._dimension_weights is not None:
             known = dimensions < len(self._dimension_weights)
             weights[known] *= self._dimension_weights[dimensions[known]]
-        counted = weights > 0
+        if len(weights) and weights.max() > LARGEST_PARAMETER:
+            raise VectorError(f"query weights must be at most {LARGEST_PARAMETER:g}, not {weights.max()!r}")
+        counted = weights >= 1 / LARGEST_PARAMETER
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counted)])
         kept = dimensions[counted].astype(np.int64)
         lists = [np.where(kept < segment.index.n_dimensions, kept, -1) for segment in self._segments]

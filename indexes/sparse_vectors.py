@@ -43,7 +43,7 @@ class SparseVectors:
         offsets, dimensions, weights = self.offsets, self.dimensions, self.weights
         if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != len(dimensions):
             raise VectorError(f"the offsets must run from 0 to the number of entries, {len(dimensions):,}")
-        if (np.diff(offsets) < 0).any():
+        if (offsets[1:] < offsets[:-1]).any():
             raise VectorError("the offsets must ascend")
         if len(dimensions) and not (dimensions.min() >= 0 and dimensions.max() < MOST_DIMENSIONS):
             raise VectorError(

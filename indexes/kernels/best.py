@@ -10,6 +10,7 @@ from indexes.kernels.heap import offer
 from indexes.kernels.views import (
     FAILED,
     GUESSED,
+    HAS_GUESSED,
     HOPED,
     KNOWN,
     MARGIN,
@@ -201,8 +202,10 @@ def guess(sums: Array, width: int, n_documents: int, best: Best) -> None:
     rank = whole(expected + 2 * np.sqrt(expected) + 2)
     if state[MARGIN] < 0 or 2 * rank > sample or best.luck[FAILED] * 8 > best.luck[GUESSED] + 8:
         return
-    best.luck[GUESSED] += 1
-    state[THRESHOLD] = state[HOPED] = _kth_largest(sums[:sample], rank)
+    # Less by what points and scores may differ, so that documents with equal scores are not dropped.
+    promised = _kth_largest(sums[:sample], rank) - (1 if state[KNOWN] else state[MARGIN])
+    state[THRESHOLD] = state[HOPED] = max(0, promised)
+    state[HAS_GUESSED] = 1
 
 
 @inner_kernel

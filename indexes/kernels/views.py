@@ -85,7 +85,8 @@ class Formula(NamedTuple):
     """How much a posting is worth, before the list's weight.
 
     Attributes:
-        upper: (256,) float64, most that a posting with this stored value can be worth.
+        upper: (256,) float64, most that a posting with this stored value can be worth; where there are no lengths,
+            exactly what it is worth.
         lower: (256,) float64, least.
         lengths: (n_documents,) int32 where a frequency f is worth f / (f + norm) with the norm
             saturation * (1 - slope + slope * length / average) (BM25); empty where it is worth f.
@@ -132,7 +133,7 @@ class Best(NamedTuple):
         waiting_points: the same size, uint16, their points.
         unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
         state: (N_STATE,) int64, see `SIZE` and the following.
-        luck: (2,) int64, how often the first threshold was guessed in this segment, and how often that failed.
+        luck: (4,) int64, what searches have learnt about this segment, see `GUESSED` and the following.
     """
 
     scores: Array
@@ -144,16 +145,17 @@ class Best(NamedTuple):
     luck: Array
 
 
-SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN = range(7)
+SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN, HAS_GUESSED = range(8)
 """Places in `Best.state`: how many documents are in the heap, and how many wait; the threshold: documents with no more
 points are not needed; the largest threshold that was only hoped for; how many documents are unread; by how much points
 must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for; whether points
-are scores."""
+are scores; whether the first threshold was guessed."""
 
-N_STATE = 7
+N_STATE = 8
 
-GUESSED, FAILED = range(2)
-"""Places in `Best.luck`."""
+GUESSED, FAILED, SEARCHED, REPEATED = range(4)
+"""Places in `Best.luck`: how often the first threshold was guessed, and how often the search had to run again then;
+how often it ran without a guess, and how often it had to run again then."""
 
 
 class Search(NamedTuple):

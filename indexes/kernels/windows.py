@@ -16,12 +16,16 @@ from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant
 from indexes.kernels.views import (
     DAMAGED,
     FAILED,
+    GUESSED,
+    HAS_GUESSED,
     HOPED,
     KNOWN,
     LARGEST_SUM,
     MARGIN,
     N_STATE,
     N_UNREAD,
+    REPEATED,
+    SEARCHED,
     SIZE,
     THRESHOLD,
     UNREAD,
@@ -258,8 +262,10 @@ def _search_one(
     points, error = points_of(query, postings, formula)
     search = Search(query, postings, documents, formula, points, allowed, daring, best, sums)
     given = max(0, whole(min(points.scale * floor, 2.0 * LARGEST_SUM)) - 1)
-    # Few lists: the largest possible error. Many: errors do not all meet in one document.
-    margin = (error if len(query.lists) <= 4 else error // 4) + len(query.lists) + 2
+    # Few lists, or a segment where hoping for less has failed: the largest possible error. Otherwise a part of it, for
+    # errors do not all meet in one document.
+    careful = len(query.lists) <= 4 or best.luck[REPEATED] * 8 > best.luck[SEARCHED] + 8
+    margin = (error if careful else error // 4) + len(query.lists) + 2
     certain = 0
     for _ in range(2):
         state[:] = 0
@@ -269,13 +275,15 @@ def _search_one(
             return DAMAGED
         if state[N_UNREAD] > 0:
             return UNREAD
+        tried, failed = (GUESSED, FAILED) if state[HAS_GUESSED] else (SEARCHED, REPEATED)
+        best.luck[tried] += margin >= 0
         if state[SIZE] == len(best.scores):
             certain = max(0, whole(points.scale * best.scores[0]) - 1)
         if state[HOPED] <= certain:
             break
         # Something that was dropped might be better than the last: once more, hoping for nothing.
         margin = -1
-        best.luck[FAILED] += 1
+        best.luck[failed] += 1
     sort_best(best.scores, best.rows, state[SIZE])
     return state[SIZE]
 
@@ -303,7 +311,7 @@ def search(
         counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD`
             are answered already.
         unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
-        luck: (2,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
+        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
         touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
