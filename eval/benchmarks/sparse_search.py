@@ -50,8 +50,8 @@ _COLUMNS = [
 ]
 _APPROXIMATE = "* approximate, not like for like; recall counts documents that score at least as much as the k-th best"
 _DARING = (
-    "'ours, daring': the same index, searched approximately: lists are left unread where they could not lift a document "
-    "that many times over the k-th best score; scores stay exact"
+    "'ours, daring': the same index, searched approximately: what could only come into the answer by lists that are "
+    "not read yet must be able to exceed the k-th best score so many times; scores stay exact"
 )
 _SINGLE = "p50 / p99: one query at a time, the shortest of its rounds"
 _LARGEST_CODES = 2 << 30  # bytes of FAISS's packed codes
