@@ -60,11 +60,11 @@ class SparseSearcher:
 
     Args:
         segments: what to search, all of one payload; their numbers in `Hits` are their places here.
-        dimension_weights: (n,) what each dimension counts, at least 0: idf, or one weight a bucket; dimensions beyond
-            n, and all without them, count 1.
+        dimension_weights: (n,) what each dimension counts, 0 to 1e100: idf, or one weight a bucket; dimensions beyond
+            n, and all without them, count 1. Those that count 0 are passed over.
 
     Raises:
-        ValueError: the segments have different payloads, or a weight is negative or not finite.
+        ValueError: the segments have different payloads, or a weight is negative or larger than 1e100.
     """
 
     def __init__(self, segments: Sequence[SparseSegment], dimension_weights: np.ndarray | None = None) -> None:
@@ -73,8 +73,12 @@ class SparseSearcher:
             raise ValueError(f"segments of one payload can be searched together, not of {sorted(payloads)}")
         if dimension_weights is not None:
             dimension_weights = np.asarray(dimension_weights, np.float64)
-            if not (np.isfinite(dimension_weights) & (dimension_weights >= 0)).all():
-                raise ValueError("dimension weights must be finite and not negative")
+            if dimension_weights.ndim != 1:
+                raise ValueError(f"dimension weights are one number each, not an array {dimension_weights.shape}")
+            wrong = np.flatnonzero(~((dimension_weights >= 0) & (dimension_weights <= LARGEST_PARAMETER)))
+            if len(wrong):
+                found = f"dimension {wrong[0]} has {dimension_weights[wrong[0]]}"
+                raise ValueError(f"dimension weights must be numbers from 0 to {LARGEST_PARAMETER}: {found}")
         self._segments = tuple(segments)
         self._dimension_weights = dimension_weights
         self._alive = [
@@ -95,8 +99,7 @@ class SparseSearcher:
         """Return for each query the best k documents that share at least one dimension with it.
 
         Args:
-            queries: their weights may be any positive numbers; entries of weight 0 (or below 1e-100) are passed
-                over.
+            queries: their weights may be any numbers up to 1e100; entries of weight 0 are passed over.
             k: how many at most.
             masks: for each segment which documents may be returned, (n_documents,) bool; None allows all. Deleted
                 documents are never returned.
@@ -104,7 +107,7 @@ class SparseSearcher:
             daring: 1 finds the best k. A larger factor is faster and may miss some, see `BM25Searcher.search_many`.
 
         Raises:
-            VectorError: the queries are not in order, or a weight is larger than 1e100.
+            VectorError: the queries are not in order, or a weight is too large.
             ValueError: a mask does not fit, or `daring` is below 1.
             CorruptIndexError: a list is damaged.
         """
@@ -120,7 +123,22 @@ class SparseSearcher:
         """Return the scores of given documents for one query, (n,) float64, 0 where nothing is shared.
 
         Use it to score candidates that came from elsewhere. Tombstones are not looked at.
+
+        Args:
+            query: one vector.
+            segment: number of the segment.
+            rows: (n,) rows of it, in any order.
+
+        Raises:
+            VectorError: the query is not one vector in order, or a weight is too large.
+            ValueError: there are no such rows.
+            CorruptIndexError: a document's list is damaged.
         """
+        if len(query) != 1:
+            raise VectorError(f"documents are scored for one query, not for {len(query):,}")
+        n_documents = self._segments[segment].index.n_documents
+        if len(rows) and not (rows.min() >= 0 and rows.max() < n_documents):
+            raise ValueError(f"rows from {rows.min()} to {rows.max()} of a segment of {n_documents:,} documents")
         plan = self._plan(query.checked())
         held = plan.lists[segment] >= 0
         return score_rows(self._searched[segment], plan.lists[segment][held], plan.weights[held], rows)
@@ -128,12 +146,14 @@ class SparseSearcher:
     def _plan(self, queries: SparseVectors) -> Plan:
         dimensions = queries.dimensions
         weights = np.ones(len(dimensions)) if queries.weights is None else queries.weights.astype(np.float64)
+        large = np.flatnonzero(weights > LARGEST_PARAMETER)
+        if len(large):  # scores would not be finite
+            found = f"dimension {dimensions[large[0]]} has {weights[large[0]]}"
+            raise VectorError(f"a query weight must be at most {LARGEST_PARAMETER}: {found}")
         if self._dimension_weights is not None:
             known = dimensions < len(self._dimension_weights)
             weights[known] *= self._dimension_weights[dimensions[known]]
-        if len(weights) and weights.max() > LARGEST_PARAMETER:
-            raise VectorError(f"query weights must be at most {LARGEST_PARAMETER:g}, not {weights.max()!r}")
-        counted = weights >= 1 / LARGEST_PARAMETER
+        counted = weights > 0
         before = np.concatenate([np.zeros(1, np.int64), np.cumsum(counted)])
         kept = dimensions[counted].astype(np.int64)
         lists = [np.where(kept < segment.index.n_dimensions, kept, -1) for segment in self._segments]
@@ -149,7 +169,9 @@ class SparseSearcher:
             n_documents = self._segments[number].index.n_documents
             if mask is not None and mask.shape != (n_documents,):
                 raise ValueError(f"mask {number} has shape {mask.shape}, its segment {n_documents:,} documents")
-            both = alive if mask is None else np.array(mask, bool) if not len(alive) else mask & alive
+            both = alive if mask is None else np.array(mask, bool)
+            if mask is not None and len(alive):
+                both &= alive
             allowed.append(read_only(both))
         return allowed
 

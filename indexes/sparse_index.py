@@ -58,20 +58,8 @@ class SparseIndexWriter:
             VectorError: the vectors are not in order, or are not what the payload says.
             ValueError: there are more documents than an index holds.
         """
-        vectors.checked()
-        offsets, dimensions, weights = vectors.offsets, vectors.dimensions, vectors.weights
-        if self._payload == "binary":
-            if weights is not None and not (weights == 1).all():
-                raise VectorError("binary vectors have no weights; index weighted ones with payload 'impacts'")
-            impacts = np.ones(len(dimensions), np.uint32)
-        else:
-            if weights is None:
-                raise VectorError("vectors without weights are indexed with payload 'binary'")
-            impacts = weights.astype(np.uint32)
-            if len(weights) and not (
-                impacts.min() >= 1 and impacts.max() <= LARGEST_IMPACT and (impacts == weights).all()
-            ):
-                raise VectorError(f"impacts are integers from 1 to {LARGEST_IMPACT}; make them with `quantised`")
+        offsets, dimensions = vectors.checked().offsets, vectors.dimensions
+        impacts = _impacts(vectors, self._payload)
         if self._n_documents + len(vectors) > _LARGEST:
             raise ValueError(f"an index holds at most {_LARGEST:,} documents; write smaller segments")
         counts = np.bincount(dimensions, minlength=len(self._counts))
@@ -142,6 +130,7 @@ class SparseIndex:
             CorruptIndexError: a vector is damaged.
         """
         lists = self.documents.some(rows, self.n_dimensions)
+        _check_impacts(lists, self.payload)
         weights = lists.frequencies.astype(np.uint8) if self.payload == "impacts" else None
         return SparseVectors(lists.offsets, lists.members, weights)
 
@@ -160,20 +149,53 @@ def merge_sparse(inputs: Sequence[tuple[SparseIndex, np.ndarray]], order: np.nda
 
     Raises:
         CorruptIndexError: an input is damaged.
-        ValueError: there are no inputs, they are of different payloads, or `order` does not fit.
+        ValueError: there are no inputs, they are of different payloads, rows are not in order, `order` does not fit, or
+            there are more documents than an index holds.
     """
+    inputs = [(index, np.ascontiguousarray(rows, np.int64)) for index, rows in inputs]
     payloads = {index.payload for index, _ in inputs}
     if len(payloads) != 1:
         raise ValueError(f"indexes of one payload can be merged, not of {sorted(payloads) or 'none'}")
-    if len(order) != sum(len(rows) for _, rows in inputs):
-        raise ValueError(f"{sum(len(rows) for _, rows in inputs):,} rows are kept and {len(order):,} are ordered")
+    total = sum(len(rows) for _, rows in inputs)
+    if len(order) != total or total > _LARGEST:
+        raise ValueError(f"{total:,} rows are kept and {len(order):,} are ordered; an index holds at most {_LARGEST:,}")
+    for index, rows in inputs:
+        if len(rows) and not (rows[0] >= 0 and rows[-1] < index.n_documents and (np.diff(rows) > 0).all()):
+            raise ValueError(f"rows to keep of {index.directory} must ascend from 0 to {index.n_documents - 1}")
     counts = np.zeros(max(index.n_dimensions for index, _ in inputs), np.int64)
     for index, rows in inputs:
         index.documents.count_members(rows, counts[: index.n_dimensions])
     sources = [(index.documents, rows, np.arange(index.n_dimensions, dtype=np.int32)) for index, rows in inputs]
-    copy_documents(sources, order, directory, lambda _first, _lists: None)
+    (payload,) = payloads
+    copy_documents(sources, order, directory, lambda _first, lists: _check_impacts(lists, payload))
     used = np.flatnonzero(counts)
-    _finish(directory, len(order), counts[: used[-1] + 1 if len(used) else 0], payloads.pop())
+    _finish(directory, len(order), counts[: used[-1] + 1 if len(used) else 0], payload)
+
+
+def _impacts(vectors: SparseVectors, payload: Payload) -> np.ndarray:
+    """Return what is stored of each entry, (n_entries,) uint32; VectorError where it is not what the payload says."""
+    weights = vectors.weights
+    if weights is None:
+        if payload == "impacts":
+            raise VectorError("vectors without weights are indexed with payload 'binary'")
+        return np.ones(len(vectors.dimensions), np.uint32)
+    is_wrong = (weights < 1) | (weights > (LARGEST_IMPACT if payload == "impacts" else 1))
+    if weights.dtype.kind == "f":
+        is_wrong |= weights % 1 != 0
+    wrong = np.flatnonzero(is_wrong)
+    if len(wrong):
+        found = f"entry {wrong[0]} is {weights[wrong[0]]}"
+        if payload == "impacts":
+            raise VectorError(f"impacts are integers from 1 to {LARGEST_IMPACT}, {found}; make them with `quantised`")
+        raise VectorError(f"binary vectors have no weights but 1, {found}; index weighted ones with payload 'impacts'")
+    return weights.astype(np.uint32)
+
+
+def _check_impacts(lists: Lists, payload: Payload) -> None:
+    """Raise CorruptIndexError where stored impacts are too large."""
+    largest = int(lists.frequencies.max(initial=0))
+    if largest > (LARGEST_IMPACT if payload == "impacts" else 1):
+        raise lists.damaged(f"points to a vector with an impact of {largest:,}")
 
 
 def _finish(directory: Path, n_documents: int, counts: np.ndarray, payload: Payload) -> None:

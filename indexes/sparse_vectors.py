@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexes.bm25_formula import LARGEST_PARAMETER
 from indexes.errors import VectorError
 
 MOST_DIMENSIONS = 1 << 22
@@ -37,14 +38,22 @@ class SparseVectors:
         """Return the same, or raise.
 
         Raises:
-            VectorError: offsets or dimensions do not ascend, a dimension is out of range, or a weight is negative or
-                not finite.
+            VectorError: an array has another type or shape, offsets or dimensions do not ascend, a dimension is out of
+                range, or a weight is negative or not finite.
         """
         offsets, dimensions, weights = self.offsets, self.dimensions, self.weights
-        if offsets.ndim != 1 or not len(offsets) or offsets[0] != 0 or offsets[-1] != len(dimensions):
-            raise VectorError(f"the offsets must run from 0 to the number of entries, {len(dimensions):,}")
-        if (offsets[1:] < offsets[:-1]).any():
-            raise VectorError("the offsets must ascend")
+        for name, values in (("offsets", offsets), ("dimensions", dimensions)):
+            if values.ndim != 1 or values.dtype.kind not in "iu":
+                raise VectorError(f"{name} must be a flat array of integers, not {values.dtype} {values.shape}")
+        if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(dimensions):
+            ends = f"from {offsets[0]} to {offsets[-1]}" if len(offsets) else "be missing"
+            raise VectorError(f"the offsets must run from 0 to the number of entries, {len(dimensions):,}, not {ends}")
+        falling = np.flatnonzero(offsets[1:] < offsets[:-1])
+        if len(falling):
+            row = int(falling[0])
+            raise VectorError(
+                f"the offsets must ascend, those of vector {row} are {offsets[row]} and {offsets[row + 1]}"
+            )
         if len(dimensions) and not (dimensions.min() >= 0 and dimensions.max() < MOST_DIMENSIONS):
             raise VectorError(
                 f"dimensions must be numbers from 0 to {MOST_DIMENSIONS - 1:,}, not {dimensions.min()} to "
@@ -55,13 +64,14 @@ class SparseVectors:
         wrong = np.flatnonzero(~((np.diff(dimensions, prepend=-1) > 0) | begins_vector[:-1]))
         if len(wrong):
             row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
-            raise VectorError(f"the dimensions of vector {row} must ascend, without repetitions")
+            found = f"{dimensions[wrong[0] - 1]} is followed by {dimensions[wrong[0]]}"
+            raise VectorError(f"the dimensions of vector {row} must ascend, without repetitions, and {found}")
         if weights is not None:
-            if weights.shape != dimensions.shape:
-                raise VectorError(f"{len(weights):,} weights for {len(dimensions):,} entries")
+            if weights.shape != dimensions.shape or weights.dtype.kind not in "fiu":
+                raise VectorError(f"{weights.dtype} weights {weights.shape} for {len(dimensions):,} entries")
             bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
             if len(bad):
-                raise VectorError(f"weights must be finite and not negative, entry {bad[0]} is {weights[bad[0]]!r}")
+                raise VectorError(f"weights must be finite and not negative, entry {bad[0]} is {weights[bad[0]]}")
         return self
 
     def some(self, first: int, last: int) -> SparseVectors:
@@ -83,15 +93,16 @@ def quantised(vectors: SparseVectors, largest: float) -> SparseVectors:
 
     Raises:
         VectorError: the vectors are not in order, or have no weights.
-        ValueError: `largest` is not positive and finite.
+        ValueError: `largest` is not a positive number up to 1e100.
     """
-    if not 0 < largest < np.inf:
-        raise ValueError(f"the largest weight must be positive and finite, not {largest!r}")
+    if not 0 < largest <= LARGEST_PARAMETER:
+        raise ValueError(f"the largest weight must be positive and at most {LARGEST_PARAMETER}, not {largest!r}")
     vectors.checked()
     offsets, dimensions, weights = vectors.offsets, vectors.dimensions, vectors.weights
     if weights is None:
         raise VectorError("binary vectors have no weights to quantise; index them as they are")
     kept = weights > 0
-    impacts = np.clip(np.rint(weights[kept].astype(np.float64) * (LARGEST_IMPACT / largest)), 1, LARGEST_IMPACT)
+    cut = np.minimum(weights[kept].astype(np.float64), largest)  # first: what follows must not overflow
+    impacts = np.maximum(np.rint(LARGEST_IMPACT * cut / largest), 1)
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
     return SparseVectors(before[offsets], dimensions[kept], impacts.astype(np.uint8))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _COLOURS = {  # Okabe and Ito's, which colour-blind people can tell apart
     "ours": "#d55e00",
+    "ours, daring": "#d55e00",
     "bm25s": "#0072b2",
     "tantivy": "#009e73",
     "scipy": "#0072b2",
@@ -29,7 +30,16 @@ _COLOURS = {  # Okabe and Ito's, which colour-blind people can tell apart
     "seismic": "#cc79a7",
     "bmp": "#e69f00",
 }
-_MARKERS = {"ours": "o", "bm25s": "s", "tantivy": "^", "scipy": "s", "qdrant-edge": "^", "seismic": "D", "bmp": "v"}
+_MARKERS = {
+    "ours": "o",
+    "ours, daring": "P",
+    "bm25s": "s",
+    "tantivy": "^",
+    "scipy": "s",
+    "qdrant-edge": "^",
+    "seismic": "D",
+    "bmp": "v",
+}
 _SETTINGS = {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 
 
@@ -134,7 +144,7 @@ def _recall_by_time(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
             for batch in batches
             if batch["side"] == side and batch["k"] == k
         ]
-        _line(axes, side, side, sorted(points))
+        _line(axes, side, side, sorted(points), "--" if side == "ours, daring" else "-")
     documents = f"{found.numbers['documents']:,} documents"
     axes.set(xscale="log", xlabel=f"ms a query, one core, {documents}", ylabel=f"recall at {k}")
     return True

@@ -17,18 +17,12 @@ import typer
 
 from eval.benchmarks.in_turn import in_turn, latencies, percentiles
 from eval.benchmarks.peers.bmp_sparse import BlockMaxPruning
-from eval.benchmarks.peers.engine_sparse import EngineIndex
+from eval.benchmarks.peers.engine_sparse import DaringEngineIndex, EngineIndex
 from eval.benchmarks.peers.faiss_codes import FaissCodes
 from eval.benchmarks.peers.qdrant_sparse import QdrantEdge
 from eval.benchmarks.peers.scipy_sparse import ScipyProduct
 from eval.benchmarks.peers.seismic_sparse import Seismic
-from eval.benchmarks.peers.sparse import (
-    Found,
-    SparseSide,
-    n_vectors,
-    read_vectors,
-    some_vectors,
-)
+from eval.benchmarks.peers.sparse import Found, SparseSide, read_vectors
 from eval.benchmarks.peers.torch_sparse import TorchProduct
 from eval.benchmarks.processes import n_cores, peak_memory
 from eval.benchmarks.sparse_vectors import SparseVectors, postings_touched
@@ -38,6 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SIDES: Mapping[str, type[SparseSide]] = {
     "ours": EngineIndex,
+    "ours, daring": DaringEngineIndex,
     "scipy": ScipyProduct,
     "qdrant-edge": QdrantEdge,
     "seismic": Seismic,
@@ -45,6 +40,9 @@ _SIDES: Mapping[str, type[SparseSide]] = {
     "faiss": FaissCodes,
     "torch": TorchProduct,
 }
+_OPENS = {"ours, daring": "ours"}
+"""Sides that open the index of another one, which must take part as well."""
+
 _TOLERANCE = 1e-6  # relative: sums of products of 8-bit integers below 2^24 are exact in float32
 
 
@@ -79,12 +77,14 @@ def prepare(work: Path) -> None:
     documents = read_vectors(work, "documents")
     built = {}
     for name in plan.sides:
+        if name in _OPENS:
+            continue
         place = work / name
         place.mkdir()
         began = time.perf_counter()
         _SIDES[name].build(place, documents, plan.n_dimensions)
         built[name] = {"seconds": time.perf_counter() - began, "bytes": directory_size(place)}
-    _report(built=built)
+    _report(built={name: built[_OPENS.get(name, name)] for name in plan.sides})
 
 
 @app.command()
@@ -94,7 +94,9 @@ def measure(work: Path) -> None:
     documents = read_vectors(work, "documents")
     judge = ScipyProduct(work, documents, plan.n_dimensions, 1)
     sides: dict[str, SparseSide] = {
-        name: judge if name == "scipy" else _SIDES[name](work / name, documents, plan.n_dimensions, n_cores())
+        name: judge
+        if name == "scipy"
+        else _SIDES[name](work / _OPENS.get(name, name), documents, plan.n_dimensions, n_cores())
         for name in plan.sides
     }
     found: dict[str, Any] = {"threads": n_cores(), "batches": [], "touched": {}, "way": {}}
@@ -103,7 +105,7 @@ def measure(work: Path) -> None:
         prepared = {side: sides[side].prepare(queries) for side in sides}
         found["touched"][name] = float(postings_touched(queries, documents, plan.n_dimensions).mean())
         found["way"][name] = judge.way(queries)
-        for k in sorted({min(k, n_vectors(documents)) for k in plan.ks}):
+        for k in sorted({min(k, len(documents)) for k in plan.ks}):
             calls: dict[tuple[str, str], Callable[[], object]] = {
                 (side, point): partial(sides[side].search, prepared[side], k, point)
                 for side in sides
@@ -116,7 +118,7 @@ def measure(work: Path) -> None:
                 {
                     "set": name,
                     "k": k,
-                    "queries": n_vectors(queries),
+                    "queries": len(queries),
                     "side": key[0],
                     "point": key[1],
                     "exact": sides[key[0]].exact,
@@ -147,7 +149,7 @@ def _judged(
     """
     recalls: dict[tuple[str, str], list[float]] = {key: [] for key in answers}
     differences: dict[tuple[str, str], float] = dict.fromkeys(answers, 0.0)
-    for number in range(n_vectors(queries)):
+    for number in range(len(queries)):
         scores = judge.all_scores(queries, number).astype(np.float64)
         best = np.sort(np.partition(scores, len(scores) - k)[len(scores) - k :])[::-1]
         best = best[best > 0]
@@ -174,7 +176,7 @@ def _difference(scores: np.ndarray, best: np.ndarray) -> float:
 
 
 def _singles(sides: Mapping[str, SparseSide], queries: SparseVectors, k: int, plan: Plan) -> dict[str, Any]:
-    alone = [some_vectors(queries, number, number + 1) for number in range(min(plan.singles, n_vectors(queries)))]
+    alone = [queries.some(number, number + 1) for number in range(min(plan.singles, len(queries)))]
     calls = {}
     for name, side in sides.items():
         prepared = [side.prepare(one) for one in alone]

@@ -7,13 +7,13 @@ import pytest
 
 from eval.benchmarks import sparse_search
 from eval.benchmarks.peers.bmp_sparse import BlockMaxPruning
-from eval.benchmarks.peers.engine_sparse import EngineIndex, engine_missing
+from eval.benchmarks.peers.engine_sparse import DaringEngineIndex, EngineIndex
 from eval.benchmarks.peers.faiss_codes import FaissCodes, code_bytes, packed
 from eval.benchmarks.peers.installed import missing
 from eval.benchmarks.peers.qdrant_sparse import QdrantEdge
 from eval.benchmarks.peers.scipy_sparse import ScipyProduct
 from eval.benchmarks.peers.seismic_sparse import Seismic
-from eval.benchmarks.peers.sparse import n_vectors, read_vectors, some_vectors, top, vector, write_vectors
+from eval.benchmarks.peers.sparse import read_vectors, top, vector, write_vectors
 from eval.benchmarks.peers.torch_sparse import TorchProduct
 from eval.benchmarks.processes import n_cores
 from eval.benchmarks.sparse_search_worker import _difference, _judged
@@ -29,12 +29,11 @@ from eval.errors import ReproductionError
 
 EXACT_WEIGHTED = [EngineIndex, ScipyProduct, QdrantEdge, TorchProduct]
 EXACT_BINARY = [EngineIndex, ScipyProduct, FaissCodes, TorchProduct]
-APPROXIMATE = [Seismic, BlockMaxPruning]
+APPROXIMATE = [DaringEngineIndex, Seismic, BlockMaxPruning]
 
 
 def needed(side):
-    said = engine_missing() if side is EngineIndex else missing(side.name)
-    if said is not None:
+    if not issubclass(side, EngineIndex) and (said := missing(side.name)) is not None:
         pytest.skip(said)
 
 
@@ -47,10 +46,8 @@ def opened(side, directory, documents, n_dimensions):
 
 def scores_by_hand(documents, queries):
     """Add up products dimension by dimension: (n_queries, n_documents)."""
-    held = [
-        dict(zip(*map(np.ndarray.tolist, vector(documents, row)), strict=True)) for row in range(n_vectors(documents))
-    ]
-    asked = [vector(queries, number) for number in range(n_vectors(queries))]
+    held = [dict(zip(*map(np.ndarray.tolist, vector(documents, row)), strict=True)) for row in range(len(documents))]
+    asked = [vector(queries, number) for number in range(len(queries))]
     return np.array(
         [
             [
@@ -139,13 +136,13 @@ def test_vectors_survive_the_way_to_another_process(tmp_path):
     learned, codes = learned_vectors(10, QUERIES), binary_vectors(10, 4, 64)
     for name, vectors in (("learned", learned), ("codes", codes)):
         write_vectors(tmp_path, name, vectors)
-        for part, again in zip(vectors, read_vectors(tmp_path, name), strict=True):
-            assert (part is None) == (again is None)
-            assert part is None or np.array_equal(part, again)
+        again = read_vectors(tmp_path, name)
+        assert np.array_equal(vectors.offsets, again.offsets)
+        assert np.array_equal(vectors.dimensions, again.dimensions)
+        assert (vectors.weights is None) == (again.weights is None)
+        assert vectors.weights is None or np.array_equal(vectors.weights, again.weights)
     with pytest.raises(FileNotFoundError, match="no vectors 'other'"):
         read_vectors(tmp_path, "other")
-    some = some_vectors(learned, 3, 5)
-    assert [vector(some, 1)[0].tolist()] == [vector(learned, 4)[0].tolist()]
 
 
 def test_the_best_are_positive_and_in_order():
@@ -191,8 +188,12 @@ def test_the_benchmark_checks_and_times_every_side(kind, tmp_path):
     assert [outcome.numbers["threads"] for outcome in outcomes] == ([1, n_cores()] if n_cores() > 1 else [1])
     batches = outcomes[0].numbers["batches"]
     assert len(outcomes[0].rows) == len(batches)
-    assert {batch["k"] for batch in batches} == {5, n_vectors(collection.documents)}
-    assert ("ours" in {batch["side"] for batch in batches}) == (engine_missing() is None)
+    assert {batch["k"] for batch in batches} == {5, len(collection.documents)}
+    points = {side: {batch["point"] for batch in batches if batch["side"] == side} for side in ("ours", "ours, daring")}
+    assert points == {"ours": {""}, "ours, daring": set(DaringEngineIndex.points)}
+    assert any(note.startswith("'ours, daring': the same index") for note in outcomes[0].notes)
+    built = outcomes[0].numbers["built"]
+    assert built["ours, daring"] == built["ours"]
     for batch in batches:
         assert len(batch["seconds"]) == 2
         assert 0 < batch["milliseconds"]["p50"] <= batch["milliseconds"]["p99"]

@@ -1,4 +1,4 @@
-"""One suite for every backend: exact dense search, the searchers derived from it, and BM25, against brute force.
+"""One suite for every backend: dense search and the searchers derived from it, BM25, sparse vectors, by brute force.
 
 A backend turns documents into a segment on disk, opens it and searches; its oracle scores every document in plain
 Python or numpy. What is promised of all of them is tested here once: the result contract, save and open, filters and
@@ -32,7 +32,9 @@ from indexes.searchers import (
     rescoring,
 )
 from indexes.searchers.rescoring import search_with
+from indexes.sparse import SparseIndex, SparseIndexWriter, SparseSearcher, SparseSegment
 from indexes.vectors import VectorStore, VectorStoreWriter, normalise
+from tests.indexes.sparse_oracle import vectors_of
 
 DIMENSION = 24
 VOCABULARY = [f"term{number:02}" for number in range(60)]
@@ -68,6 +70,10 @@ class Dense:
 
     def queries(self, rng, n):
         return list(normalise(rng.standard_normal((n, DIMENSION))))
+
+    def query_for(self, document):
+        """A query that finds the document."""
+        return document[0]
 
     def scores(self, documents, query):
         """Score of each document; None where it cannot be found."""
@@ -112,6 +118,9 @@ class Lexical:
     def queries(self, rng, n):
         return [{VOCABULARY[term]: 1.0 for term in rng.integers(0, 25, 3)} for _ in range(n)]
 
+    def query_for(self, document):
+        return {VOCABULARY[document[0]]: 1.0}
+
     def scores(self, documents, query):
         frequencies = [Counter(VOCABULARY[term] for term in document) for document in documents]
         document_frequencies = Counter(term for counts in frequencies for term in counts)
@@ -142,6 +151,51 @@ class Lexical:
         return BM25Searcher(views, self.settings).search_many(queries, k, masks, threads=threads)
 
 
+@dataclass
+class Sparse:
+    """Impacts, or binary vectors; a document without any of a query's dimensions cannot be found."""
+
+    name: str
+    binary: bool = False
+    floor: float = 1.0
+    matches_all: bool = False
+
+    def documents(self, rng, n):
+        """Dimensions by popularity: in some segments the first are columns."""
+        return [
+            {
+                int(d) % 60: 1 if self.binary else int(rng.integers(1, 256))
+                for d in rng.geometric(0.12, rng.integers(1, 12))
+            }
+            for _ in range(n)
+        ]
+
+    def queries(self, rng, n):
+        if self.binary:
+            return [dict.fromkeys(rng.choice(25, 3, replace=False).tolist(), 1) for _ in range(n)]
+        return [{d: float(rng.uniform(0.1, 3)) for d in rng.choice(25, 3, replace=False).tolist()} for _ in range(n)]
+
+    def query_for(self, document):
+        return {next(iter(document)): 1}
+
+    def scores(self, documents, query):
+        return [sum(query[d] * document.get(d, 0) for d in sorted(query)) or None for document in documents]
+
+    def _flat(self, vectors, dtype):
+        return vectors_of(vectors, None if self.binary else dtype)
+
+    def write(self, segment):
+        with SparseIndexWriter(segment.directory, "binary" if self.binary else "impacts") as writer:
+            writer.add_many(self._flat(segment.documents, np.uint8))
+
+    def open(self, segment):
+        return SparseIndex.open(segment.directory)
+
+    def search(self, segments, queries, k, masks=None, threads=None):
+        views = [SparseSegment(segment.index, segment.alive, segment.sequences) for segment in segments]
+        return SparseSearcher(views).search_many(self._flat(queries, np.float64), k, masks, threads)
+
+
 # Few lists and small codes: these collections are small, and what is tested is the behaviour.
 BACKENDS = [
     Dense("exact"),
@@ -150,6 +204,8 @@ BACKENDS = [
     Dense("int8", Int8Settings(), 0.95),
     Dense("binary", BinarySettings(), 0.75),
     Lexical(),
+    Sparse("impacts"),
+    Sparse("overlaps", binary=True),
 ]
 
 
@@ -303,8 +359,7 @@ def test_equal_documents_tie_exactly_and_by_sequence(backend, tmp_path, rng):
         saved(backend, tmp_path / "first", [document] * 200, first),
         saved(backend, tmp_path / "second", [document] * 40, second),
     ]
-    query = {VOCABULARY[document[0]]: 1.0} if isinstance(backend, Lexical) else document[0]
-    (hits,) = backend.search(segments, [query], 240)
+    (hits,) = backend.search(segments, [backend.query_for(document)], 240)
     assert hits.sequences.tolist() == list(range(240))
     assert len(set(hits.scores.tolist())) == 1
 

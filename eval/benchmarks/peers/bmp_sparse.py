@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.benchmarks.peers.sparse import Found, n_vectors, vector
+from eval.benchmarks.peers.sparse import Found, vector
 from eval.benchmarks.sparse_vectors import SparseVectors
 
 _BLOCK_SIZE = 32
@@ -43,7 +43,7 @@ class BlockMaxPruning:
         from bmp import Indexer
 
         indexer = Indexer(str(directory / "index.bmp"), bsize=_BLOCK_SIZE, compress_range=True)
-        for row in range(n_vectors(documents)):
+        for row in range(len(documents)):
             dimensions, weights = vector(documents, row)
             names = map(str, dimensions.tolist())
             indexer.add_document(str(row), dict(zip(names, weights.astype(np.int64).tolist(), strict=True)))
@@ -51,7 +51,7 @@ class BlockMaxPruning:
 
     def prepare(self, queries: SparseVectors) -> Any:
         """Return mappings from dimensions as strings to weights."""
-        pairs = (vector(queries, number) for number in range(n_vectors(queries)))
+        pairs = (vector(queries, number) for number in range(len(queries)))
         return [dict(zip(map(str, names.tolist()), weights.tolist(), strict=True)) for names, weights in pairs]
 
     def search(self, prepared: Any, k: int, point: str) -> Any:

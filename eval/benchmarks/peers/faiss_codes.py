@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.benchmarks.peers.sparse import Found, n_vectors, some_vectors
+from eval.benchmarks.peers.sparse import Found
 from eval.benchmarks.sparse_vectors import SparseVectors
 
 _BLOCK = 2_000  # codes packed at a time
@@ -42,9 +42,9 @@ class FaissCodes:
         self._active = int(active[0]) if len(active) else 0
         self._n_bits = -(-n_dimensions // 8) * 8
         self._index = faiss.IndexBinaryFlat(self._n_bits)
-        for first in range(0, n_vectors(documents), _BLOCK):
-            last = min(first + _BLOCK, n_vectors(documents))
-            self._index.add(packed(some_vectors(documents, first, last), self._n_bits))
+        for first in range(0, len(documents), _BLOCK):
+            last = min(first + _BLOCK, len(documents))
+            self._index.add(packed(documents.some(first, last), self._n_bits))
 
     @classmethod
     def build(cls, directory: Path, documents: SparseVectors, n_dimensions: int) -> None:
@@ -75,6 +75,6 @@ def code_bytes(n: int, n_dimensions: int) -> int:
 
 def packed(vectors: SparseVectors, n_bits: int) -> np.ndarray:
     """Return the vectors as bits, (n, n_bits / 8) uint8; dimension i is bit i mod 8 of byte i // 8."""
-    bits = np.zeros((n_vectors(vectors), n_bits), np.uint8)
-    bits[np.repeat(np.arange(n_vectors(vectors)), np.diff(vectors.offsets)), vectors.dimensions] = 1
+    bits = np.zeros((len(vectors), n_bits), np.uint8)
+    bits[np.repeat(np.arange(len(vectors)), np.diff(vectors.offsets)), vectors.dimensions] = 1
     return np.packbits(bits, axis=1, bitorder="little")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.benchmarks.peers.sparse import Found, n_vectors, vector
+from eval.benchmarks.peers.sparse import Found, vector
 from eval.benchmarks.sparse_vectors import SparseVectors
 
 _BLOCK = 5_000  # points handed over at a time
@@ -37,8 +37,8 @@ class QdrantEdge:
                 wal_enabled=False,
             ),
         )
-        for first in range(0, n_vectors(documents), _BLOCK):
-            rows = range(first, min(first + _BLOCK, n_vectors(documents)))
+        for first in range(0, len(documents), _BLOCK):
+            rows = range(first, min(first + _BLOCK, len(documents)))
             points = [library.Point(row, {_FIELD: _as_qdrant(documents, row)}) for row in rows]
             shard.update(library.UpdateOperation.upsert_points(points))
         shard.optimize()
@@ -48,9 +48,7 @@ class QdrantEdge:
     def prepare(self, queries: SparseVectors) -> Any:
         """Return the vectors as queries."""
         library = _module()
-        return [
-            library.Query.Nearest(_as_qdrant(queries, number), using=_FIELD) for number in range(n_vectors(queries))
-        ]
+        return [library.Query.Nearest(_as_qdrant(queries, number), using=_FIELD) for number in range(len(queries))]
 
     def search(self, prepared: Any, k: int, point: str) -> Any:  # noqa: ARG002
         """Ask all queries as one batch."""

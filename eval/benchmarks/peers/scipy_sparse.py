@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.benchmarks.peers.sparse import Found, matrix, n_vectors, top
+from eval.benchmarks.peers.sparse import Found, matrix, top
 from eval.benchmarks.sparse_vectors import SparseVectors
 
 _TRIED = 3
@@ -79,4 +79,4 @@ class ScipyProduct:
 
     def way(self, queries: SparseVectors) -> str:
         """Say which way round is the faster one."""
-        return "query by lists" if n_vectors(queries) and self.prepare(queries).by_lists else "documents by query"
+        return "query by lists" if len(queries) and self.prepare(queries).by_lists else "documents by query"

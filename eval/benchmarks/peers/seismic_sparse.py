@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eval.benchmarks.peers.sparse import Found, n_vectors, vector
+from eval.benchmarks.peers.sparse import Found, vector
 from eval.benchmarks.sparse_vectors import SparseVectors
 
 _POINTS = {
@@ -50,7 +50,7 @@ class Seismic:
         if documents.weights is None:
             raise ValueError("seismic is measured on weighted vectors only; give the documents weights")
         dataset.add_documents_by_id(
-            [str(row) for row in range(n_vectors(documents))],
+            [str(row) for row in range(len(documents))],
             documents.dimensions.astype(np.int64),
             documents.weights.astype(np.float32),
             np.asarray(documents.offsets),
@@ -60,8 +60,8 @@ class Seismic:
     def prepare(self, queries: SparseVectors) -> Any:
         """Return ids, dimensions as strings and weights."""
         kind = _module().get_seismic_string()
-        pairs = [vector(queries, number) for number in range(n_vectors(queries))]
-        ids = np.array([str(number) for number in range(n_vectors(queries))], kind)
+        pairs = [vector(queries, number) for number in range(len(queries))]
+        ids = np.array([str(number) for number in range(len(queries))], kind)
         return _Prepared(ids, [dimensions.astype(kind) for dimensions, _ in pairs], [weights for _, weights in pairs])
 
     def search(self, prepared: Any, k: int, point: str) -> Any:

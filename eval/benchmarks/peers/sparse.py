@@ -10,6 +10,8 @@ import numpy as np
 
 from eval.benchmarks.sparse_vectors import SparseVectors
 
+_PARTS = ("offsets", "dimensions", "weights")
+
 
 class Found(NamedTuple):
     """The answer to one query: rows of documents (k,) int64 and their scores (k,) float64, best first."""
@@ -51,24 +53,11 @@ class SparseSide(Protocol):
         """Read the answers, without those of score 0."""
 
 
-def n_vectors(vectors: SparseVectors) -> int:
-    """Return how many vectors there are."""
-    return len(vectors.offsets) - 1
-
-
 def vector(vectors: SparseVectors, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return dimensions and float32 weights of one vector."""
-    place = slice(vectors.offsets[number], vectors.offsets[number + 1])
-    dimensions = vectors.dimensions[place]
-    weights = np.ones(len(dimensions), np.float32) if vectors.weights is None else vectors.weights[place]
-    return dimensions, weights.astype(np.float32, copy=False)
-
-
-def some_vectors(vectors: SparseVectors, first: int, last: int) -> SparseVectors:
-    """Return the vectors first, first + 1, ... last - 1."""
-    place = slice(vectors.offsets[first], vectors.offsets[last])
-    weights = None if vectors.weights is None else vectors.weights[place]
-    return SparseVectors(vectors.offsets[first : last + 1] - vectors.offsets[first], vectors.dimensions[place], weights)
+    one = vectors.some(number, number + 1)
+    weights = np.ones(len(one.dimensions), np.float32) if one.weights is None else one.weights
+    return one.dimensions, weights.astype(np.float32, copy=False)
 
 
 def matrix(vectors: SparseVectors, n_dimensions: int) -> Any:
@@ -77,7 +66,7 @@ def matrix(vectors: SparseVectors, n_dimensions: int) -> Any:
 
     n = len(vectors.dimensions)
     weights = np.ones(n, np.float32) if vectors.weights is None else vectors.weights.astype(np.float32)
-    return csr_matrix((weights, vectors.dimensions, vectors.offsets), shape=(n_vectors(vectors), n_dimensions))
+    return csr_matrix((weights, vectors.dimensions, vectors.offsets), shape=(len(vectors), n_dimensions))
 
 
 def top(scores: np.ndarray, k: int) -> Found:
@@ -90,14 +79,15 @@ def top(scores: np.ndarray, k: int) -> Found:
 
 def write_vectors(directory: Path, name: str, vectors: SparseVectors) -> None:
     """Write vectors for `read_vectors`."""
-    for part, values in zip(SparseVectors._fields, vectors, strict=True):
+    for part in _PARTS:
+        values = getattr(vectors, part)
         if values is not None:
             np.save(directory / f"{name}-{part}.npy", values, allow_pickle=False)
 
 
 def read_vectors(directory: Path, name: str) -> SparseVectors:
     """Map vectors that `write_vectors` wrote."""
-    paths = [directory / f"{name}-{part}.npy" for part in SparseVectors._fields]
+    paths = [directory / f"{name}-{part}.npy" for part in _PARTS]
     parts = [np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None for path in paths]
     offsets, dimensions, weights = parts
     if offsets is None or dimensions is None:
