@@ -313,14 +313,14 @@ def test_threads_change_nothing(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint8, None])
 def test_daring_returns_true_scores_in_order_and_finds_most(tmp_path, dtype):
     rng = np.random.default_rng(14)
-    n = 40_000
+    n = 3 * WINDOW  # in the first window nothing has been found yet that could be dared upon
     shares = np.concatenate([SHARES, np.full(30, 0.3)])
     large = Large(rng, n, shares, dtype)
     searcher = searcher_of(tmp_path, [large.vectors])
     queries = [{int(d): float(rng.uniform(0.1, 4)) for d in rng.choice(42, 12, replace=False)} for _ in range(10)]
     flat = vectors_of(queries, np.float64)
     exact, recalls = searcher.search_many(flat, 20), []
-    for daring in (1.0, 1.3, 1e100):
+    for daring in (1.0, 1.05, 1e100):
         shared = 0
         for hits, best, query in zip(searcher.search_many(flat, 20, daring=daring), exact, queries, strict=True):
             assert hits.scores.tolist() == large.scores(query)[hits.rows].tolist()
@@ -329,8 +329,8 @@ def test_daring_returns_true_scores_in_order_and_finds_most(tmp_path, dtype):
             shared += len({*hits.rows.tolist()} & {*best.rows.tolist()})
         recalls.append(shared / 200)
     assert recalls[0] == 1
-    assert recalls[1] >= 0.9
-    assert recalls[1] >= recalls[2]
+    assert recalls[1] >= 0.85
+    assert 0.2 < recalls[2] < 0.7  # what is in the first window, and little else
 
 
 # --- What scores mean -------------------------------------------------------------------------------------------------
