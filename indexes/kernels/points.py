@@ -10,8 +10,8 @@ from indexes.kernels.views import LARGEST_SUM, Array, Formula, Points, Postings,
 from indexes.packing_kernels import whole
 
 CHUNKS_FETCHED = 16
-FETCHED = 4096
-"""Chunks, and postings of each, that are fetched from memory together."""
+FETCHED = 1024
+"""Chunks that are fetched from memory together, and how long they may be: the processor sees long ones coming."""
 
 
 @inner_kernel
@@ -133,17 +133,18 @@ def add_column(column: Array, factor: int, sums: Array) -> None:
 def fetch(postings: Postings, begins: Array, ends: Array, first: int, last: int) -> int:
     """Ask for the postings of the chunks first, first + 1, ... last - 1 before they are needed.
 
-    A query's chunks lie far apart in memory. Read one after the other each makes the processor wait for its beginning,
-    asked for together they arrive together. The sum only keeps the compiler from leaving this out.
+    A query's chunks lie far apart in memory. Short ones, read one after the other, each make the processor wait; asked
+    for together they arrive together. The sum only keeps the compiler from leaving this out.
     """
     fetched = whole(0)
     for place in range(first, last):
-        if begins[place] >= 0:
-            for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 32):
-                fetched += postings.rows[position]
-            if len(postings.values):
-                for position in range(begins[place], min(ends[place], begins[place] + FETCHED), 64):
-                    fetched += postings.values[position]
+        if begins[place] < 0 or ends[place] - begins[place] > FETCHED:
+            continue
+        for position in range(begins[place], ends[place], 32):
+            fetched += postings.rows[position]
+        if len(postings.values):
+            for position in range(begins[place], ends[place], 64):
+                fetched += postings.values[position]
     return fetched
 
 
