@@ -31,7 +31,6 @@ from indexes.kernels.views import (
     UNREAD,
     WAITING,
     WINDOW,
-    WINDOW_BITS,
     Array,
     Best,
     Documents,
@@ -41,7 +40,7 @@ from indexes.kernels.views import (
     Search,
 )
 from indexes.packing_kernels import whole
-from indexes.postings import DENSE_SHARE
+from indexes.postings import DENSE_SHARE, WINDOW_BITS
 
 SPARSE_SHARE = 16
 """A window with less than one posting for this many documents is read again rather than scanned."""
