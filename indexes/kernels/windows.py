@@ -310,7 +310,8 @@ def search(
         counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD`
             are answered already.
         unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
-        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
+        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds; not
+            looked at where the search is daring.
         touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
@@ -325,6 +326,8 @@ def search(
     for number in range(len(counts)):
         if counts[number] != UNREAD:
             continue
+        if daring > 1:  # then thresholds decide what is found: they must not depend on the searches before
+            luck = np.zeros(4, np.int64)
         query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
         best = Best(scores[number], rows[number], waiting_rows, waiting_points, unread[n_unread:], state, luck)
         counts[number] = _search_one(
