@@ -14,6 +14,7 @@ from indexes.kernels.views import (
     HOPED,
     KNOWN,
     MARGIN,
+    N_ROOMS,
     N_UNREAD,
     SIZE,
     THRESHOLD,
@@ -71,10 +72,14 @@ def _fetch_documents(search: Search, begin: int, end: int) -> int:
     rows, documents = search.best.waiting_rows, search.documents
     fetched = whole(0)
     for number in range(begin, end):
+        if search.best.waiting_scores[number] >= 0:
+            continue
         fetched += documents.offsets[rows[number]]
         if len(search.formula.lengths):
             fetched += search.formula.lengths[rows[number]]
     for number in range(begin, end):
+        if search.best.waiting_scores[number] >= 0:
+            continue
         place = documents.offsets[rows[number]]
         if 0 <= place < len(documents.content):
             fetched += documents.content[place]
@@ -93,6 +98,10 @@ def score_waiting(search: Search, first: int, last: int) -> bool:
         for number in range(begin, end):
             row = best.waiting_rows[number]
             if whole(best.waiting_points[number]) <= state[THRESHOLD]:
+                continue
+            if best.waiting_scores[number] >= 0:
+                if best.waiting_scores[number] > 0:
+                    _keep(best, best.waiting_scores[number], row, search.points.scale)
                 continue
             if is_unread(documents, row):
                 if state[N_UNREAD] < len(best.unread):
@@ -119,12 +128,13 @@ def settle(search: Search) -> bool:
     n_waiting, first = state[WAITING], 0
     state[WAITING] = 0
     if n_waiting > k + k // 8:
-        rows, points = best.waiting_rows, best.waiting_points
+        rows, points, scores = best.waiting_rows, best.waiting_points, best.waiting_scores
         middle = _kth_largest(points[:n_waiting], k)
         for number in range(n_waiting):
             if points[number] > middle:
                 rows[first], rows[number] = rows[number], rows[first]
                 points[first], points[number] = points[number], points[first]
+                scores[first], scores[number] = scores[number], scores[first]
                 first += 1
         if not score_waiting(search, 0, first):
             return False
@@ -183,6 +193,7 @@ def hope(best: Best) -> None:
     for number in range(len(points)):
         if whole(points[number]) > state[THRESHOLD]:
             best.waiting_rows[kept], best.waiting_points[kept] = best.waiting_rows[number], points[number]
+            best.waiting_scores[kept] = best.waiting_scores[number]
             kept += 1
     state[WAITING] = kept
 
@@ -212,6 +223,7 @@ def guess(sums: Array, width: int, n_documents: int, best: Best) -> None:
 def make_room(search: Search) -> bool:
     """Drop or score documents that wait, where there is no place for another; False for damage."""
     best, state = search.best, search.best.state
+    state[N_ROOMS] += 1
     if state[KNOWN]:
         keep_known(best)
         return True

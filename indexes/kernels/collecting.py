@@ -69,6 +69,7 @@ def score_near(search: Search, base: int, width: int, missing: int) -> bool:
                 if points > threshold and (len(allowed) == 0 or allowed[base + local]):
                     best.waiting_rows[state[WAITING]] = base + local
                     best.waiting_points[state[WAITING]] = min(points + missing, LARGEST_SUM)
+                    best.waiting_scores[state[WAITING]] = -1.0
                     state[WAITING] += 1
                     if state[WAITING] >= BATCH:
                         state[WAITING] = 0
@@ -100,6 +101,7 @@ def collect(search: Search, base: int, width: int) -> bool:
                 if state[WAITING] == room and not make_room(search):
                     return False
                 best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
+                best.waiting_scores[state[WAITING]] = -1.0
                 state[WAITING] += 1
     return True
 
@@ -119,4 +121,5 @@ def collect_listed(search: Search, base: int, width: int, begins: Array, ends: A
             if points <= state[THRESHOLD] or local >= width or (len(allowed) and not allowed[row]):
                 continue
             best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
+            best.waiting_scores[state[WAITING]] = -1.0
             state[WAITING] += 1

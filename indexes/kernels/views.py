@@ -136,6 +136,7 @@ class Best(NamedTuple):
         rows: (k,) int64.
         waiting_rows: (4 * k + 256,) int64, documents that are only bounded.
         waiting_points: the same size, uint16, their points.
+        waiting_scores: the same size, float64, their scores, -1 where nobody knows yet.
         unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
         state: (N_STATE,) int64, see `SIZE` and the following.
         luck: (4,) int64, what searches have learnt about this segment, see `GUESSED` and the following.
@@ -145,18 +146,19 @@ class Best(NamedTuple):
     rows: Array
     waiting_rows: Array
     waiting_points: Array
+    waiting_scores: Array
     unread: Array
     state: Array
     luck: Array
 
 
-SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN, HAS_GUESSED = range(8)
+SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN, HAS_GUESSED, N_ROOMS = range(9)
 """Places in `Best.state`: how many documents are in the heap, and how many wait; the threshold: documents with no more
 points are not needed; the largest threshold that was only hoped for; how many documents are unread; by how much points
 must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for; whether points
-are scores; whether the first threshold was guessed."""
+are scores; whether the first threshold was guessed; how often waiting documents had to make room."""
 
-N_STATE = 8
+N_STATE = 9
 
 GUESSED, FAILED, SEARCHED, REPEATED = range(4)
 """Places in `Best.luck`: how often the first threshold was guessed, and how often the search had to run again then;

@@ -13,6 +13,7 @@ from indexes.kernels.best import guess, hope, keep_known, settle, settle_known
 from indexes.kernels.collecting import collect, collect_listed, count_above, score_near
 from indexes.kernels.heap import sort_best
 from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant, fetch, points_in_column, points_of
+from indexes.kernels.rescoring import score_from_postings
 from indexes.kernels.views import (
     DAMAGED,
     FAILED,
@@ -22,6 +23,7 @@ from indexes.kernels.views import (
     KNOWN,
     LARGEST_SUM,
     MARGIN,
+    N_ROOMS,
     N_STATE,
     N_UNREAD,
     REPEATED,
@@ -170,15 +172,28 @@ def _have_ended(query: Query, postings: Postings, cursors: Cursors) -> bool:
 
 
 @inner_kernel
+def _look_up_cost(documents: Documents) -> int:
+    """Return what scoring a document from its own list costs on average, in postings that are added up."""
+    return LOOK_UP_COST + LOOK_UP_COST_OF_BYTE * len(documents.content) // (len(documents.offsets) - 1)
+
+
+@inner_kernel
+def _pays(search: Search, n_new: int, spent: int) -> bool:
+    """Tell whether new documents can be scored from the window's postings, and faster than from their own lists."""
+    if len(search.formula.lengths) or len(search.postings.values) == 0 or search.best.state[KNOWN]:
+        return False
+    return n_new <= LARGEST_SUM and n_new * _look_up_cost(search.documents) > 2 * spent
+
+
+@inner_kernel
 def _add_up(search: Search, cursors: Cursors, n_here: int, width: int, threshold: int) -> tuple[int, int]:
     """Add up the chunks of a window, or only those that can add most.
 
     Returns:
         How many points the chunks that were left unread can add to a document, and what was spent, in postings.
     """
-    postings, points, documents = search.postings, search.points, search.documents
-    n_documents = len(documents.offsets) - 1
-    look_up_cost = LOOK_UP_COST + LOOK_UP_COST_OF_BYTE * len(documents.content) // n_documents
+    postings, points = search.postings, search.points
+    look_up_cost = _look_up_cost(search.documents)
     missing, unread = _sum(cursors.adds, n_here), _sum(cursors.costs, n_here)
     total, fetched_to = unread, 0
     for place in range(n_here):
@@ -229,8 +244,11 @@ def _search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0
         else:
             if base == 0 and state[THRESHOLD] == 0 and len(search.allowed) == 0:
                 guess(sums, width, n_documents, best)
+            first, n_rooms = state[WAITING], state[N_ROOMS]
             if not collect(search, base, width):
                 return False
+            if n_rooms == state[N_ROOMS] and _pays(search, state[WAITING] - first, spent):
+                score_from_postings(search, first, base, cursors.here, cursors.begins, cursors.ends, n_here)
         sums[:] = 0
         if not state[KNOWN]:
             hope(best)
@@ -320,7 +338,9 @@ def search(
     """
     k = scores.shape[1]
     sums = np.zeros(WINDOW, np.uint16)
-    waiting_rows, waiting_points = np.empty(4 * k + 256, np.int64), np.empty(4 * k + 256, np.uint16)
+    n_wait = 4 * k + 256
+    waiting_rows, waiting_points = np.empty(n_wait, np.int64), np.empty(n_wait, np.uint16)
+    waiting_scores = np.empty(n_wait)
     state = np.zeros(N_STATE, np.int64)
     n_unread = 0
     for number in range(len(counts)):
@@ -329,7 +349,8 @@ def search(
         if daring > 1:  # then thresholds decide what is found: they must not depend on the searches before
             luck = np.zeros(4, np.int64)
         query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
-        best = Best(scores[number], rows[number], waiting_rows, waiting_points, unread[n_unread:], state, luck)
+        waiting = waiting_rows, waiting_points, waiting_scores
+        best = Best(scores[number], rows[number], *waiting, unread[n_unread:], state, luck)
         counts[number] = _search_one(
             query, postings, documents, formula, allowed, floors[number], daring, best, sums, touched
         )
