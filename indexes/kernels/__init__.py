@@ -2,7 +2,7 @@
 
 Read in this order: `views` (what a search works on), `points` (bounds of scores, added up), `exact` (scores), `heap`
 and `best` (the best k so far, and the documents that may become one of them), `collecting` (from a window's sums to
-candidates), `windows` (the whole search).
+candidates), `rescoring` (their scores where they are many), `windows` (the whole search).
 
 A query's lists are added up window by window (range-partitioned accumulation, the way of Lucene's BooleanScorer), and
 what is added are small integers that bound a document's score from above:
@@ -15,9 +15,9 @@ bits as well, so that no damaged number can leave it, and vector instructions co
 impacts (see `indexes.postings`) are added in the same integers, each product rounded up.
 
 Documents whose points exceed the threshold are scored exactly, in float64 and in the order of the terms, from their own
-lists of terms (`indexes.documents`). Nothing that is returned depends on points, windows, segments or threads. Where
-scores are sums of integers anyway (overlaps of binary vectors, impacts under integer weights) points are the scores,
-and no document is looked at again.
+lists of terms (`indexes.documents`) or, where a window of impacts has many of them, from its postings. Nothing that is
+returned depends on points, windows, segments or threads. Where scores are sums of integers anyway (overlaps of binary
+vectors, impacts under integer weights) points are the scores, and no document is looked at again.
 
 Three things keep the work small, and none of them can change the result:
 
