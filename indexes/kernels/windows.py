@@ -33,7 +33,6 @@ from indexes.kernels.views import (
     UNREAD,
     WAITING,
     WINDOW,
-    WINDOW_BITS,
     Array,
     Best,
     Documents,
@@ -43,7 +42,7 @@ from indexes.kernels.views import (
     Search,
 )
 from indexes.packing_kernels import whole
-from indexes.postings import DENSE_SHARE
+from indexes.postings import DENSE_SHARE, WINDOW_BITS
 
 SPARSE_SHARE = 16
 """A window with less than one posting for this many documents is read again rather than scanned."""
@@ -329,7 +328,8 @@ def search(
         counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD`
             are answered already.
         unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
-        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
+        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds; not
+            looked at where the search is daring.
         touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
@@ -346,6 +346,8 @@ def search(
     for number in range(len(counts)):
         if counts[number] != UNREAD:
             continue
+        if daring > 1:  # then thresholds decide what is found: they must not depend on the searches before
+            luck = np.zeros(4, np.int64)
         query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
         waiting = waiting_rows, waiting_points, waiting_scores
         best = Best(scores[number], rows[number], *waiting, unread[n_unread:], state, luck)
