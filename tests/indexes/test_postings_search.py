@@ -21,8 +21,9 @@ from indexes.bm25_formula import BM25Settings
 from indexes.compilation import read_only
 from indexes.documents import DocumentsWriter, PackedDocuments
 from indexes.errors import CorruptIndexError
-from indexes.postings import Postings, PostingsWriter
+from indexes.postings import Postings
 from indexes.postings_search import score_rows
+from indexes.postings_writer import PostingsWriter
 from tests.indexes.postings_oracle import (
     binary,
     bm25,
