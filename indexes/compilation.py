@@ -20,13 +20,16 @@ import numpy as np
 logger = logging.getLogger(__name__)
 
 _KERNEL_SOURCES = (
+    "block_checksums.py",
     "dense_scan.py",
     "dense_scoring.py",
     "kernels/*.py",
     "list_kernels.py",
     "packing_kernels.py",
+    "postings.py",
     "string_kernels.py",
 )
+"""Modules of kernels, and those whose constants are compiled into them."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,7 +52,7 @@ def cache_directory() -> Path | None:
 
 
 def _sources_digest() -> str:
-    """Return a digest of all kernel sources: numba looks at a kernel's own file only, not at what it calls."""
+    """Return a digest of all kernel sources: numba looks at a kernel's own file only, not at others."""
     here = Path(__file__).parent
     sources = [path for pattern in _KERNEL_SOURCES for path in sorted(here.glob(pattern))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
@@ -141,7 +144,7 @@ def _lenient_cache() -> Any:
 def kernels_are_cached() -> bool:
     """Tell whether all kernels are compiled already, for this process or on disk.
 
-    Use it to announce `warm_up`, which takes a few seconds otherwise. A cache directory shared by machines with
+    Use it to announce `warm_up`, which takes some 20 seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
     from indexes import kernels, list_kernels, packing_kernels, string_kernels

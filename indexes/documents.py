@@ -71,11 +71,6 @@ class PackedDocuments:
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    @property
-    def n_bytes(self) -> int:
-        """Size of the packed lists."""
-        return len(self._content)
-
     def one(self, row: int, n_members: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a document's members, int32 ascending, all below `n_members`, and their frequencies, uint32.
 
@@ -163,12 +158,6 @@ class PackedDocuments:
     def ranges(self, n_pairs: int) -> Iterator[tuple[int, int]]:
         """Cut the documents into ranges (first, last) with at most about `n_pairs` pairs each, or of one document."""
         return blocks(self._offsets.whole(), n_pairs)  # a pair takes a byte at least
-
-    def whole(self) -> PackedDocuments:
-        """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""
-        self._offsets.whole()
-        self._content.whole()
-        return self
 
     def touch(self, rows: np.ndarray) -> None:
         """Compare the lists of `rows`, which must exist, with their checksums.

@@ -19,7 +19,7 @@ from indexes.dictionary import encode_term, write_dictionary
 from indexes.documents import DocumentsWriter
 from indexes.frequency_classes import PairCounts
 from indexes.lists import Lists, offsets_of, transposed
-from indexes.postings import PostingsWriter
+from indexes.postings_writer import PostingsWriter
 
 LENGTHS = "lengths"
 """Name of the file of document lengths, (n_documents,) int32: a document's frequencies added up."""

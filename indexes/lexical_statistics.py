@@ -1,6 +1,6 @@
 """Statistics of a collection for lexical scoring: counted over all segments, without deleted documents.
 
-Segments carry their own counts; a deleted document is subtracted by its forward list. The numbers are those of one new
+Segments carry their own counts; a deleted document is subtracted by its list of terms. The numbers are those of one new
 index of the living documents, so a term's weight never depends on what was deleted or how documents are spread.
 """
 
@@ -41,7 +41,7 @@ class LexicalSegment:
 class LexicalStatistics:
     """What scoring needs to know of all segments together. Immutable.
 
-    Making one costs a pass over the lengths and over the forward lists of the deleted documents.
+    Making one costs a pass over the lengths and over the deleted documents' lists of terms.
 
     Args:
         segments: the collection.

@@ -9,7 +9,7 @@ import numpy as np
 
 from indexes.documents import DocumentsWriter, PackedDocuments
 from indexes.lists import PAIRS_IN_MEMORY, Lists, Transposition, blocks, offsets_of
-from indexes.postings import PostingsWriter
+from indexes.postings_writer import PostingsWriter
 
 _PAIRS_READ = 1 << 23
 """Pairs that are unpacked at a time while others are being collected: 64 MiB."""

@@ -24,10 +24,10 @@ Array = np.ndarray
 DAMAGED = -1
 
 LONGEST_SHIFT = 35
-"""Numbers have at most 6 bytes: 2 * (2^31) + 1 and less."""
-
+"""Of a number's last byte: numbers have at most 5 bytes, for they are below 2^33, and one of more than 6 is damage."""
 
 LARGEST_FREQUENCY = (1 << 32) - 1
+"""What an output of 32 bits holds; a larger one is damage."""
 
 
 @inner_kernel

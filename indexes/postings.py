@@ -13,14 +13,10 @@ binary vectors are so sparse that no list is dense.)
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexes.array_writer import ArrayWriter, save_array
 from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
@@ -140,7 +136,7 @@ class Postings:
     @classmethod
     def chunked(cls, starts: np.ndarray, rows: np.ndarray, values: np.ndarray, source: str) -> Postings:
         """Cut lists in memory: `rows`, int32, and `values`, uint8, of list i are at starts[i]:starts[i + 1]."""
-        counts, (windows, sizes, bounds), local_rows = _chunk(starts, rows, values)
+        counts, (windows, sizes, bounds), local_rows = cut_into_chunks(starts, rows, values)
         return cls(
             CheckedArray(starts),
             CheckedArray(offsets_of(counts)),
@@ -219,12 +215,6 @@ class Postings:
             raise self.damaged(f"points to a list (number {number}) of impossible documents")
         return rows
 
-    def whole(self) -> Postings:
-        """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""
-        for array in self._arrays:
-            array.whole()
-        return self
-
     def for_kernels(self) -> kernels.Postings:
         """Return the postings as kernels take them; unchecked: see `touch`."""
         from indexes import kernels
@@ -248,76 +238,7 @@ class Postings:
         return CorruptIndexError(f"file damaged: {self._source} {what}; restore the index or index again")
 
 
-class PostingsWriter:
-    """Writes postings as a stream of lists; a context manager. Memory: what is appended at a time, and 24 bytes a list.
-
-    Args:
-        directory: where the files go; the caller makes them durable.
-        with_values: whether postings have values.
-        columns_of: number of documents of the index where chunks may be columns; None where they may not.
-    """
-
-    def __init__(self, directory: Path, *, with_values: bool, columns_of: int | None = None) -> None:
-        self._directory = directory
-        self._columns_of = columns_of
-        self._offsets: dict[str, list[np.ndarray]] = {STARTS: [], CHUNK_STARTS: [], DENSE_STARTS: []}
-        files = {WINDOWS: np.uint16, SIZES: np.uint16, BOUNDS: np.uint8, ROWS: np.uint16}
-        files |= {VALUES: np.uint8} if with_values else {}
-        files |= {DENSE: np.uint8} if columns_of is not None else {}
-        self._files = {name: ArrayWriter(directory, name, dtype) for name, dtype in files.items()}
-        self._opened = ExitStack()  # closes all of them, also where closing one fails
-
-    def __enter__(self) -> PostingsWriter:
-        for file in self._files.values():
-            self._opened.enter_context(file)
-        return self
-
-    def append(self, starts: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
-        """Write the next lists: `rows`, int32, and `values`, uint8, of list i are at starts[i]:starts[i + 1]."""
-        counts, (windows, sizes, bounds), local_rows = _chunk(starts, rows, values)
-        lengths = np.diff(starts)
-        dense = np.empty(0, np.uint8)
-        if self._columns_of is not None:
-            widths = np.minimum(self._columns_of - (windows.astype(np.int64) << WINDOW_BITS), 1 << WINDOW_BITS)
-            is_column = (sizes.astype(np.int64) + 1) * DENSE_SHARE >= widths
-            dense = _columns(is_column, sizes, widths, local_rows, values)
-            in_columns = np.repeat(is_column, sizes.astype(np.int64) + 1)
-            local_rows, values = local_rows[~in_columns], values[~in_columns]
-            lists = np.repeat(np.arange(len(counts)), counts)[is_column]
-            taken = np.bincount(lists, sizes[is_column].astype(np.float64) + 1, len(counts))
-            lengths = lengths - taken.astype(np.int64)
-            self._offsets[DENSE_STARTS].append(np.bincount(lists, widths[is_column], len(counts)).astype(np.int64))
-        self._offsets[STARTS].append(lengths)
-        self._offsets[CHUNK_STARTS].append(counts)
-        contents = {WINDOWS: windows, SIZES: sizes, BOUNDS: bounds, ROWS: local_rows, VALUES: values, DENSE: dense}
-        for name, file in self._files.items():
-            file.append(contents[name])
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._opened.__exit__(kind, error, trace)
-        if kind is None:
-            for name, sizes in self._offsets.items():
-                if name != DENSE_STARTS or self._columns_of is not None:
-                    save_array(self._directory, name, offsets_of(np.concatenate([np.empty(0, np.int64), *sizes])))
-
-
-def _columns(
-    is_column: np.ndarray, sizes: np.ndarray, widths: np.ndarray, local_rows: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    """Return the columns of the chosen chunks, one after the other, uint8."""
-    begins = offsets_of(sizes.astype(np.int64) + 1)
-    chosen = np.flatnonzero(is_column)
-    targets = offsets_of(widths[chosen])
-    dense = np.zeros(targets[-1], np.uint8)
-    for number, chunk in enumerate(chosen.tolist()):
-        postings = slice(begins[chunk], begins[chunk + 1])
-        dense[targets[number] + local_rows[postings].astype(np.int64)] = values[postings]
-    return dense
-
-
-def _chunk(
+def cut_into_chunks(
     starts: np.ndarray, rows: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """Return how many chunks each list has, the chunks' windows, sizes and bounds, and the rows within windows."""

@@ -22,7 +22,8 @@ _QUERIES_PER_TASK = 16
 _RESULTS_PER_TASK = 1 << 22
 _UNREAD_AT_A_TIME = 1 << 12
 _POSTINGS_PER_LOOK_UP = 400
-"""Scoring a document from its own list costs about as much as adding up this many postings."""
+"""Scoring a document from its own list costs about as much as adding up this many postings, roughly: the kernel
+estimates it from the size of the lists."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class PostingsSearch:
         self._segments = segments
         self._allowed = allowed
         self._k = k
-        self._daring = daring
+        self._daring = float(daring)  # an integer would have the kernel compiled once more
         self._n_queries = len(plan.bounds) - 1
         self._plans = [self._planned(number, plan) for number in range(len(segments))]
 

@@ -72,7 +72,7 @@ class SparseSearcher:
         if len(payloads) > 1:
             raise ValueError(f"segments of one payload can be searched together, not of {sorted(payloads)}")
         if dimension_weights is not None:
-            dimension_weights = np.asarray(dimension_weights, np.float64)
+            dimension_weights = np.array(dimension_weights, np.float64)
             if dimension_weights.ndim != 1:
                 raise ValueError(f"dimension weights are one number each, not an array {dimension_weights.shape}")
             wrong = np.flatnonzero(~((dimension_weights >= 0) & (dimension_weights <= LARGEST_PARAMETER)))

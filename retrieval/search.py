@@ -40,7 +40,8 @@ class SearchOptions:
         bm25: BM25's parameters.
         unit: integer unit of the stored term frequencies (see `Fields`).
         fusion: how lists are fused in hybrid mode.
-        threads: how many queries BM25 searches for at a time; None takes all processors.
+        threads: how many plain queries BM25 searches for at a time; None takes all processors. Those in query syntax
+            run one after the other, for each has a filter of its own.
     """
 
     bm25: BM25Settings

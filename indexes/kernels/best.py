@@ -117,7 +117,7 @@ def score_waiting(search: Search, first: int, last: int) -> bool:
                 return False
             if score > 0:
                 _keep(best, score, row, search.points.scale)
-    # Never true; keeps the compiler from leaving the fetching out.
+    # Always true; keeps the compiler from leaving the fetching out.
     return fetched != whole(-1)
 
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from indexes.postings import WINDOW_BITS
+
 Array = np.ndarray
 
-WINDOW_BITS = 16
 WINDOW = 1 << WINDOW_BITS
 """Documents whose points are added up at a time."""
 
@@ -16,10 +17,14 @@ LARGEST_SUM = (1 << 16) - 1
 """No document may have more points."""
 
 MOST_LISTS = 1 << 12
-"""Lists of a query that `search` takes: their points must leave room for one another in 16 bits."""
+"""Lists of a query that `search` takes: their points must leave room for one another in 16 bits. Longer queries are
+answered by scoring every document, which takes much longer."""
 
 DAMAGED = -1
+"""In place of a count: what was read cannot be what was written."""
+
 UNREAD = -2
+"""In place of a count: lists must be compared with their checksums first, and the query run again."""
 
 
 class Query(NamedTuple):
@@ -104,14 +109,14 @@ class Formula(NamedTuple):
 
 
 class Points(NamedTuple):
-    """How many points a posting gives: what `points` in the head of this module is made of.
+    """How many points a posting gives; see the head of `indexes.kernels`.
 
     Attributes:
         scale: points for a score of 1.
         tables: (n, 256) uint16, points by list of the query and stored value.
         bounds: (n, 256) uint16, most points of this or any lower value.
         order: (n,) int64, lists by the most that they can add, descending.
-        factors: (n,) int64, points for a value of 256 in a column, rounded up.
+        factors: (n,) int64, points for a value of 256 in a column, rounded up; used only where there are columns.
         exact: whether points are scores.
     """
 

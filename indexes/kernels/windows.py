@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from indexes.compilation import inlined_kernel, inner_kernel, kernel
 from indexes.kernels.best import guess, hope, keep_known, settle, settle_known
 from indexes.kernels.collecting import collect, collect_listed, count_above, score_near
+from indexes.kernels.cursors import Cursors, cursors_of, enter, fit, have_ended
 from indexes.kernels.heap import sort_best
-from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant, fetch, points_in_column, points_of
+from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant, fetch, points_of
 from indexes.kernels.rescoring import score_from_postings
 from indexes.kernels.views import (
     DAMAGED,
@@ -33,7 +32,6 @@ from indexes.kernels.views import (
     UNREAD,
     WAITING,
     WINDOW,
-    WINDOW_BITS,
     Array,
     Best,
     Documents,
@@ -43,7 +41,7 @@ from indexes.kernels.views import (
     Search,
 )
 from indexes.packing_kernels import whole
-from indexes.postings import DENSE_SHARE
+from indexes.postings import WINDOW_BITS
 
 SPARSE_SHARE = 16
 """A window with less than one posting for this many documents is read again rather than scanned."""
@@ -56,37 +54,6 @@ bytes as much as adding these."""
 SCAN_COST = 8192
 """Counting the documents of a window that are near the threshold costs less than adding this many postings."""
 
-COLUMN_SHARE = 16
-"""Adding up a column costs about as much time as adding one posting for this many of its documents."""
-
-
-class Cursors(NamedTuple):
-    """Where a search has come to, and the chunks of the window that it is at.
-
-    Attributes:
-        chunks: (n_lists,) int64, next chunk of each list.
-        positions: (n_lists,) int64, its first posting.
-        columns: (n_lists,) int64, where the next column of each list begins.
-        here: (n_lists,) int64, lists that have a chunk in the window, those that can add most first.
-        begins: (n_lists,) int64, where its postings begin; -1 - p for a column that begins at p.
-        ends: (n_lists,) int64, where its postings end.
-        adds: (n_lists,) int64, most points that it adds to a document.
-        costs: (n_lists,) int64, what adding it up costs, in postings.
-        promising: (1,) float64, share of the threshold at which ceasing to read has paid in the windows before.
-        fetched: (1,) int64, see `points.fetch`.
-    """
-
-    chunks: Array
-    positions: Array
-    columns: Array
-    here: Array
-    begins: Array
-    ends: Array
-    adds: Array
-    costs: Array
-    promising: Array
-    fetched: Array
-
 
 @inner_kernel
 def _sum(numbers: Array, n: int) -> int:
@@ -98,81 +65,6 @@ def _sum(numbers: Array, n: int) -> int:
 
 
 @inner_kernel
-def _fit(query: Query, postings: Postings) -> bool:
-    """Tell whether the query's lists lie inside the arrays."""
-    wrong = 0
-    for number in query.lists:
-        wrong += not (0 <= postings.starts[number] <= postings.starts[number + 1] <= len(postings.rows))
-        first, last = postings.chunk_starts[number], postings.chunk_starts[number + 1]
-        wrong += not (0 <= first <= last <= len(postings.windows))
-        if len(postings.dense_starts):
-            first, last = postings.dense_starts[number], postings.dense_starts[number + 1]
-            wrong += not (0 <= first <= last <= len(postings.dense))
-    return wrong == 0
-
-
-@inner_kernel
-def _cursors(query: Query, postings: Postings) -> Cursors:
-    """Return cursors at the beginning of all lists."""
-    numbers = np.zeros((8, len(query.lists)), np.int64)
-    for number in range(len(query.lists)):
-        numbers[0, number] = postings.chunk_starts[query.lists[number]]
-        numbers[1, number] = postings.starts[query.lists[number]]
-        if len(postings.dense_starts):
-            numbers[2, number] = postings.dense_starts[query.lists[number]]
-    return Cursors(
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], numbers[7],
-        np.ones(1), np.zeros(1, np.int64),
-    )  # fmt: skip
-
-
-@inner_kernel
-def _enter(search: Search, cursors: Cursors, window: int, width: int) -> int:
-    """Go to the chunks of a window; return how many there are, -1 where chunks go beyond their list."""
-    query, postings, points = search.query, search.postings, search.points
-    n_here = 0
-    for place in range(len(query.lists)):
-        number = points.order[place]
-        chunk, following = cursors.chunks[number], query.lists[number] + 1
-        if chunk == postings.chunk_starts[following] or whole(postings.windows[chunk]) != window:
-            continue
-        size = whole(postings.sizes[chunk]) + 1
-        bound = min(whole(postings.bounds[chunk]), points.bounds.shape[1] - 1)
-        cursors.chunks[number] = chunk + 1
-        cursors.here[n_here] = number
-        if len(postings.dense_starts) and size * DENSE_SHARE >= width:
-            cursors.begins[n_here] = -1 - cursors.columns[number]
-            cursors.columns[number] += width
-            cursors.adds[n_here] = points_in_column(bound, points.factors[number])
-            cursors.costs[n_here] = -(-width // COLUMN_SHARE)  # rounded up: then too much for `collect_listed`
-            if cursors.columns[number] > postings.dense_starts[following]:
-                return -1
-        else:
-            cursors.begins[n_here] = cursors.positions[number]
-            cursors.positions[number] += size
-            cursors.adds[n_here] = points.bounds[number, bound]
-            cursors.costs[n_here] = size
-            if cursors.positions[number] > postings.starts[following]:
-                return -1
-        cursors.ends[n_here] = cursors.positions[number]
-        n_here += 1
-    return n_here
-
-
-@inner_kernel
-def _have_ended(query: Query, postings: Postings, cursors: Cursors) -> bool:
-    """Tell whether the chunks have led to the end of each list, and not to another place."""
-    wrong = 0
-    for number in range(len(query.lists)):
-        following = query.lists[number] + 1
-        wrong += cursors.chunks[number] != postings.chunk_starts[following]
-        wrong += cursors.positions[number] != postings.starts[following]
-        if len(postings.dense_starts):
-            wrong += cursors.columns[number] != postings.dense_starts[following]
-    return wrong == 0
-
-
-@inner_kernel
 def _look_up_cost(documents: Documents) -> int:
     """Return what scoring a document from its own list costs on average, in postings that are added up."""
     return LOOK_UP_COST + LOOK_UP_COST_OF_BYTE * len(documents.content) // (len(documents.offsets) - 1)
@@ -181,7 +73,8 @@ def _look_up_cost(documents: Documents) -> int:
 @inner_kernel
 def _pays(search: Search, n_new: int, spent: int) -> bool:
     """Tell whether new documents can be scored from the window's postings, and faster than from their own lists."""
-    if len(search.formula.lengths) or len(search.postings.values) == 0 or search.best.state[KNOWN]:
+    has_impacts = len(search.postings.values) > 0 or len(search.postings.dense_starts) > 0
+    if len(search.formula.lengths) or not has_impacts or search.best.state[KNOWN]:
         return False
     return n_new <= LARGEST_SUM and n_new * _look_up_cost(search.documents) > 2 * spent
 
@@ -224,10 +117,10 @@ def _search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0
     """Go through all windows once; False for damage."""
     best, state, sums = search.best, search.best.state, search.sums
     n_documents = len(search.documents.offsets) - 1
-    cursors = _cursors(search.query, search.postings)
+    cursors = cursors_of(search.query, search.postings)
     for base in range(0, n_documents, WINDOW):
         width = min(WINDOW, n_documents - base)
-        n_here = _enter(search, cursors, base >> WINDOW_BITS, width)
+        n_here = enter(search, cursors, base >> WINDOW_BITS, width)
         if n_here < 0:
             return False
         threshold = whole(min(state[THRESHOLD] * search.daring, LARGEST_SUM))
@@ -255,7 +148,7 @@ def _search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0
             hope(best)
         elif base == 0 or state[WAITING] >= 2 * len(best.scores):
             keep_known(best)
-    if not _have_ended(search.query, search.postings, cursors) or cursors.fetched[0] < 0:
+    if not have_ended(search.query, search.postings, cursors) or cursors.fetched[0] < 0:
         return False
     if state[KNOWN]:
         keep_known(best)
@@ -275,7 +168,7 @@ def _search_one(
     state[:] = 0
     if len(query.lists) == 0:
         return 0
-    if not _fit(query, postings):
+    if not fit(query, postings):
         return DAMAGED
     points, error = points_of(query, postings, formula)
     search = Search(query, postings, documents, formula, points, allowed, daring, best, sums)
@@ -329,7 +222,8 @@ def search(
         counts: (n_queries,) int64, output: how many were found. Queries whose count is not `UNREAD`
             are answered already.
         unread: (n,) int64, output: documents to compare with their checksums, behind them -1.
-        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds.
+        luck: (4,) int64, of the segment, see `Best.luck`: changes how long a search takes, never what it finds; not
+            looked at where the search is daring.
         touched: (1,) int64, how many postings were added up, is added to.
 
     Returns:
@@ -346,6 +240,8 @@ def search(
     for number in range(len(counts)):
         if counts[number] != UNREAD:
             continue
+        if daring > 1:  # then thresholds decide what is found: they must not depend on the searches before
+            luck = np.zeros(4, np.int64)
         query = Query(lists[bounds[number] : bounds[number + 1]], weights[bounds[number] : bounds[number + 1]])
         waiting = waiting_rows, waiting_points, waiting_scores
         best = Best(scores[number], rows[number], *waiting, unread[n_unread:], state, luck)

@@ -354,8 +354,8 @@ class Collection:
 
         Arguments are those of `search`; `vectors` is (n, d), one for each query. Results are those of `search` for the
         same query vectors; texts that are encoded together may get vectors, and scores, that differ in the last digits.
-        `threads` says how many queries BM25 searches for at a time, as many as there are processors if None; results do
-        not depend on it.
+        `threads` says how many plain queries BM25 searches for at a time, as many as there are processors if None;
+        results do not depend on it. Queries with `syntax="query"` run one after the other.
         """
         if threads is not None and threads < 1:
             raise QueryError(f"threads must be at least 1, not {threads!r}; leave it out to use all processors")

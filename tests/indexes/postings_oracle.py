@@ -18,8 +18,9 @@ from indexes.documents import PackedDocuments
 from indexes.frequency_classes import PairCounts, class_bounds
 from indexes.hits import Hits
 from indexes.lists import Lists, offsets_of, transposed
-from indexes.postings import Postings, PostingsWriter
+from indexes.postings import Postings
 from indexes.postings_search import Plan, PostingsSearch, PostingsSegment
+from indexes.postings_writer import PostingsWriter
 
 
 @dataclass

@@ -259,6 +259,16 @@ def test_searchers_keep_their_own_tombstones(tmp_path):
     assert searcher.search({"a": 1.0}, 5).rows.tolist() == [0]
 
 
+def test_a_whole_number_of_daring_needs_no_machine_code_of_its_own(tmp_path):
+    from indexes import kernels
+
+    searcher = BM25Searcher([segment(tmp_path, [(["a"],)])], BM25Settings())
+    searcher.search({"a": 1.0}, 1, daring=2.0)
+    compiled = list(kernels.search.signatures)
+    assert found(searcher.search({"a": 1.0}, 1, daring=2)) == found(searcher.search({"a": 1.0}, 1))
+    assert kernels.search.signatures == compiled
+
+
 @pytest.mark.parametrize("k", [0, -1])
 def test_nothing_asked(tmp_path, k):
     searcher = BM25Searcher([segment(tmp_path, [(["a"],)])], BM25Settings())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from indexes import compilation
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +51,24 @@ def python(code, **environment):
 
 def compiled_beside_the_sources():
     return [path for path in ROOT.glob("indexes/**/*kernels.*") if path.suffix in (".nbi", ".nbc")]
+
+
+def imports(path):
+    """Return (module, name) of what a source imports from this package."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return [(node.module, alias.name) for node in nodes if node.module.startswith("indexes") for alias in node.names]
+
+
+def test_what_is_compiled_into_kernels_is_part_of_the_name_of_their_cache():
+    # numba looks at a kernel's own file only: a constant that changed elsewhere would stay the old one in the cache.
+    named = {path for pattern in compilation._KERNEL_SOURCES for path in (ROOT / "indexes").glob(pattern)}
+    ways = {("indexes.compilation", name) for name in ("kernel", "inner_kernel", "inlined_kernel")}
+    kernels = [path for path in (ROOT / "indexes").rglob("*.py") if ways & set(imports(path))]
+    assert len(kernels) > 5
+    for path in kernels:
+        modules = {module for module, name in imports(path)} - {"indexes.compilation"}
+        needed = {path, *(ROOT.joinpath(*module.split(".")).with_suffix(".py") for module in modules)}
+        assert needed - named == set(), path
 
 
 @pytest.fixture(scope="module")

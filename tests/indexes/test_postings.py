@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.errors import CorruptIndexError
 from indexes.lists import offsets_of
-from indexes.postings import Postings, PostingsWriter
+from indexes.postings import Postings
+from indexes.postings_writer import PostingsWriter
 
 EXAMPLES = settings.default.max_examples  # of the profile
 WINDOW = 1 << 16

@@ -21,8 +21,9 @@ from indexes.bm25_formula import BM25Settings
 from indexes.compilation import read_only
 from indexes.documents import DocumentsWriter, PackedDocuments
 from indexes.errors import CorruptIndexError
-from indexes.postings import Postings, PostingsWriter
+from indexes.postings import Postings
 from indexes.postings_search import score_rows
+from indexes.postings_writer import PostingsWriter
 from tests.indexes.postings_oracle import (
     binary,
     bm25,
@@ -534,6 +535,25 @@ def test_daring_searches_return_true_scores_and_miss_more_the_more_they_dare(tou
     assert all(later <= 1.02 * earlier for earlier, later in pairwise(costs))
     assert costs[-1] < 0.8 * costs[0]
     assert 0.1 < recalls[-1] < 1
+
+
+def test_what_daring_searches_find_does_not_depend_on_the_searches_before():
+    generator = np.random.default_rng(15)
+    n_documents, shares = 2 * WINDOW, [0.5, 0.4, 0.3, 0.2, 0.1, 0.08, 0.05, 0.03, 0.02]
+    held = [np.flatnonzero(generator.random(n_documents) < share) for share in shares]
+    frequencies = [np.minimum(generator.geometric(0.5, len(rows)), 30) for rows in held]
+    made = bm25(lists_of_postings(n_documents, list(zip(held, frequencies, strict=True))), len(shares))
+    queries = [
+        {int(member): float(np.log(1 / shares[member])) for member in generator.choice(len(shares), 6, False)}
+        for _ in range(20)
+    ]
+    found = []
+    for luck in ([0, 0, 0, 0], [0, 100, 0, 0], [0, 0, 0, 100], [0, 100, 0, 100]):
+        made.segment.luck[:] = luck
+        found.append([triples(hits) for hits in search([made], queries, 20, daring=1.5)])
+    assert found[1:] == found[:1] * 3
+    alone = [triples(search([made], [query], 20, daring=1.5)[0]) for query in queries[::-1]]
+    assert alone[::-1] == found[0]
 
 
 # --- From files -------------------------------------------------------------------------------------------------------
