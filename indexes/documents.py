@@ -159,6 +159,12 @@ class PackedDocuments:
         """Cut the documents into ranges (first, last) with at most about `n_pairs` pairs each, or of one document."""
         return blocks(self._offsets.whole(), n_pairs)  # a pair takes a byte at least
 
+    def whole(self) -> PackedDocuments:
+        """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""
+        self._offsets.whole()
+        self._content.whole()
+        return self
+
     def touch(self, rows: np.ndarray) -> None:
         """Compare the lists of `rows`, which must exist, with their checksums.
 

@@ -215,6 +215,12 @@ class Postings:
             raise self.damaged(f"points to a list (number {number}) of impossible documents")
         return rows
 
+    def whole(self) -> Postings:
+        """Return the same, all of it compared with its checksums; CorruptIndexError where they differ."""
+        for array in self._arrays:
+            array.whole()
+        return self
+
     def for_kernels(self) -> kernels.Postings:
         """Return the postings as kernels take them; unchecked: see `touch`."""
         from indexes import kernels

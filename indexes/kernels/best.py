@@ -199,18 +199,27 @@ def hope(best: Best) -> None:
 
 
 @inner_kernel
-def guess(sums: Array, width: int, n_documents: int, best: Best) -> None:
+def guess(sums: Array, width: int, n_documents: int, allowed: Array, best: Best) -> None:
     """Raise the threshold from nothing to what the first documents of the segment promise for all.
 
     If documents come in no order, a sample of m of n documents holds about k * m / n of the best k. The threshold is
     put two standard deviations below the points of that rank, so that more than k documents can be expected above it.
     Where documents are ordered by topic this fails, the search runs a second time, and `Best.luck` sees to it that
-    it is not tried often.
+    it is not tried often. Documents that may not be returned take their share of the ranks; where they are most,
+    nothing is guessed.
     """
     state, k = best.state, len(best.scores)
     sample = min(width, SAMPLE if k > SMALL_K else SMALL_SAMPLE)
+    share = 1.0
+    if len(allowed):
+        n_allowed = 0
+        for row in range(sample):
+            n_allowed += allowed[row]
+        share = n_allowed / sample
+    if share < 0.5:
+        return
     expected = k * sample / n_documents
-    rank = whole(expected + 2 * np.sqrt(expected) + 2)
+    rank = whole((expected + 2 * np.sqrt(expected) + 2) / share)
     if state[MARGIN] < 0 or 2 * rank > sample or best.luck[FAILED] * 8 > best.luck[GUESSED] + 8:
         return
     # Less by what points and scores may differ, so that documents with equal scores are not dropped.

@@ -136,8 +136,8 @@ def _search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0
             collect_listed(search, base, width, cursors.begins[:n_here], cursors.ends[:n_here])
             continue
         else:
-            if base == 0 and state[THRESHOLD] == 0 and len(search.allowed) == 0:
-                guess(sums, width, n_documents, best)
+            if base == 0 and state[THRESHOLD] == 0:
+                guess(sums, width, n_documents, search.allowed, best)
             first, n_rooms = state[WAITING], state[N_ROOMS]
             if not collect(search, base, width):
                 return False
