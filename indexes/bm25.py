@@ -159,6 +159,9 @@ class BM25Searcher:
             query: terms and weights.
             segment: number of the segment.
             rows: (n,) rows of it, in any order.
+
+        Raises:
+            ValueError: there are no such rows.
         """
         known = [(number, weight * idf) for _, weight, number, _, idf in self._terms(query, segment) if number >= 0]
         lists = np.array([number for number, _ in known], np.int64)

@@ -224,11 +224,14 @@ def score_rows(segment: PostingsSegment, lists: np.ndarray, weights: np.ndarray,
         rows: (n,) rows, in any order.
 
     Raises:
+        ValueError: there are no such rows.
         CorruptIndexError: a document's list is damaged.
     """
     from indexes import kernels
 
     rows = np.ascontiguousarray(rows, np.int64)
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(segment.documents)):
+        raise ValueError(f"rows from {rows.min()} to {rows.max()} of a segment of {len(segment.documents):,} documents")
     segment.documents.touch(rows)
     scores = np.empty(len(rows))
     query = kernels.Query(read_only(np.ascontiguousarray(lists, np.int64)), read_only(weights))

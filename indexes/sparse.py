@@ -136,9 +136,6 @@ class SparseSearcher:
         """
         if len(query) != 1:
             raise VectorError(f"documents are scored for one query, not for {len(query):,}")
-        n_documents = self._segments[segment].index.n_documents
-        if len(rows) and not (rows.min() >= 0 and rows.max() < n_documents):
-            raise ValueError(f"rows from {rows.min()} to {rows.max()} of a segment of {n_documents:,} documents")
         plan = self._plan(query.checked())
         held = plan.lists[segment] >= 0
         return score_rows(self._searched[segment], plan.lists[segment][held], plan.weights[held], rows)

@@ -391,6 +391,13 @@ def test_parameters_must_make_sense(k1, b):
         BM25Settings(k1, b)
 
 
+def test_scores_of_rows_that_do_not_exist_are_refused(tmp_path):
+    searcher = BM25Searcher([segment(tmp_path / "i", [(["a"],), (["b"],)])], BM25Settings())
+    for row in (-1, -2, 2):
+        with pytest.raises(ValueError, match=f"rows from {row} to {row} of a segment of 2 documents"):
+            searcher.score({"a": 1.0}, 0, np.array([row]))
+
+
 def test_shapes_must_fit(tmp_path):
     index = build(tmp_path, [(["a"],), (["b"],)])
     with pytest.raises(ValueError, match=r"alive has shape \(3,\)"):
