@@ -17,7 +17,8 @@ from indexes.bm25_formula import LARGEST_PARAMETER, BM25Settings, inverse_docume
 from indexes.compilation import read_only
 from indexes.frequency_classes import class_bounds
 from indexes.hits import Hits
-from indexes.lexical_statistics import LexicalSegment, LexicalStatistics, Masks
+from indexes.lexical_statistics import LexicalSegment, LexicalStatistics
+from indexes.living import Masks
 from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class BM25Searcher:
         """
         if not 1 <= daring <= LARGEST_PARAMETER:
             raise ValueError(f"daring must be a finite factor of at least 1, not {daring!r}; 1 searches exactly")
-        allowed = self._statistics.allowed(masks)
+        allowed = self._statistics.living.allowed(masks)
         if k <= 0 or not queries:
             return [Hits.empty() for _ in queries]
         return PostingsSearch(self._searched, allowed, self._plan(queries), k, daring).run(threads)

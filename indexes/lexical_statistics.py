@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
 from indexes.inverted import InvertedIndex
-
-Masks = Sequence[np.ndarray | None]
+from indexes.living import LivingDocuments, check_segment
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,7 @@ class LexicalSegment:
     sequences: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, values in (("alive", self.alive), ("sequences", self.sequences)):
-            if values is not None and values.shape != (self.index.n_documents,):
-                raise ValueError(f"{name} has shape {values.shape}, the index {self.index.n_documents:,} documents")
+        check_segment(self.index.n_documents, self.alive, self.sequences)
 
 
 class LexicalStatistics:
@@ -48,6 +44,7 @@ class LexicalStatistics:
 
     Attributes:
         segments: the same, in their order.
+        living: which of their documents are not deleted.
         n_documents: living documents.
         average_length: of the living documents, in the index's units; 1 where all are empty.
     """
@@ -55,10 +52,11 @@ class LexicalStatistics:
     def __init__(self, segments: Sequence[LexicalSegment]) -> None:
         self.segments = tuple(segments)
         self.n_documents = total_length = 0
-        self._alive = [_compact(segment.alive) for segment in segments]
-        self._living = [read_only(np.empty(0, bool) if alive is None else alive) for alive in self._alive]
+        self.living = LivingDocuments(
+            [segment.index.n_documents for segment in segments], [segment.alive for segment in segments]
+        )
         self._frequencies: list[np.ndarray | None] = []
-        for segment, alive in zip(segments, self._alive, strict=True):
+        for segment, alive in zip(segments, self.living.masks, strict=True):
             index = segment.index
             self.n_documents += index.n_documents if alive is None else int(np.count_nonzero(alive))
             total_length += index.total_length if alive is None else int(index.lengths[alive].sum(dtype=np.int64))
@@ -87,34 +85,3 @@ class LexicalStatistics:
                 f"files damaged: a term is in {total.max():,} of {self.n_documents:,} documents; restore the index"
             )
         return numbers, total
-
-    def allowed(self, masks: Masks | None) -> list[np.ndarray]:
-        """Return which documents may be returned, for each segment; an empty array where all may.
-
-        Args:
-            masks: for each segment which documents pass a filter, (n_documents,) bool, None where all do. Deleted
-                documents are left out whatever it says.
-
-        Raises:
-            ValueError: the masks do not fit the segments.
-        """
-        if masks is not None and len(masks) != len(self.segments):
-            raise ValueError(f"{len(masks)} masks for {len(self.segments)} segments; give one for each")
-        allowed = []
-        for number, alive in enumerate(self._alive):
-            mask = None if masks is None else masks[number]
-            if mask is not None and mask.shape != (self.segments[number].index.n_documents,):
-                raise ValueError(
-                    f"mask {number} has shape {mask.shape}, its segment "
-                    f"{self.segments[number].index.n_documents:,} documents"
-                )
-            if mask is None:
-                allowed.append(self._living[number])
-            else:
-                allowed.append(read_only(np.array(mask, dtype=bool) if alive is None else mask & alive))
-        return allowed
-
-
-def _compact(alive: np.ndarray | None) -> np.ndarray | None:
-    """Return None in place of a mask that leaves nothing out, and a copy of any other."""
-    return None if alive is None or alive.all() else np.array(alive, dtype=bool)

@@ -18,6 +18,7 @@ from indexes.bm25_formula import LARGEST_PARAMETER
 from indexes.compilation import read_only
 from indexes.errors import VectorError
 from indexes.hits import Hits
+from indexes.living import LivingDocuments, Masks, check_segment
 from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
 from indexes.sparse_index import SparseIndex, SparseIndexWriter, merge_sparse
 from indexes.sparse_vectors import SparseVectors, quantised
@@ -31,8 +32,6 @@ __all__ = [
     "merge_sparse",
     "quantised",
 ]
-
-Masks = Sequence[np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class SparseSegment:
     sequences: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, values in (("alive", self.alive), ("sequences", self.sequences)):
-            if values is not None and values.shape != (self.index.n_documents,):
-                raise ValueError(f"{name} has shape {values.shape}, the index {self.index.n_documents:,} documents")
+        check_segment(self.index.n_documents, self.alive, self.sequences)
 
 
 class SparseSearcher:
@@ -81,10 +78,9 @@ class SparseSearcher:
                 raise ValueError(f"dimension weights must be numbers from 0 to {LARGEST_PARAMETER}: {found}")
         self._segments = tuple(segments)
         self._dimension_weights = dimension_weights
-        self._alive = [
-            read_only(np.empty(0, bool) if alive is None or alive.all() else np.array(alive, bool))
-            for alive in (segment.alive for segment in segments)
-        ]
+        self._living = LivingDocuments(
+            [segment.index.n_documents for segment in segments], [segment.alive for segment in segments]
+        )
         self._searched = [_searched(segment) for segment in segments]
 
     def search_many(
@@ -114,7 +110,7 @@ class SparseSearcher:
         if not 1 <= daring <= LARGEST_PARAMETER:
             raise ValueError(f"daring must be a finite factor of at least 1, not {daring!r}; 1 searches exactly")
         plan = self._plan(queries.checked())
-        allowed = self._allowed(masks)
+        allowed = self._living.allowed(masks)
         if k <= 0 or not len(queries):
             return [Hits.empty() for _ in range(len(queries))]
         return PostingsSearch(self._searched, allowed, plan, k, daring).run(threads)
@@ -155,22 +151,6 @@ class SparseSearcher:
         kept = dimensions[counted].astype(np.int64)
         lists = [np.where(kept < segment.index.n_dimensions, kept, -1) for segment in self._segments]
         return Plan(before[queries.offsets], weights[counted], lists)
-
-    def _allowed(self, masks: Masks | None) -> list[np.ndarray]:
-        if masks is None:
-            return self._alive
-        if len(masks) != len(self._segments):
-            raise ValueError(f"{len(masks)} masks for {len(self._segments)} segments; give one for each")
-        allowed = []
-        for number, (mask, alive) in enumerate(zip(masks, self._alive, strict=True)):
-            n_documents = self._segments[number].index.n_documents
-            if mask is not None and mask.shape != (n_documents,):
-                raise ValueError(f"mask {number} has shape {mask.shape}, its segment {n_documents:,} documents")
-            both = alive if mask is None else np.array(mask, bool)
-            if mask is not None and len(alive):
-                both &= alive
-            allowed.append(read_only(both))
-        return allowed
 
 
 def _searched(segment: SparseSegment) -> PostingsSegment:
