@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.bm25_formula import LARGEST_PARAMETER, BM25Settings, inverse_document_frequency, length_norms
-from indexes.compilation import read_only
-from indexes.frequency_classes import class_bounds
+from indexes.frequency_classes import class_bounds, class_frequencies
 from indexes.hits import Hits
 from indexes.lexical_statistics import LexicalSegment, LexicalStatistics
 from indexes.living import Masks
-from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
-
-if TYPE_CHECKING:
-    from indexes import kernels
+from indexes.postings_search import Plan, PostingsSearch, score_rows
+from indexes.segment_table import Formula, PostingsSegment, SearchedSegments
 
 __all__ = ["BM25Searcher", "BM25Settings", "LexicalSegment", "TermContribution", "inverse_document_frequency"]
 
@@ -71,21 +67,20 @@ class BM25Searcher:
         self._n_documents = self._statistics.n_documents
         self._unit = unit
         self._settings = settings
-        self._searched = [
-            PostingsSegment(segment.index.postings, segment.index.documents, self._formula(segment), segment.sequences)
-            for segment in segments
-        ]
+        self._searched = SearchedSegments(
+            [
+                PostingsSegment(
+                    segment.index.postings, segment.index.documents, self._formula(segment), segment.sequences
+                )
+                for segment in segments
+            ]
+        )
 
-    def _formula(self, segment: LexicalSegment) -> kernels.Formula:
-        from indexes import kernels
-
+    def _formula(self, segment: LexicalSegment) -> Formula:
         average = float(self._statistics.average_length)
         upper, lower = class_bounds(segment.index.boxes, self._settings, self._unit, average)
-        saturation = float(self._settings.k1 * self._unit)
-        lengths = read_only(segment.index.lengths)
-        return kernels.Formula(
-            read_only(upper), read_only(lower), lengths, saturation, float(self._settings.b), average
-        )
+        frequencies, saturation = class_frequencies(segment.index.boxes), float(self._settings.k1 * self._unit)
+        return Formula(upper, lower, frequencies, segment.index.lengths, saturation, float(self._settings.b), average)
 
     def search(self, query: Query, k: int, masks: Masks | None = None, *, daring: float = 1.0) -> Hits:
         """Return the best k documents that hold at least one of the query's terms.
@@ -167,7 +162,7 @@ class BM25Searcher:
         known = [(number, weight * idf) for _, weight, number, _, idf in self._terms(query, segment) if number >= 0]
         lists = np.array([number for number, _ in known], np.int64)
         weights = np.array([weight for _, weight in known], np.float64)
-        return score_rows(self._searched[segment], lists, weights, rows)
+        return score_rows(self._searched, segment, lists, weights, rows)
 
     def _terms(self, query: Query, segment: int) -> list[tuple[str, float, int, int, float]]:
         """Return a query's known terms in order: term, weight, id in the segment, document frequency, idf."""

@@ -27,6 +27,7 @@ _KERNEL_SOURCES = (
     "list_kernels.py",
     "packing_kernels.py",
     "postings.py",
+    "segment_table.py",
     "string_kernels.py",
 )
 """Modules of kernels, and those whose constants are compiled into them."""

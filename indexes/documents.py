@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +16,8 @@ from indexes.array_writer import ArrayWriter, save_array
 from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
+from indexes.kernel_arrays import DocumentArrays
 from indexes.lists import Lists, blocks, offsets_of
-
-if TYPE_CHECKING:
-    from indexes import kernels
 
 OFFSETS = "document-offsets"
 """Name of the file of (n_documents + 1,) int64: where each document's bytes begin, and the end of the last."""
@@ -177,15 +174,16 @@ class PackedDocuments:
             raise self.damaged("does not ascend")
         self._content.touch(begins, ends)
 
-    def for_kernels(self) -> kernels.Documents:
-        """Return the lists as kernels take them."""
-        from indexes import kernels
+    @property
+    def is_checked(self) -> bool:
+        """Whether all lists have been compared with their checksums, or there is nothing to compare them with."""
+        return self._offsets.is_checked and self._content.is_checked
 
+    def for_kernels(self) -> DocumentArrays:
+        """Return the lists as kernels take them; unchecked: see `touch`."""
         waiting_offsets, offsets_begin = self._offsets.waiting
         waiting_content, content_begin = self._content.waiting
-        return kernels.Documents(
-            *self._arrays, read_only(waiting_offsets), read_only(waiting_content), offsets_begin, content_begin
-        )
+        return DocumentArrays(*self._arrays, waiting_offsets, waiting_content, offsets_begin, content_begin)
 
     @property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:

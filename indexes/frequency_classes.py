@@ -8,8 +8,9 @@ and the least that a pair of the class can be worth.
 Half of the 256 classes hold a single pair each, the most frequent ones; in collections of short texts they cover nine
 postings in ten, and their two bounds are equal. (High frequencies and long lengths are told apart only by bins of
 about a sixty-fourth of their size; there a class holds a pair of bins.) The other pairs share the other half by what
-they are worth at usual settings, in equal steps. Classes are numbered by that worth, so that the largest number in a
-block bounds the block.
+they are worth at usual settings, those of the three most frequent frequencies (1, 2 and 3, as a rule) only with one
+another: then a posting tells its frequency, and with the document's length its exact worth. Classes are numbered by
+worth, so that the largest number in a block bounds the block.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from indexes.arrays import ArrayFolder
 from indexes.bm25_formula import BM25Settings, length_norms
 from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
-from indexes.lists import Lists
+from indexes.lists import Lists, offsets_of
 
 BOXES = "frequency-classes"
 """Name of the file of (n_boxes, 5) int64: class, lowest and highest frequency, shortest and longest length."""
 
 _N_CLASSES = 256
+_POOLS = 3
+"""Frequencies whose pairs share no class with pairs of other frequencies. More of them would make the bounds wider."""
+
 _EXACT_FREQUENCIES = 128
 """Lower frequencies have a bin each; higher ones share 64 bins between powers of two."""
 
@@ -78,8 +82,8 @@ class PairCounts:
         by_count = np.lexsort((bins, frequencies, -counts))
         alone, others = by_count[: _N_CLASSES // 2], by_count[_N_CLASSES // 2 :]
         group[alone] = np.arange(len(alone))
-        steps = np.minimum((worth[others] * (_N_CLASSES // 2)).astype(np.int64), _N_CLASSES // 2 - 1)
-        group[others] = _N_CLASSES // 2 + steps
+        mixed = lowest[others] < highest[others]
+        group[others] = _N_CLASSES // 2 + _shared(frequencies[others], mixed, counts[others], worth[others])
         most = np.full(_N_CLASSES, -1.0)
         np.maximum.at(most, group, worth)
         number = np.empty(_N_CLASSES, np.int64)
@@ -155,6 +159,56 @@ def class_bounds(boxes: np.ndarray, settings: BM25Settings, unit: int, average_l
         bounds[row, classes] = worth
         extreme.at(bounds[row], classes, worth)
     return bounds
+
+
+def class_frequencies(boxes: np.ndarray) -> np.ndarray:
+    """Return the frequency that all pairs of a class have, (256,) float64; 0 where they have several or there are none.
+
+    Args:
+        boxes: of the index.
+    """
+    classes, lowest, highest, _, _ = boxes.T
+    least, most = np.full(_N_CLASSES, np.iinfo(np.int64).max), np.zeros(_N_CLASSES, np.int64)
+    np.minimum.at(least, classes, lowest)
+    np.maximum.at(most, classes, highest)
+    return np.where(least == most, most, 0).astype(np.float64)
+
+
+def _shared(frequencies: np.ndarray, mixed: np.ndarray, counts: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """Divide half of the classes among pairs, (n,) int64 from 0 on.
+
+    Pairs are put in a row, pool by pool and within a pool by worth, and cut where the sum of weights is a multiple of
+    a pool's share. The square root of density times step is the weight that makes the average error the smallest
+    (companding: Bennett, "Spectra of quantized signals", 1948, for absolute errors); the step itself, added to it,
+    keeps the largest error small.
+
+    Args:
+        frequencies: (n,) bins of the pairs' frequencies.
+        mixed: (n,) bool, whether such a bin holds several frequencies.
+        counts: (n,) postings of each pair.
+        worth: (n,) what a pair is worth, above 0.
+    """
+    totals = np.bincount(frequencies[~mixed], counts[~mixed])
+    own = np.sort(np.argsort(-totals, kind="stable")[:_POOLS])
+    pools = np.searchsorted(own, frequencies)
+    pools[mixed | (np.append(own, -1)[pools] != frequencies)] = len(own)
+
+    order = np.lexsort((worth, pools))
+    ends = np.flatnonzero(np.diff(pools[order], append=-1))
+    steps = np.diff(worth[order], append=0.0)
+    steps[ends] = 0.0
+    weights = np.sqrt(counts[order] * steps)
+    weights = weights / max(weights.sum(), 1e-9) + steps / max(steps.sum(), 1e-9)
+    before = np.append(0.0, np.cumsum(weights))
+    starts = np.flatnonzero(np.diff(pools[order], prepend=-1))
+    totals = before[ends] - before[starts]
+    n_classes = 1 + ((_N_CLASSES // 2 - len(ends)) * totals / max(totals.sum(), 1e-9)).astype(np.int64)
+    pool = np.repeat(np.arange(len(ends)), ends + 1 - starts)
+    share = (before[:-1] - before[starts][pool]) / np.maximum(totals[pool], 1e-9)
+    classes = np.empty(len(order), np.int64)
+    inside = np.minimum((share * n_classes[pool]).astype(np.int64), n_classes[pool] - 1)
+    classes[order] = offsets_of(n_classes)[:-1][pool] + inside
+    return classes
 
 
 def _merged(boxes: np.ndarray) -> np.ndarray:

@@ -13,17 +13,13 @@ binary vectors are so sparse that no list is dense.)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.compilation import read_only
 from indexes.errors import CorruptIndexError
+from indexes.kernel_arrays import PostingArrays
 from indexes.lists import offsets_of
-
-if TYPE_CHECKING:
-    from indexes import kernels
 
 STARTS = "postings-offsets"
 """(n_lists + 1,) int64, where each list begins, and the end of the last."""
@@ -221,11 +217,9 @@ class Postings:
             array.whole()
         return self
 
-    def for_kernels(self) -> kernels.Postings:
+    def for_kernels(self) -> PostingArrays:
         """Return the postings as kernels take them; unchecked: see `touch`."""
-        from indexes import kernels
-
-        return kernels.Postings(*(read_only(array.values) for array in self._arrays))
+        return PostingArrays(*(array.values for array in self._arrays))
 
     @property
     def _arrays(self) -> list[CheckedArray]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexes.bm25_formula import LARGEST_PARAMETER
-from indexes.compilation import read_only
 from indexes.errors import VectorError
 from indexes.hits import Hits
 from indexes.living import LivingDocuments, Masks, check_segment
-from indexes.postings_search import Plan, PostingsSearch, PostingsSegment, score_rows
+from indexes.postings_search import Plan, PostingsSearch, score_rows
+from indexes.segment_table import Formula, PostingsSegment, SearchedSegments
 from indexes.sparse_index import SparseIndex, SparseIndexWriter, merge_sparse
 from indexes.sparse_vectors import SparseVectors, quantised
 
@@ -81,7 +81,7 @@ class SparseSearcher:
         self._living = LivingDocuments(
             [segment.index.n_documents for segment in segments], [segment.alive for segment in segments]
         )
-        self._searched = [_searched(segment) for segment in segments]
+        self._searched = SearchedSegments([_searched(segment) for segment in segments])
 
     def search_many(
         self,
@@ -134,7 +134,7 @@ class SparseSearcher:
             raise VectorError(f"documents are scored for one query, not for {len(query):,}")
         plan = self._plan(query.checked())
         held = plan.lists[segment] >= 0
-        return score_rows(self._searched[segment], plan.lists[segment][held], plan.weights[held], rows)
+        return score_rows(self._searched, segment, plan.lists[segment][held], plan.weights[held], rows)
 
     def _plan(self, queries: SparseVectors) -> Plan:
         dimensions = queries.dimensions
@@ -154,11 +154,8 @@ class SparseSearcher:
 
 
 def _searched(segment: SparseSegment) -> PostingsSegment:
-    from indexes import kernels
-
     worth = np.arange(256.0)
     if segment.index.payload == "binary":
         worth = (worth == 1).astype(np.float64)
-    worth = read_only(worth)
-    formula = kernels.Formula(worth, worth, read_only(np.empty(0, np.int32)), 0.0, 0.0, 1.0)
-    return PostingsSegment(segment.index.postings, segment.index.documents, formula, segment.sequences)
+    index = segment.index
+    return PostingsSegment(index.postings, index.documents, Formula.of_impacts(worth), segment.sequences)

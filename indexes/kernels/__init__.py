@@ -1,8 +1,9 @@
 """The loops that search postings, compiled by numba. Import inside functions only: this loads numba.
 
-Read in this order: `views` (what a search works on), `points` (bounds of scores, added up), `exact` (scores), `heap`
-and `best` (the best k so far, and the documents that may become one of them), `collecting` (from a window's sums to
-candidates), `rescoring` (their scores where they are many), `windows` (the whole search).
+Read in this order: `views` and `segments` (what a search works on), `points` (bounds of scores, added up), `exact`
+(scores), `waiting` and `settling` (the documents that may be among the best k, and how they get their scores),
+`collecting` (from a window's sums to such documents), `rescoring` (their scores where they are many), `windows` (the
+search of a segment), `search` (the whole search).
 
 A query's lists are added up window by window (range-partitioned accumulation, the way of Lucene's BooleanScorer), and
 what is added are small integers that bound a document's score from above:
@@ -14,10 +15,11 @@ what is added are small integers that bound a document's score from above:
 bits as well, so that no damaged number can leave it, and vector instructions compare 32 documents at a time. Columns of
 impacts (see `indexes.postings`) are added in the same integers, each product rounded up.
 
-Documents whose points exceed the threshold are scored exactly, in float64 and in the order of the terms, from their own
-lists of terms (`indexes.documents`) or, where a window of impacts has many of them, from its postings. Nothing that is
-returned depends on points, windows, segments or threads. Where scores are sums of integers anyway (overlaps of binary
-vectors, impacts under integer weights) points are the scores, and no document is looked at again.
+Documents whose points exceed the threshold wait, those of all segments together, and are scored exactly, in float64 and
+in the order of the terms, from their own lists of terms (`indexes.documents`) or, where a window has many of them, from
+its postings. Nothing that is returned depends on points, windows, segments or threads. Where scores are sums of
+integers anyway (overlaps of binary vectors, impacts under integer weights) points are the scores, and no document is
+looked at again.
 
 Three things keep the work small, and none of them can change the result:
 
@@ -42,17 +44,7 @@ that is not its own, whatever a file holds.
 from __future__ import annotations
 
 from indexes.kernels.exact import score_all
-from indexes.kernels.views import DAMAGED, MOST_LISTS, UNREAD, Documents, Formula, Postings, Query
-from indexes.kernels.windows import search
+from indexes.kernels.search import search
+from indexes.kernels.views import DAMAGED, UNREAD
 
-__all__ = [
-    "DAMAGED",
-    "MOST_LISTS",
-    "UNREAD",
-    "Documents",
-    "Formula",
-    "Postings",
-    "Query",
-    "score_all",
-    "search",
-]
+__all__ = ["DAMAGED", "UNREAD", "score_all", "search"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from indexes.compilation import inner_kernel
-from indexes.kernels.best import BATCH, make_room, score_waiting, settle, settle_known
-from indexes.kernels.views import KNOWN, LARGEST_SUM, THRESHOLD, WAITING, WINDOW, Array, Search
+from indexes.kernels.settling import make_room
+from indexes.kernels.views import CLOSE, KNOWN, LARGEST_SUM, LIMIT, WAITING, WINDOW, Array, Search
+from indexes.kernels.waiting import wait
 from indexes.packing_kernels import whole
 
 STRIDE = 256
 """Points that are compared with the threshold at a time, by vector instructions."""
+
+COUNTED = WINDOW // 8
+"""Points that are counted at a time: a number of 16 bits must hold how many they are."""
 
 
 @inner_kernel
@@ -33,76 +37,69 @@ def _flag_above(sums: Array, first: int, threshold: int, flags: Array) -> None:
 
 
 @inner_kernel
-def count_above(sums: Array, threshold: int) -> int:
+def _positions(flags: Array, words: Array, found: Array) -> int:
+    """Write to `found`, (STRIDE,) int64, which flags are set; return how many.
+
+    Without branches that depend on the flags, which nobody could foresee: all is written, and kept where it counts.
+
+    Args:
+        flags: (STRIDE,) bool.
+        words: the same memory, eight flags a word.
+        found: output.
+    """
+    n_words = n_found = 0
+    places = np.empty(STRIDE // 8, np.int64)
+    for word in range(STRIDE // 8):
+        places[n_words] = 8 * word
+        n_words += words[word] != 0
+    for number in range(n_words):
+        first = places[number]
+        for local in range(first, first + 8):
+            found[n_found] = local
+            n_found += flags[local]
+    return n_found
+
+
+@inner_kernel
+def count_above(sums: Array, width: int, threshold: int) -> int:
     """Return how many of a window's sums are above the threshold."""
     limit, total = np.uint16(threshold), 0
-    for first in range(0, WINDOW, WINDOW // 2):
-        half = sums[first : first + WINDOW // 2]
-        count = np.uint16(0)  # half a window can be counted in 16 bits
-        for local in range(WINDOW // 2):
-            count += np.uint16(half[local] > limit)
+    for first in range(0, width, COUNTED):
+        part = sums[first : first + COUNTED]
+        count = np.uint16(0)
+        for local in range(COUNTED):  # a constant length, all 16 bits wide
+            count += np.uint16(part[local] > limit)
         total += whole(count)
     return total
 
 
 @inner_kernel
-def score_near(search: Search, base: int, width: int, missing: int) -> bool:
-    """Score the window's documents that could pass the threshold with `missing` more points; False for damage."""
-    best, state, sums, allowed = search.best, search.best.state, search.sums, search.allowed
-    if state[KNOWN]:
-        settle_known(best, search.points.scale)
-    elif not settle(search):
-        return False
-    flags = np.empty(STRIDE, np.bool_)
-    words = flags.view(np.uint64)
-    for stride in range(0, width, STRIDE):
-        threshold = max(state[THRESHOLD] - missing, 0)
-        if not _any_above(sums, stride, threshold):
-            continue
-        _flag_above(sums, stride, threshold, flags)
-        for word in range(len(words)):
-            if words[word] == 0:
-                continue
-            first = stride + 8 * word
-            for local in range(first, min(first + 8, width)):
-                points = whole(sums[local])
-                if points > threshold and (len(allowed) == 0 or allowed[base + local]):
-                    best.waiting_rows[state[WAITING]] = base + local
-                    best.waiting_points[state[WAITING]] = min(points + missing, LARGEST_SUM)
-                    best.waiting_scores[state[WAITING]] = -1.0
-                    state[WAITING] += 1
-                    if state[WAITING] >= BATCH:
-                        state[WAITING] = 0
-                        if not score_waiting(search, 0, BATCH):
-                            return False
-    n_waiting, state[WAITING] = state[WAITING], 0
-    return score_waiting(search, 0, n_waiting)
+def collect(search: Search, base: int, width: int, missing: int, score: float) -> bool:
+    """Let the window's documents wait that have enough points, or could have with more; False for damage.
 
-
-@inner_kernel
-def collect(search: Search, base: int, width: int) -> bool:
-    """Let the window's documents with enough points wait; False for damage."""
-    best, state, sums, allowed = search.best, search.best.state, search.sums, search.allowed
-    room = len(best.waiting_rows)
-    flags = np.empty(STRIDE, np.bool_)
-    words = flags.view(np.uint64)
+    Args:
+        search: the search.
+        base: first document of the window.
+        width: how many documents it has.
+        missing: points that any document could get from lists that were not read.
+        score: `CLOSE` or `LOOSE`, for what points with the missing ones tell of a score; 0 where they are the score.
+    """
+    waiting, state, sums, allowed = search.waiting, search.waiting.state, search.sums, search.segment.allowed
+    room, flags = len(waiting.rows), np.empty(STRIDE, np.bool_)
+    words, found = flags.view(np.uint64), np.empty(STRIDE, np.int64)
     for stride in range(0, width, STRIDE):
-        if not _any_above(sums, stride, state[THRESHOLD]):
+        limit = max(state[LIMIT] - missing, 0)
+        if not _any_above(sums, stride, limit):
             continue
-        _flag_above(sums, stride, state[THRESHOLD], flags)
-        for word in range(len(words)):
-            if words[word] == 0:  # eight flags at a time
+        _flag_above(sums, stride, limit, flags)
+        for number in range(_positions(flags, words, found)):
+            points, row = whole(sums[stride + found[number]]), base + stride + found[number]
+            if row >= base + width or points <= state[LIMIT] - missing or (len(allowed) and not allowed[row]):
                 continue
-            first = stride + 8 * word
-            for local in range(first, min(first + 8, width)):
-                points, row = whole(sums[local]), base + local
-                if points <= state[THRESHOLD] or (len(allowed) and not allowed[row]):
-                    continue
-                if state[WAITING] == room and not make_room(search):
-                    return False
-                best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
-                best.waiting_scores[state[WAITING]] = -1.0
-                state[WAITING] += 1
+            if state[WAITING] == room and not make_room(search, row):
+                return False
+            points = min(points + missing, LARGEST_SUM)
+            wait(waiting, search.number, row, points, score if score < 0 else points / search.points.scale)
     return True
 
 
@@ -112,14 +109,12 @@ def collect_listed(search: Search, base: int, width: int, begins: Array, ends: A
 
     Clears the sums.
     """
-    best, state, sums, allowed = search.best, search.best.state, search.sums, search.allowed
+    waiting, state, sums, allowed = search.waiting, search.waiting.state, search.sums, search.segment.allowed
     for number in range(len(begins)):
         for position in range(begins[number], ends[number]):
-            local = whole(search.postings.rows[position])
+            local = whole(search.segment.postings.rows[position])
             points, row = whole(sums[local]), base + local
             sums[local] = 0
-            if points <= state[THRESHOLD] or local >= width or (len(allowed) and not allowed[row]):
+            if points <= state[LIMIT] or local >= width or (len(allowed) and not allowed[row]):
                 continue
-            best.waiting_rows[state[WAITING]], best.waiting_points[state[WAITING]] = row, points
-            best.waiting_scores[state[WAITING]] = -1.0
-            state[WAITING] += 1
+            wait(waiting, search.number, row, points, points / search.points.scale if state[KNOWN] else CLOSE)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from indexes.compilation import inner_kernel
-from indexes.kernels.points import points_in_column
+from indexes.kernels.points import bound_of, points_in_column
 from indexes.kernels.views import Array, Postings, Query, Search
 from indexes.packing_kernels import whole
 from indexes.postings import DENSE_SHARE
@@ -76,7 +76,7 @@ def cursors_of(query: Query, postings: Postings) -> Cursors:
 @inner_kernel
 def enter(search: Search, cursors: Cursors, window: int, width: int) -> int:
     """Go to the chunks of a window; return how many there are, -1 where chunks go beyond their list."""
-    query, postings, points = search.query, search.postings, search.points
+    query, postings, points = search.segment.query, search.segment.postings, search.points
     n_here = 0
     for place in range(len(query.lists)):
         number = points.order[place]
@@ -84,7 +84,7 @@ def enter(search: Search, cursors: Cursors, window: int, width: int) -> int:
         if chunk == postings.chunk_starts[following] or whole(postings.windows[chunk]) != window:
             continue
         size = whole(postings.sizes[chunk]) + 1
-        bound = min(whole(postings.bounds[chunk]), points.bounds.shape[1] - 1)
+        bound = min(whole(postings.bounds[chunk]), points.tables.shape[1] - 1)
         cursors.chunks[number] = chunk + 1
         cursors.here[n_here] = number
         if len(postings.dense_starts) and size * DENSE_SHARE >= width:
@@ -97,7 +97,7 @@ def enter(search: Search, cursors: Cursors, window: int, width: int) -> int:
         else:
             cursors.begins[n_here] = cursors.positions[number]
             cursors.positions[number] += size
-            cursors.adds[n_here] = points.bounds[number, bound]
+            cursors.adds[n_here] = bound_of(search, number, bound)
             cursors.costs[n_here] = size
             if cursors.positions[number] > postings.starts[following]:
                 return -1

@@ -1,11 +1,14 @@
 """Exact scores of documents, from their own lists."""
 
+# ruff: noqa: PLR0917 - numba passes arguments by position; an array of parameters would hide what they are
+
 from __future__ import annotations
 
 import numpy as np
 
 from indexes.block_checksums import BLOCK
 from indexes.compilation import inner_kernel, kernel
+from indexes.kernels.segments import documents_of, formula_of
 from indexes.kernels.views import Array, Documents, Formula, Query
 from indexes.packing_kernels import LONGEST_SHIFT, whole
 
@@ -102,10 +105,27 @@ def score_document(query: Query, documents: Documents, formula: Formula, row: in
 
 
 @kernel
-def score_all(query: Query, documents: Documents, formula: Formula, rows: Array, scores: Array) -> bool:
-    """Write the score of each of `rows`, (n,) int64, to `scores`, (n,) float64; False where a list is damaged."""
-    for number in range(len(rows)):
-        scores[number] = score_document(query, documents, formula, rows[number])
-        if scores[number] < 0:
+def score_all(
+    table: Array, formulas: Array, number: int, lists: Array, weights: Array, rows: Array, scores: Array
+) -> bool:
+    """Write the score of each of `rows`, (n,) int64, of a segment to `scores`, (n,) float64.
+
+    Args:
+        table: addresses, see `kernels.segments`.
+        formulas: what postings are worth.
+        number: the segment's.
+        lists: (m,) int64, ascending.
+        weights: (m,) float64.
+        rows: must exist.
+        scores: output.
+
+    Returns:
+        Whether no list is damaged.
+    """
+    query, documents = Query(lists, weights), documents_of(table, number)
+    formula = formula_of(table, formulas, number)
+    for place in range(len(rows)):
+        scores[place] = score_document(query, documents, formula, rows[place])
+        if scores[place] < 0:
             return False
     return True

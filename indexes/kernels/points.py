@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from indexes.compilation import inner_kernel
-from indexes.kernels.heap import offer, sort_best
-from indexes.kernels.views import LARGEST_SUM, Array, Formula, Points, Postings, Query
+from indexes.kernels.sorting import sort_by
+from indexes.kernels.views import LARGEST_SUM, Array, Formula, Points, Postings, Query, Search, Segment
 from indexes.packing_kernels import whole
 
 CHUNKS_FETCHED = 16
@@ -15,29 +15,25 @@ FETCHED = 1024
 
 
 @inner_kernel
-def _largest_parts(query: Query, postings: Postings, formula: Formula) -> Array:
-    """Return the most that each list can add to a score, (n,) float64."""
-    reached = np.empty(256)  # most that this or any lower value can be worth
-    most = 0.0
-    for value in range(256):
-        most = max(most, formula.upper[value])
-        reached[value] = most
-    largest = np.empty(len(query.lists))
+def largest_parts(query: Query, postings: Postings, formula: Formula, largest: Array) -> float:
+    """Write the most that each list can add to a score to `largest`, (n,) float64; return the sum."""
+    total = 0.0
     for number in range(len(query.lists)):
-        bound = 0.0
+        bound = 0
         for chunk in range(postings.chunk_starts[query.lists[number]], postings.chunk_starts[query.lists[number] + 1]):
-            bound = max(bound, reached[postings.bounds[chunk]])
-        largest[number] = bound * query.weights[number]
-    return largest
+            bound = max(bound, whole(postings.bounds[chunk]))
+        largest[number] = formula.reached[bound] * query.weights[number]
+        total += largest[number]
+    return total
 
 
 @inner_kernel
-def _are_points_scores(query: Query, formula: Formula, total: float) -> bool:
+def are_scores(weights: Array, formula: Formula, total: float) -> bool:
     """Tell whether scores are sums of integers that 16 bits hold: overlaps, and impacts with integer weights."""
     if len(formula.lengths) or total > LARGEST_SUM:
         return False
     fractions = 0
-    for weight in query.weights:
+    for weight in weights:
         fractions += weight != np.floor(weight)
     return fractions == 0
 
@@ -51,15 +47,16 @@ def _order(query: Query, postings: Postings, largest: Array) -> Array:
     """
     n_lists = len(largest)
     order = np.empty(n_lists, np.int64)
+    if n_lists == 0:
+        return order
     least, most = largest[0], largest[0]
     for number in range(n_lists):
         least, most = min(least, largest[number]), max(most, largest[number])
     if least < most:
-        heap = np.empty(n_lists)
         for number in range(n_lists):
-            offer(heap, order, number, largest[number], number)
-        sort_best(heap, order, n_lists)
-        return order
+            order[number] = number
+        sort_by(largest.view(np.uint64), order, np.empty(n_lists, np.int64), 0)
+        return order[::-1].copy()
     bits = np.empty(n_lists, np.int64)
     places = np.zeros(65, np.int64)
     for number in range(n_lists):
@@ -78,38 +75,32 @@ def _order(query: Query, postings: Postings, largest: Array) -> Array:
 
 
 @inner_kernel
-def points_of(query: Query, postings: Postings, formula: Formula) -> tuple[Points, int]:
-    """Choose the scale and fill the tables; returns the points and the largest error that they can have in sum."""
-    n_lists = len(query.lists)
-    largest = _largest_parts(query, postings, formula)
-    total = 0.0
-    for part in largest:
-        total += part
-    exact = _are_points_scores(query, formula, total)
-    # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
-    scale = 1.0 if exact else (LARGEST_SUM - 3.0 * n_lists) / max(total, 1e-300)
+def points_of(segment: Segment, scale: float, exact: bool, without_tables: bool) -> Points:
+    """Fill the tables for a scale under which the sum of all lists' largest parts has room in 16 bits."""
+    query, postings, formula = segment.query, segment.postings, segment.formula
+    n_lists = 0 if without_tables else len(query.lists)
     rounding = 0 if exact else 1
     n_values = 256 if len(postings.values) or len(postings.dense_starts) else 2  # without values all are 1
-    tables = np.zeros((n_lists, n_values), np.uint16)
-    bounds = np.zeros((n_lists, n_values), np.uint16)
-    error = 0
+    tables = np.empty((n_lists, n_values), np.uint16)
     for number in range(n_lists):
-        factor = scale * query.weights[number]
-        running, widest = 0, 0
+        table, factor = tables[number], scale * query.weights[number]
+        # A value that this list does not hold may be worth more than its largest; it must still fit.
+        most = scale * segment.largest[number]
         for value in range(n_values):
-            # A value that this list does not hold may be worth more than its largest; it must still fit.
-            points = whole(min(factor * formula.upper[value], scale * largest[number])) + rounding
-            tables[number, value] = points
-            running = max(running, points)
-            bounds[number, value] = running
-            widest = max(widest, points - whole(min(factor * formula.lower[value], scale * largest[number])))
-        error += widest
+            table[value] = np.int32(min(factor * formula.upper[value], most)) + rounding
     factors = np.zeros(n_lists, np.int64)
     if len(postings.dense_starts):
         for number in range(n_lists):
             factors[number] = whole(np.ceil(256 * scale * query.weights[number]))
-    order = _order(query, postings, largest)
-    return Points(scale, tables, bounds, order, factors, exact), 0 if exact else error
+    return Points(scale, exact, tables, _order(query, postings, segment.largest[:n_lists]), factors)
+
+
+@inner_kernel
+def bound_of(search: Search, number: int, value: int) -> int:
+    """Return the most points that a posting of a list with this or any lower value gives."""
+    points, segment = search.points, search.segment
+    reached = points.scale * segment.query.weights[number] * segment.formula.reached[value]
+    return whole(min(reached, points.scale * segment.largest[number])) + (0 if points.exact else 1)
 
 
 @inner_kernel

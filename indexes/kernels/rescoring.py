@@ -7,47 +7,69 @@ from __future__ import annotations
 import numpy as np
 
 from indexes.compilation import inner_kernel
-from indexes.kernels.views import WAITING, Array, Search
+from indexes.kernels.exact import norm_of
+from indexes.kernels.views import CLOSE, KNOWN, UNSCORED, WAITING, Array, Search
+from indexes.kernels.waiting import points_of_score
 from indexes.packing_kernels import whole
 
 
 @inner_kernel
-def score_from_postings(
-    search: Search, first: int, base: int, here: Array, begins: Array, ends: Array, n_here: int
+def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
+    search: Search, first: int, base: int, width: int, here: Array, begins: Array, ends: Array, n_here: int
 ) -> None:
     """Score the waiting documents first, first + 1, ..., all of the window, by reading its postings once more.
 
-    Pays where documents are many and postings few: nothing is fetched from the documents' own lists. Only for impacts,
-    whose stored value is what a posting is worth. Lists are read in the order of the query, so that sums grow in the
-    same order as there. Overwrites the window's sums, with which documents wait where.
+    Pays where documents are many and postings few: nothing is fetched from the documents' own lists. A stored value
+    tells the frequency, or that it cannot; a document with such a posting keeps waiting for its score. Lists are read
+    in the order of the query, so that sums grow in the same order as there. Overwrites the window's sums, with which
+    documents wait where.
 
     Args:
         search: the search.
         first: first of the waiting documents, at most 65,535 before the last.
         base: first document of the window.
+        width: how many documents it has.
         here: (n_here,) int64, lists with postings in the window.
-        begins: (n_here,) int64, where these begin; below 0 for columns, see `windows.Cursors`.
+        begins: (n_here,) int64, where these begin; below 0 for columns, see `cursors.Cursors`.
         ends: (n_here,) int64, where they end.
         n_here: how many lists there are.
     """
-    best, postings, slots, n_waiting = search.best, search.postings, search.sums, search.best.state[WAITING]
-    place_of = np.full(len(search.query.lists), -1)
+    waiting, slots, n_waiting = search.waiting, search.sums, search.waiting.state[WAITING]
+    query, postings, formula = search.segment.query, search.segment.postings, search.segment.formula
+    frequencies, has_norms = formula.frequencies, len(formula.lengths) > 0
+    place_of = np.full(len(query.lists), -1)
     for place in range(n_here):
         place_of[here[place]] = place
-    slots[:] = 0
-    for number in range(first, n_waiting):
-        slots[best.waiting_rows[number] - base] = number - first + 1
-        best.waiting_scores[number] = 0.0
+    slots[:width] = 0
+    scores = waiting.scores[first:n_waiting]
+    norms = np.empty(len(scores) if has_norms else 0)
+    for number in range(len(scores)):
+        slots[waiting.rows[first + number] - base] = number + 1
+        scores[number] = 0.0
+        if has_norms:
+            norms[number] = norm_of(formula, waiting.rows[first + number])
     for list_number in range(len(place_of)):
-        place, weight = place_of[list_number], search.query.weights[list_number]
+        place, weight = place_of[list_number], query.weights[list_number]
         if place < 0:
             continue
         if begins[place] < 0:
             column = -1 - begins[place] - base
-            for number in range(first, n_waiting):
-                best.waiting_scores[number] += weight * postings.dense[column + best.waiting_rows[number]]
+            for number in range(len(scores)):
+                scores[number] += weight * postings.dense[column + waiting.rows[first + number]]
             continue
         for position in range(begins[place], ends[place]):
-            slot = whole(slots[postings.rows[position]])
-            if slot > 0:
-                best.waiting_scores[first + slot - 1] += weight * postings.values[position]
+            slot = whole(slots[postings.rows[position]]) - 1
+            if slot < 0 or slot >= len(scores) or scores[slot] < 0:
+                continue
+            frequency = frequencies[postings.values[position]]
+            if frequency == 0:
+                scores[slot] = CLOSE
+            elif has_norms:
+                scores[slot] += weight * (frequency / (frequency + norms[slot]))
+            else:
+                scores[slot] += weight * frequency
+    for number in range(len(scores)):
+        if scores[number] >= 0:
+            points = points_of_score(scores[number], search.points.scale, waiting.state[KNOWN])
+            waiting.points[first + number] = points
+            waiting.state[UNSCORED] -= 1

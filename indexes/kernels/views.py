@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from indexes.kernel_arrays import DocumentArrays as Documents
+from indexes.kernel_arrays import PostingArrays as Postings
 from indexes.postings import WINDOW_BITS
 
 Array = np.ndarray
@@ -20,11 +22,11 @@ MOST_LISTS = 1 << 12
 """Lists of a query that `search` takes: their points must leave room for one another in 16 bits. Longer queries are
 answered by scoring every document, which takes much longer."""
 
-DAMAGED = -1
-"""In place of a count: what was read cannot be what was written."""
-
-UNREAD = -2
+UNREAD = -1
 """In place of a count: lists must be compared with their checksums first, and the query run again."""
+
+DAMAGED = -2
+"""What was read cannot be what was written."""
 
 
 class Query(NamedTuple):
@@ -39,73 +41,79 @@ class Query(NamedTuple):
     weights: Array
 
 
-class Postings(NamedTuple):
-    """Lists of postings, cut into chunks where windows of documents begin; see `indexes.postings`.
-
-    Attributes:
-        starts: (n_lists + 1,) int64, where each list begins.
-        chunk_starts: (n_lists + 1,) int64, its first chunk.
-        windows: (n_chunks,) uint16, the window that a chunk lies in.
-        sizes: (n_chunks,) uint16, its postings, minus 1.
-        bounds: (n_chunks,) uint8, its largest value.
-        rows: (n_postings,) uint16, rows within the window, ascending in each chunk.
-        values: (n_postings,) uint8; empty where every posting has the value 1.
-        dense_starts: (n_lists + 1,) int64, where the first column of each list begins; empty where there are none.
-        dense: uint8, columns.
-    """
-
-    starts: Array
-    chunk_starts: Array
-    windows: Array
-    sizes: Array
-    bounds: Array
-    rows: Array
-    values: Array
-    dense_starts: Array
-    dense: Array
-
-
-class Documents(NamedTuple):
-    """Packed lists of documents (see `indexes.documents`) and which of their blocks nobody has compared yet.
-
-    Attributes:
-        offsets: (n_documents + 1,) int64.
-        content: uint8.
-        waiting_offsets: (n_blocks,) bool, blocks of the file of the offsets that are still to be compared with their
-            checksums; empty when none is.
-        waiting_content: the same for the content.
-        offsets_begin: where the array begins in its file, in bytes.
-        content_begin: the same for the content.
-    """
-
-    offsets: Array
-    content: Array
-    waiting_offsets: Array
-    waiting_content: Array
-    offsets_begin: int
-    content_begin: int
-
-
 class Formula(NamedTuple):
     """How much a posting is worth, before the list's weight.
 
     Attributes:
-        upper: (256,) float64, most that a posting with this stored value can be worth; where there are no lengths,
-            exactly what it is worth.
-        lower: (256,) float64, least.
+        upper: (256,) float64, most that a posting with this stored value can be worth.
+        reached: (256,) float64, most that one with this or any lower value can be worth.
+        frequencies: (256,) float64, the frequency of postings with this value; 0 where they may have several.
         lengths: (n_documents,) int32 where a frequency f is worth f / (f + norm) with the norm
             saturation * (1 - slope + slope * length / average) (BM25); empty where it is worth f.
         saturation: of the norm.
         slope: of the norm.
         average: of the lengths.
+        gap: largest difference between the most and the least that a posting with one value can be worth.
     """
 
     upper: Array
-    lower: Array
+    reached: Array
+    frequencies: Array
     lengths: Array
     saturation: float
     slope: float
     average: float
+    gap: float
+
+
+class Segment(NamedTuple):
+    """What is searched of one segment, for one query.
+
+    Attributes:
+        query: the lists that the segment holds.
+        largest: (n_lists,) float64, the most that each of them can add to a score.
+        postings: the segment's.
+        documents: the segment's.
+        formula: what postings are worth.
+        allowed: (n_documents,) bool, which documents may be returned; empty allows all.
+        are_few: whether these documents are few enough to be listed.
+        candidates: (n,) int64, the list.
+        sequences: (n_documents,) int64, ascending: equal scores are ordered by it.
+    """
+
+    query: Query
+    largest: Array
+    postings: Postings
+    documents: Documents
+    formula: Formula
+    allowed: Array
+    are_few: bool
+    candidates: Array
+    sequences: Array
+
+
+class Segments(NamedTuple):
+    """All segments, and one query as each of them sees it.
+
+    Attributes:
+        table: (n_segments, N_FIELDS) int64, addresses and lengths of their arrays; see `kernels.segments`.
+        formulas: (n_segments, N_NUMBERS) float64.
+        allowed: (n_segments, 5) int64, what may be returned; see `indexes.segment_table`.
+        order: (n_segments,) int64, in which they are searched: the largest first, for it raises the threshold most.
+        n_lists: (n_segments,) int64, lists of the query that a segment holds.
+        lists: (n_segments, n) int64, their numbers, ascending.
+        weights: (n_segments, n) float64, their weights.
+        largest: (n_segments, n) float64, see `Segment.largest`.
+    """
+
+    table: Array
+    formulas: Array
+    allowed: Array
+    order: Array
+    n_lists: Array
+    lists: Array
+    weights: Array
+    largest: Array
 
 
 class Points(NamedTuple):
@@ -113,79 +121,89 @@ class Points(NamedTuple):
 
     Attributes:
         scale: points for a score of 1.
+        exact: whether points are scores.
         tables: (n, 256) uint16, points by list of the query and stored value.
-        bounds: (n, 256) uint16, most points of this or any lower value.
         order: (n,) int64, lists by the most that they can add, descending.
         factors: (n,) int64, points for a value of 256 in a column, rounded up; used only where there are columns.
-        exact: whether points are scores.
     """
 
     scale: float
+    exact: bool
     tables: Array
-    bounds: Array
     order: Array
     factors: Array
-    exact: bool
 
 
-class Best(NamedTuple):
-    """The best documents so far.
+class Waiting(NamedTuple):
+    """The documents that may be among the best k of all segments.
 
     Attributes:
-        scores: (k,) float64, a heap with the worst at its root.
-        rows: (k,) int64.
-        waiting_rows: (4 * k + 256,) int64, documents that are only bounded.
-        waiting_points: the same size, uint16, their points.
-        waiting_scores: the same size, float64, their scores, -1 where nobody knows yet.
-        unread: (n,) int64, documents whose lists must be compared with their checksums before they can be scored.
-        state: (N_STATE,) int64, see `SIZE` and the following.
-        luck: (4,) int64, what searches have learnt about this segment, see `GUESSED` and the following.
+        k: how many are wanted.
+        segments: (room,) int64, the segments that they lie in.
+        rows: (room,) int64, their rows there.
+        points: (room,) uint16, bounds of their scores.
+        scores: (room,) float64; `CLOSE` or `LOOSE` where nobody knows yet.
+        promises: (room,) uint16, scratch: points that are hoped for.
+        order: (2, room) int64, scratch: for sorting.
+        keys: (room,) int64, scratch: what is sorted by.
+        batch: (BATCH,) int64, scratch: entries that are scored together.
+        unread: (n, 2) int64, segments and rows of documents whose lists must be compared with their checksums before
+            they can be scored.
+        state: (N_STATE,) int64, see `WAITING` and the following.
+        luck: (4,) int64, what searches have learnt about these segments, see `GUESSED` and the following.
     """
 
-    scores: Array
+    k: int
+    segments: Array
     rows: Array
-    waiting_rows: Array
-    waiting_points: Array
-    waiting_scores: Array
+    points: Array
+    scores: Array
+    promises: Array
+    order: Array
+    keys: Array
+    batch: Array
     unread: Array
     state: Array
     luck: Array
 
 
-SIZE, WAITING, THRESHOLD, HOPED, N_UNREAD, MARGIN, KNOWN, HAS_GUESSED, N_ROOMS = range(9)
-"""Places in `Best.state`: how many documents are in the heap, and how many wait; the threshold: documents with no more
-points are not needed; the largest threshold that was only hoped for; how many documents are unread; by how much points
-must fall short of the k-th best for a document to be dropped, below 0 where nothing may be hoped for; whether points
-are scores; whether the first threshold was guessed; how often waiting documents had to make room."""
+WAITING, UNSCORED, THRESHOLD, LIMIT, HOPED, N_UNREAD, MARGIN, KNOWN, HAS_GUESSED, N_ROOMS, AT = range(11)
+"""Places in `Waiting.state`: how many documents wait, and how many of them are without a score; the threshold:
+documents with no more points are not needed; the same for the documents of the segment that are still to come, of which
+also equal ones may be too late; the largest threshold that was only hoped for; how many documents are unread; by how
+much a score may fall short of its points as far as is hoped, below 0 where nothing may be hoped for; whether points are
+scores; whether the first threshold was guessed; how often documents had to make room; the segment that is searched."""
 
-N_STATE = 9
+N_STATE = 11
 
 GUESSED, FAILED, SEARCHED, REPEATED = range(4)
-"""Places in `Best.luck`: how often the first threshold was guessed, and how often the search had to run again then;
+"""Places in `Waiting.luck`: how often the first threshold was guessed, and how often the search had to run again then;
 how often it ran without a guess, and how often it had to run again then."""
+
+CLOSE, LOOSE = -1.0, -2.0
+"""In place of a score that nobody knows yet: its points are hoped to be close to it, or they are not."""
+
+BATCH = 32
+"""Documents whose lists are fetched from memory together, so that the waiting overlaps."""
 
 
 class Search(NamedTuple):
     """One query in one segment.
 
     Attributes:
-        query: the query.
-        postings: the segment's.
-        documents: the segment's.
-        formula: what postings are worth.
-        points: how many points they give.
-        allowed: (n_documents,) bool, which documents may be returned; empty allows all.
+        number: of the segment.
+        segment: what is searched.
+        points: how many points its postings give.
+        segments: all segments.
+        waiting: what was found in all of them.
         daring: 1 searches exactly; a larger factor multiplies the threshold where lists are left unread.
-        best: what was found.
-        sums: (WINDOW,) uint16, the points of the window's documents.
+        sums: (WINDOW,) uint16, the points of a window's documents.
     """
 
-    query: Query
-    postings: Postings
-    documents: Documents
-    formula: Formula
+    number: int
+    segment: Segment
     points: Points
-    allowed: Array
+    segments: Segments
+    waiting: Waiting
     daring: float
-    best: Best
     sums: Array

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,12 +15,13 @@ from indexes.arrays import ArrayFolder
 from indexes.bm25_formula import BM25Settings
 from indexes.compilation import read_only
 from indexes.documents import PackedDocuments
-from indexes.frequency_classes import PairCounts, class_bounds
+from indexes.frequency_classes import PairCounts, class_bounds, class_frequencies
 from indexes.hits import Hits
 from indexes.lists import Lists, offsets_of, transposed
 from indexes.postings import Postings
-from indexes.postings_search import Plan, PostingsSearch, PostingsSegment
+from indexes.postings_search import Plan, PostingsSearch
 from indexes.postings_writer import PostingsWriter
+from indexes.segment_table import Formula, PostingsSegment, SearchedSegments
 
 
 @dataclass
@@ -106,17 +107,16 @@ def bm25(
     upper, lower = class_bounds(classes.boxes, settings, 1, average)
     postings = transposed(lists, offsets_of(np.bincount(lists.members, minlength=n_members)))
     values = classes.of(postings.members, postings.frequencies)
-    formula = (read_only(upper * looseness), read_only(lower * claimed), read_only(lengths))
     norms = settings.k1 * (1 - settings.b + settings.b * (lengths / average))
-    parameters = (float(settings.k1), float(settings.b), average)
-    return _made(lists, postings, values, (*formula, *parameters), norms, sequences)
+    worth = upper * looseness, lower * claimed, class_frequencies(classes.boxes)
+    formula = Formula(*worth, lengths, float(settings.k1), float(settings.b), average)
+    return _made(lists, postings, values, formula, norms, sequences)
 
 
 def impacts(lists: Lists, n_members: int, *, sequences: np.ndarray | None = None) -> Made:
     """Make a segment whose postings are worth their frequencies, which are at most 255."""
     postings = transposed(lists, offsets_of(np.bincount(lists.members, minlength=n_members)))
-    worth = read_only(np.arange(256.0))
-    formula = (worth, worth, read_only(np.empty(0, np.int32)), 0.0, 0.0, 1.0)
+    formula = Formula.of_impacts(np.arange(256.0))
     return _made(lists, postings, postings.frequencies.astype(np.uint8), formula, None, sequences)
 
 
@@ -135,24 +135,20 @@ def binary(lists: Lists, n_members: int, *, sequences: np.ndarray | None = None)
     """Make a segment of documents without frequencies: postings have no values."""
     lists = lists._replace(frequencies=np.ones_like(lists.frequencies))
     postings = transposed(lists, offsets_of(np.bincount(lists.members, minlength=n_members)))
-    worth = read_only(np.ones(256))
-    formula = (worth, worth, read_only(np.empty(0, np.int32)), 0.0, 0.0, 1.0)
-    return _made(lists, postings, np.empty(0, np.uint8), formula, None, sequences)
+    return _made(lists, postings, np.empty(0, np.uint8), Formula.of_impacts(np.ones(256)), None, sequences)
 
 
 def _made(
     lists: Lists,
     postings: Lists,
     values: np.ndarray,
-    formula: tuple[Any, ...],
+    formula: Formula,
     norms: np.ndarray | None,
     sequences: np.ndarray | None,
 ) -> Made:
-    from indexes import kernels
-
     chunked = Postings.chunked(postings.offsets, postings.members, values, "postings in memory")
     own = np.arange(len(lists.offsets) - 1) if sequences is None else sequences
-    segment = PostingsSegment(chunked, PackedDocuments.packed(lists), kernels.Formula(*formula), own)
+    segment = PostingsSegment(chunked, PackedDocuments.packed(lists), formula, own)
     return Made(segment, lists, norms)
 
 
@@ -176,7 +172,8 @@ def search(
     """Search as the engine does."""
     masks = [read_only(np.empty(0, bool))] * len(segments) if allowed is None else list(map(read_only, allowed))
     plan = plan_of(queries, len(segments))
-    return PostingsSearch([made.segment for made in segments], masks, plan, k, daring).run(threads)
+    searched = SearchedSegments([made.segment for made in segments])
+    return PostingsSearch(searched, masks, plan, k, daring).run(threads)
 
 
 def expected(

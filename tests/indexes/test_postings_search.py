@@ -22,8 +22,9 @@ from indexes.compilation import read_only
 from indexes.documents import DocumentsWriter, PackedDocuments
 from indexes.errors import CorruptIndexError
 from indexes.postings import Postings
-from indexes.postings_search import score_rows
+from indexes.postings_search import PostingsSearch, score_rows
 from indexes.postings_writer import PostingsWriter
+from indexes.segment_table import SearchedSegments
 from tests.indexes.postings_oracle import (
     binary,
     bm25,
@@ -33,6 +34,7 @@ from tests.indexes.postings_oracle import (
     impacts,
     lists_of,
     lists_of_postings,
+    plan_of,
     search,
     triples,
     watch,
@@ -326,7 +328,7 @@ def test_bounds_that_are_loose_or_wrong_promises_change_nothing_in_windows(large
     for looseness, claimed in ((1.0, 1e6), (3.0, 1.0), (3.0, 3.0), (1.3, 1e6)):
         formula = made.segment.formula
         upper, lower = read_only(formula.upper * looseness), read_only(formula.lower * claimed)
-        changed = formula._replace(upper=upper, lower=lower)
+        changed = replace(formula, upper=upper, lower=lower)
         loose = replace(made, segment=replace(made.segment, formula=changed))
         for query in LARGE_QUERIES:
             for k in (1, 10, 50):
@@ -392,22 +394,24 @@ def misleading(k):
     """Make a collection whose points promise k documents a score that they do not have; return it with the query.
 
     With b = 0 at search time, a class of pairs that are worth the same at usual settings holds pairs of very different
-    worth: (1, 40) and (8, some thousand). The decoys have the first in all terms of the query; the second is in
-    documents without these terms, but makes the class's bound. The real best have (2, 30), which is so frequent that
+    worth: (4, 40) and (8, some hundred). The decoys have the first in all terms of the query; the second is in
+    documents without these terms, but makes the class's bound. The real best have (5, 45), which is so frequent that
     its class holds nothing else: fewer points, higher scores.
     """
     documents = []
     n_decoys, n_real, many = k + 2, 2 * k + 20, 1 + k // 10
     other, pad, n_members = N_TERMS, N_TERMS + 330, N_TERMS + 331
     for _ in range(n_decoys):
-        documents.append({**dict.fromkeys(range(N_TERMS), 1), pad: 40 - N_TERMS})
+        documents.append({**dict.fromkeys(range(N_TERMS), 4), pad: 40 - 4 * N_TERMS})
     for _ in range(n_real):
-        documents.append({**dict.fromkeys(range(N_TERMS), 2), pad: 30 - 2 * N_TERMS})
-    # Documents without the query's terms. First those that make (2, 30), and pairs for all other single classes.
-    documents += [dict.fromkeys(range(other, other + 15), 2)] * (20 * many)
+        documents.append({**dict.fromkeys(range(N_TERMS), 5), pad: 45 - 5 * N_TERMS})
+    # Documents without the query's terms. First those that make (5, 45), and pairs for all other single classes.
+    documents += [dict.fromkeys(range(other, other + 9), 5)] * (60 * many)
     documents += [dict.fromkeys(range(other, other + length), 1) for length in range(200, 329) for _ in range(many)]
-    # Then those that share classes with the decoys, whatever these are.
-    documents += [{other: 8, other + 1: 8, pad: length - 16} for length in range(120, 6000, 20)]
+    # Then those whose frequencies do not share classes with others.
+    documents += [{**dict.fromkeys(range(other, other + 9), f), pad: n} for f in (1, 2, 3) for n in range(400, 520)]
+    # And those that share classes with the decoys, whatever these are.
+    documents += [{other: 8, other + 1: 8, pad: length - 16} for length in range(60, 1500, 5)]
     return bm25(lists_of(documents), n_members, BM25Settings(1.2, 0.0)), dict.fromkeys(range(N_TERMS), 1.0), n_decoys
 
 
@@ -498,7 +502,7 @@ def test_scoring_chosen_documents(large):
         rows = generator.integers(0, N_LARGE, 500)
         for query in LARGE_QUERIES:
             lists, weights = np.array(sorted(query), np.int64), np.array([query[member] for member in sorted(query)])
-            found = score_rows(made.segment, lists, weights, rows)
+            found = score_rows(SearchedSegments([made.segment]), 0, lists, weights, rows)
             assert found.tolist() == made.scores(query)[rows].tolist()
 
 
@@ -547,10 +551,11 @@ def test_what_daring_searches_find_does_not_depend_on_the_searches_before():
         {int(member): float(np.log(1 / shares[member])) for member in generator.choice(len(shares), 6, False)}
         for _ in range(20)
     ]
-    found = []
+    found, searched, plan = [], SearchedSegments([made.segment]), plan_of(queries, 1)
     for luck in ([0, 0, 0, 0], [0, 100, 0, 0], [0, 0, 0, 100], [0, 100, 0, 100]):
-        made.segment.luck[:] = luck
-        found.append([triples(hits) for hits in search([made], queries, 20, daring=1.5)])
+        searched.luck[:] = luck
+        every = PostingsSearch(searched, [np.empty(0, bool)], plan, 20, 1.5).run(threads=1)
+        found.append([triples(hits) for hits in every])
     assert found[1:] == found[:1] * 3
     alone = [triples(search([made], [query], 20, daring=1.5)[0]) for query in queries[::-1]]
     assert alone[::-1] == found[0]
@@ -562,10 +567,10 @@ def test_what_daring_searches_find_does_not_depend_on_the_searches_before():
 def written(made, folder):
     """Write a segment's lists with the checksums of their blocks."""
     folder.mkdir()
-    kernel = made.segment.postings.for_kernels()
+    arrays = made.segment.postings.for_kernels()
     rows = [made.segment.postings.rows_of(number, made.n_documents) for number in range(len(made.segment.postings))]
     with PostingsWriter(folder, with_values=True) as writer:
-        writer.append(kernel.starts, np.concatenate(rows), kernel.values)
+        writer.append(arrays.starts, np.concatenate(rows), arrays.values)
     with DocumentsWriter(folder) as documents:
         documents.append(made.lists)
     size = block_checksums.BLOCK
