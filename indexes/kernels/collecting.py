@@ -85,6 +85,8 @@ def collect(search: Search, base: int, width: int, missing: int, score: float) -
         score: `CLOSE` or `LOOSE`, for what points with the missing ones tell of a score; 0 where they are the score.
     """
     waiting, state, sums, allowed = search.waiting, search.waiting.state, search.sums, search.segment.allowed
+    segments, rows, bounds, scores = waiting.segments, waiting.rows, waiting.points, waiting.scores
+    number, scale, last = search.number, search.points.scale, base + width
     room, flags = len(waiting.rows), np.empty(STRIDE, np.bool_)
     words, found = flags.view(np.uint64), np.empty(STRIDE, np.int64)
     for stride in range(0, width, STRIDE):
@@ -92,14 +94,15 @@ def collect(search: Search, base: int, width: int, missing: int, score: float) -
         if not _any_above(sums, stride, limit):
             continue
         _flag_above(sums, stride, limit, flags)
-        for number in range(_positions(flags, words, found)):
-            points, row = whole(sums[stride + found[number]]), base + stride + found[number]
-            if row >= base + width or points <= state[LIMIT] - missing or (len(allowed) and not allowed[row]):
-                continue
-            if state[WAITING] == room and not make_room(search, row):
-                return False
-            points = min(points + missing, LARGEST_SUM)
-            wait(waiting, search.number, row, points, score if score < 0 else points / search.points.scale)
+        n_found = _positions(flags, words, found)
+        if state[WAITING] + n_found > room and not make_room(search, base + stride):
+            return False
+        for place in range(n_found):
+            points, row = whole(sums[stride + found[place]]), base + stride + found[place]
+            if row < last and points > state[LIMIT] - missing and (len(allowed) == 0 or allowed[row]):
+                points = min(points + missing, LARGEST_SUM)
+                known = score if score < 0 else points / scale
+                wait(segments, rows, bounds, scores, state, number, row, points, known)
     return True
 
 
@@ -110,11 +113,13 @@ def collect_listed(search: Search, base: int, width: int, begins: Array, ends: A
     Clears the sums.
     """
     waiting, state, sums, allowed = search.waiting, search.waiting.state, search.sums, search.segment.allowed
-    for number in range(len(begins)):
-        for position in range(begins[number], ends[number]):
-            local = whole(search.segment.postings.rows[position])
+    segments, rows, bounds, scores = waiting.segments, waiting.rows, waiting.points, waiting.scores
+    number, scale, listed = search.number, search.points.scale, search.segment.postings.rows
+    for place in range(len(begins)):
+        for position in range(begins[place], ends[place]):
+            local = whole(listed[position])
             points, row = whole(sums[local]), base + local
             sums[local] = 0
-            if points <= state[LIMIT] or local >= width or (len(allowed) and not allowed[row]):
-                continue
-            wait(waiting, search.number, row, points, points / search.points.scale if state[KNOWN] else CLOSE)
+            if points > state[LIMIT] and local < width and (len(allowed) == 0 or allowed[row]):
+                known = points / scale if state[KNOWN] else CLOSE
+                wait(segments, rows, bounds, scores, state, number, row, points, known)

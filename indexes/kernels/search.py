@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from indexes.compilation import inlined_kernel, inner_kernel, kernel
+from indexes.kernels.collecting import STRIDE
 from indexes.kernels.cursors import fit
 from indexes.kernels.exact import is_unread, score_document
 from indexes.kernels.points import are_scores, largest_parts, points_of
@@ -99,6 +100,7 @@ def _is_looked_up(segment: Segment) -> bool:
 def _look_up(search: Search) -> bool:
     """Score all documents that are allowed; False for damage."""
     segment, waiting, state = search.segment, search.waiting, search.waiting.state
+    segments, rows, bounds, scores = waiting.segments, waiting.rows, waiting.points, waiting.scores
     n_documents = len(segment.documents.offsets) - 1
     for place in range(len(segment.candidates) if segment.are_few else n_documents):
         row = segment.candidates[place] if segment.are_few else place
@@ -117,7 +119,7 @@ def _look_up(search: Search) -> bool:
             continue
         if state[WAITING] == len(waiting.rows) and not make_room(search, row):
             return False
-        wait(waiting, search.number, row, points, score)
+        wait(segments, rows, bounds, scores, state, search.number, row, points, score)
     return True
 
 
@@ -218,7 +220,7 @@ def search(
     n_documents = 0
     for number in range(n_segments):
         n_documents += len(documents_of(table, number).offsets) - 1
-    room = min(4 * k, n_documents) + 256
+    room = min(4 * k, n_documents) + 4 * STRIDE
     state, sums = np.zeros(N_STATE, np.int64), np.zeros(WINDOW, np.uint16)
     waiting_numbers, waiting_rows = np.empty(room, np.int64), np.empty(room, np.int64)
     waiting_points, waiting_scores = np.empty(room, np.uint16), np.empty(room)

@@ -1,10 +1,12 @@
 """The documents that wait because they may be among the best k, and the threshold that follows from them."""
 
+# ruff: noqa: PLR0917 - numba passes arguments by position; an array of parameters would hide what they are
+
 from __future__ import annotations
 
 import numpy as np
 
-from indexes.compilation import inlined_kernel, inner_kernel
+from indexes.compilation import inner_kernel
 from indexes.kernels.segments import sequences_of
 from indexes.kernels.sorting import FEW, sort_by_two
 from indexes.kernels.views import (
@@ -114,14 +116,19 @@ def points_of_score(score: float, scale: float, known: int) -> int:
     return min(whole(scale * score) + 1, LARGEST_SUM)
 
 
-@inlined_kernel
-def wait(waiting: Waiting, segment: int, row: int, points: int, score: float) -> None:
-    """Let a document wait, for which there must be room."""
-    place = waiting.state[WAITING]
-    waiting.segments[place], waiting.rows[place] = segment, row
-    waiting.points[place], waiting.scores[place] = points, score
-    waiting.state[WAITING] = place + 1
-    waiting.state[UNSCORED] += score < 0
+@inner_kernel
+def wait(
+    segments: Array, rows: Array, bounds: Array, scores: Array, state: Array,
+    segment: int, row: int, points: int, score: float,
+) -> None:  # fmt: skip
+    """Let a document wait, for which there must be room.
+
+    Takes the arrays of `Waiting` one by one: handing over all of it would take longer than this does.
+    """
+    place = state[WAITING]
+    segments[place], rows[place], bounds[place], scores[place] = segment, row, points, score
+    state[WAITING] = place + 1
+    state[UNSCORED] += score < 0
 
 
 @inner_kernel

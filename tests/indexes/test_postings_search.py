@@ -137,7 +137,7 @@ def test_segments_equal_one(documents, queries, k, data):
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("k", [1, 10, 1000, 4999, 5000, 5001, 10**12])
 def test_all_scores_tied(make, k):
-    """More ties than may wait: 4 k + 256."""
+    """More ties than may wait: 4 k and a thousand."""
     made = make(lists_of([{0: 2, 1: 1}] * 5000), 3)
     for query in ({0: 1.0}, {0: 1.0, 1: 1.0}, {0: 0.3, 1: 7.7, 2: 1.0}):
         check([made], query, k)
