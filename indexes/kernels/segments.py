@@ -7,11 +7,13 @@ arrays of them. The arrays must be alive while it runs, and of the types that st
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 from numba import carray
 from numba.core import types
+from numba.core.config import DISABLE_JIT
 from numba.extending import intrinsic
 
 from indexes.compilation import inner_kernel
@@ -41,14 +43,16 @@ from indexes.segment_table import (
 )
 
 
-@intrinsic
-def _pointer(_context: Any, _address: Any) -> Any:
-    """Return an address, int64, as a pointer."""
+def _to_pointer(_context: Any, _address: Any) -> Any:
+    """Declare `_pointer(address)`: an address, int64, as a pointer."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.int64), generate
+
+
+_pointer: Any = (lambda address: ctypes.c_void_p(int(address))) if DISABLE_JIT else intrinsic(_to_pointer)
 
 
 @inner_kernel
