@@ -1,9 +1,9 @@
 """The loops that search postings, compiled by numba. Import inside functions only: this loads numba.
 
-Read in this order: `views` and `segments` (what a search works on), `points` (bounds of scores, added up), `exact`
-(scores), `waiting` and `settling` (the documents that may be among the best k, and how they get their scores),
-`collecting` (from a window's sums to such documents), `rescoring` (their scores where they are many), `windows` (the
-search of a segment), `search` (the whole search).
+Read in this order: `views` and `segments` (what a search works on), `points` (bounds of scores, added up), `counting`
+(the same in bytes, where all add one), `exact` (scores), `waiting` and `settling` (the documents that may be among the
+best k, and how they get their scores), `collecting` (from a window's sums to such documents), `rescoring` (their scores
+where they are many), `windows` (the search of a segment), `search` (the whole search).
 
 A query's lists are added up window by window (range-partitioned accumulation, the way of Lucene's BooleanScorer), and
 what is added are small integers that bound a document's score from above:

@@ -10,7 +10,7 @@ from indexes.kernels.views import LARGEST_SUM, Array, Formula, Points, Postings,
 from indexes.packing_kernels import whole
 
 CHUNKS_FETCHED = 16
-FETCHED = 1024
+FETCHED = 2048
 """Chunks that are fetched from memory together, and how long they may be: the processor sees long ones coming."""
 
 

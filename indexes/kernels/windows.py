@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from indexes.compilation import inlined_kernel, inner_kernel
 from indexes.kernels.collecting import STRIDE, collect, collect_listed, count_above
+from indexes.kernels.counting import count, n_countable
 from indexes.kernels.cursors import Cursors, cursors_of, enter, have_ended
 from indexes.kernels.points import CHUNKS_FETCHED, add, add_column, add_constant, fetch
 from indexes.kernels.rescoring import score_from_postings
@@ -75,8 +76,14 @@ def _add_up(search: Search, cursors: Cursors, n_here: int, width: int, threshold
     postings, points = search.segment.postings, search.points
     look_up_cost = _look_up_cost(search.segment.documents)
     missing, unread = _sum(cursors.adds, n_here), _sum(cursors.costs, n_here)
-    total, fetched_to = unread, 0
-    for place in range(n_here):
+    total = unread
+    n_counted = n_countable(search, cursors, n_here, missing, cursors.promising[0] * threshold)
+    if n_counted > 0:
+        count(postings.rows, cursors.begins[:n_counted], cursors.ends[:n_counted], search.sums[:width])
+        missing -= n_counted
+        unread -= _sum(cursors.costs, n_counted)
+    fetched_to = n_counted
+    for place in range(n_counted, n_here):
         if place > 0 and missing <= cursors.promising[0] * threshold and unread > SCAN_COST:
             n_near = count_above(search.sums, width, max(threshold - missing, 0))
             if n_near * look_up_cost < unread:
