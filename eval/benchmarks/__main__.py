@@ -15,7 +15,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eval.benchmarks import cold_start, dense_indexing, growth, lexical_indexing, lexical_search, sparse_search
+from eval.benchmarks import (
+    cold_start,
+    dense_indexing,
+    growth,
+    lexical_indexing,
+    lexical_search,
+    reordering,
+    sparse_search,
+)
 from eval.benchmarks.command_line import DATA, Data, show_all
 from eval.benchmarks.outcome import Outcome, outcomes_json
 from eval.benchmarks.plots import captions, draw, read_outcomes
@@ -106,6 +114,11 @@ PARTS = (
     Part("lexical_search", "BM25 search", _lexical_search),
     Part("learned_search", "Learned sparse search", _learned),
     Part("binary_search", "Binary search", _binary),
+    Part(
+        "reordering",
+        "Document reordering",
+        lambda options: reordering.measure_all(options.data, share=options.share, repeats=options.repeats),
+    ),
     Part("growth", "Growth", _growth),
     Part(
         "dense_indexing",
