@@ -35,7 +35,7 @@ def n_countable(search: Search, cursors: Cursors, n_here: int, missing: int, lim
         return 0
     n_counted, n_postings = 0, 0
     while n_counted < n_here and missing - n_counted > limit:
-        if search.points.tables[cursors.here[n_counted], 1] != 1:
+        if search.points.tables[cursors.here[n_counted], 1] != 1 or cursors.adds[n_counted] != 1:
             break
         n_postings += cursors.costs[n_counted]
         n_counted += 1
