@@ -27,6 +27,8 @@ _BACKBONE_SETTINGS = (
     "layer_norm_epsilon",
     "rms_norm_eps",
     "norm_eps",
+    "family",
+    "feed_forward_type",
 )
 """What changes a transformer's output while its weights stay the same, in the words of several architectures."""
 

@@ -64,18 +64,25 @@ def _load(
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
+    from retrieval.models.alibi_bert.published import readable_folder
+    from retrieval.models.registration import register_backbones
+
+    register_backbones()
     showed_progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        return SentenceTransformer(
-            str(folder),
-            device=device,
-            prompts=dict(prompts) if prompts is not None else None,
-            truncate_dim=truncate_dim,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True},
-        )
+        with readable_folder(folder) as readable:
+            return SentenceTransformer(
+                str(readable),
+                device=device,
+                prompts=dict(prompts) if prompts is not None else None,
+                truncate_dim=truncate_dim,
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},
+            )
+    except EncoderError as error:
+        raise EncoderError(f"model {source!r} cannot be loaded: {error}") from error
     except Exception as error:
         # Whatever is wrong with a folder of somebody else's surfaces as nearly any exception of three libraries.
         reason = " ".join(str(error).split())[:300]
