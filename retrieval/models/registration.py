@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def register_backbones() -> None:
     """Register configurations and models with AutoConfig, AutoModel, AutoModelForMaskedLM and …SequenceClassification.
@@ -13,14 +15,24 @@ def register_backbones() -> None:
     """
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-    from retrieval.models.alibi_bert import (
-        AlibiBertConfig,
-        AlibiBertForMaskedLM,
-        AlibiBertForSequenceClassification,
-        AlibiBertModel,
-    )
+    from retrieval.models import alibi_bert, monarch_mixer
 
-    AutoConfig.register(AlibiBertConfig.model_type, AlibiBertConfig, exist_ok=True)
-    AutoModel.register(AlibiBertConfig, AlibiBertModel, exist_ok=True)
-    AutoModelForMaskedLM.register(AlibiBertConfig, AlibiBertForMaskedLM, exist_ok=True)
-    AutoModelForSequenceClassification.register(AlibiBertConfig, AlibiBertForSequenceClassification, exist_ok=True)
+    families: list[tuple[Any, Any, Any, Any]] = [
+        (
+            alibi_bert.AlibiBertConfig,
+            alibi_bert.AlibiBertModel,
+            alibi_bert.AlibiBertForMaskedLM,
+            alibi_bert.AlibiBertForSequenceClassification,
+        ),
+        (
+            monarch_mixer.MonarchMixerConfig,
+            monarch_mixer.MonarchMixerModel,
+            monarch_mixer.MonarchMixerForMaskedLM,
+            monarch_mixer.MonarchMixerForSequenceClassification,
+        ),
+    ]
+    for config, encoder, masked_language_model, classifier in families:
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        AutoModel.register(config, encoder, exist_ok=True)
+        AutoModelForMaskedLM.register(config, masked_language_model, exist_ok=True)
+        AutoModelForSequenceClassification.register(config, classifier, exist_ok=True)

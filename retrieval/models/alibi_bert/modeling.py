@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor, nn
-from transformers import initialization
-from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.generic import can_return_tuple
 
 from retrieval.models.alibi_bert.alibi import alibi_slopes
 from retrieval.models.alibi_bert.attention import AlibiAttention
 from retrieval.models.alibi_bert.configuration import AlibiBertConfig
 from retrieval.models.alibi_bert.layers import AlibiBertLayer, Embeddings
-from retrieval.models.bert_heads import MaskedLanguageHead, Pooler, Predictions, first_tokens
-from retrieval.models.strict_loading import StrictPreTrainedModel
-
-
-class AlibiBertPreTrainedModel(StrictPreTrainedModel):
-    """What all ALiBi models share: settings, initial weights, names."""
-
-    config_class = AlibiBertConfig
-    base_model_prefix = "bert"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _no_split_modules = ("AlibiBertLayer",)
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, Predictions):
-            initialization.zeros_(module.bias)
+from retrieval.models.bert_heads import Pooler, first_tokens
+from retrieval.models.encoder_heads import (
+    EncoderForMaskedLM,
+    EncoderForSequenceClassification,
+    EncoderPreTrainedModel,
+)
 
 
 class Encoder(nn.Module):
@@ -53,7 +37,7 @@ class Encoder(nn.Module):
         return states
 
 
-class AlibiBertModel(AlibiBertPreTrainedModel):
+class AlibiBertModel(EncoderPreTrainedModel):
     """BERT with symmetric ALiBi instead of positions and a gated feed-forward network (arXiv 2310.19923).
 
     Args:
@@ -61,6 +45,7 @@ class AlibiBertModel(AlibiBertPreTrainedModel):
         add_pooling_layer: with the linear layer and tanh over the first token, which mean pooling does not read.
     """
 
+    config_class = AlibiBertConfig
     # An encoder that was pre-trained with a head has no pooler; heads of other tasks are not the encoder's.
     _keys_to_ignore_on_load_missing = (r"^pooler\.",)
     _keys_to_ignore_on_load_unexpected = (r"^cls\.", r"^classifier\.", r"^bert\.pooler\.", r"^pooler\.")
@@ -126,120 +111,15 @@ class AlibiBertModel(AlibiBertPreTrainedModel):
         )
 
 
-class AlibiBertForMaskedLM(AlibiBertPreTrainedModel):
-    """The encoder with a masked-language-model head, whose weights are those of the word embeddings.
+class AlibiBertForMaskedLM(EncoderForMaskedLM):
+    """The encoder with a masked-language-model head."""
 
-    Args:
-        config: its settings.
-    """
-
-    _tied_weights_keys = {  # noqa: RUF012  # transformers reads it from the class
-        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-        "cls.predictions.decoder.bias": "cls.predictions.bias",
-    }
-    _keys_to_ignore_on_load_unexpected = (r"^bert\.pooler\.", r"^pooler\.", r"^classifier\.")
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__(config)
-        self.bert = AlibiBertModel(config, add_pooling_layer=False)
-        self.cls = MaskedLanguageHead(config)
-        self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """Return the layer that scores all words."""
-        return self.cls.predictions.decoder
-
-    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the layer that scores all words."""
-        self.cls.predictions.decoder = new_embeddings
-        self.cls.predictions.bias = new_embeddings.bias
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        *,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> MaskedLMOutput:
-        """Score all words at all positions.
-
-        Args:
-            input_ids: as in `AlibiBertModel.forward`, like the next three.
-            attention_mask: see there.
-            token_type_ids: see there.
-            inputs_embeds: see there.
-            labels: (batch, length) int64, the words to predict; -100 where nothing is predicted.
-            output_hidden_states: also return the states of all layers.
-
-        Returns:
-            `logits` (batch, length, vocab_size), and the mean cross-entropy `loss` with `labels`.
-        """
-        found = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            inputs_embeds=inputs_embeds,
-            output_hidden_states=output_hidden_states,
-        )
-        logits = self.cls(found.last_hidden_state)
-        loss = None if labels is None else self.loss_function(logits, labels, vocab_size=self.config.vocab_size)
-        return MaskedLMOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+    config_class = AlibiBertConfig
+    encoder_class = AlibiBertModel
 
 
-class AlibiBertForSequenceClassification(AlibiBertPreTrainedModel):
-    """The encoder with a linear layer over the pooler, as the published rerankers (jina-reranker-v1) have it.
+class AlibiBertForSequenceClassification(EncoderForSequenceClassification):
+    """The encoder with a linear layer over the pooler, as the published rerankers (jina-reranker-v1) have it."""
 
-    Args:
-        config: its settings; `num_labels` is 1 for a reranker.
-    """
-
-    _keys_to_ignore_on_load_unexpected = (r"^cls\.",)
-
-    def __init__(self, config: AlibiBertConfig) -> None:
-        super().__init__(config)
-        self.bert = AlibiBertModel(config)
-        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        *,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        """Score each text, or each pair of texts.
-
-        Args:
-            input_ids: as in `AlibiBertModel.forward`, like the next three.
-            attention_mask: see there.
-            token_type_ids: see there.
-            inputs_embeds: see there.
-            labels: (batch,), numbers for one label, classes for several.
-            output_hidden_states: also return the states of all layers.
-
-        Returns:
-            `logits` (batch, num_labels), and the `loss` with `labels`.
-        """
-        found = self.bert(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            inputs_embeds=inputs_embeds,
-            output_hidden_states=output_hidden_states,
-        )
-        logits = self.classifier(self.dropout(found.pooler_output))
-        loss: Any = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+    config_class = AlibiBertConfig
+    encoder_class = AlibiBertModel
