@@ -29,6 +29,8 @@ _BACKBONE_SETTINGS = (
     "norm_eps",
     "family",
     "feed_forward_type",
+    "hyena_w_mod",
+    "mask_padding",
 )
 """What changes a transformer's output while its weights stay the same, in the words of several architectures."""
 

@@ -64,7 +64,7 @@ def _load(
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
-    from retrieval.models.alibi_bert.published import readable_folder
+    from retrieval.models.published_folder import readable_folder
     from retrieval.models.registration import register_backbones
 
     register_backbones()

@@ -82,6 +82,7 @@ class TestPublishedFolder:
         with pytest.raises(EncoderError, match=r"missing encoder.layer.1.mlp.wo.bias"):
             load_encoder(folder)
 
+    @pytest.mark.slow
     def test_a_collection_takes_it(self, published, tmp_path):
         folder = published()
         collection = Collection.create(tmp_path / "index", encoder=folder)

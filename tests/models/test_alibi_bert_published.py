@@ -10,7 +10,8 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 
 from retrieval.errors import EncoderError
 from retrieval.models.alibi_bert import AlibiBertForMaskedLM, AlibiBertForSequenceClassification, AlibiBertModel
-from retrieval.models.alibi_bert.published import is_published, load_published, parameter_shapes, published_config
+from retrieval.models.alibi_bert.published import is_published, load_published, published_config
+from retrieval.models.published_folder import parameter_shapes
 from retrieval.models.registration import register_backbones
 from tests.models.alibi_oracle import SMALL, random_parameters, states
 from tests.models.alibi_oracle import parameter_shapes as published_shapes

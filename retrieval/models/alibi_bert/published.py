@@ -8,14 +8,13 @@ rewritten. Which of the two published layouts it is, is read from the names of t
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from retrieval.errors import EncoderError
 from retrieval.models.alibi_bert.configuration import FAMILIES, AlibiBertConfig
+from retrieval.models.published_folder import parameter_shapes, read_settings
 
 _COPIED = (
     "vocab_size",
@@ -43,15 +42,8 @@ _UNKNOWN_FAMILY = "qk-devlin-norm"  # of the bilingual models; what it computes 
 
 def is_published(folder: Path) -> bool:
     """Tell whether a folder holds a published ALiBi checkpoint: a BERT by name, whose positions are "alibi"."""
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return (
-        isinstance(settings, dict)
-        and settings.get("model_type") == "bert"
-        and settings.get("position_embedding_type") == "alibi"
-    )
+    settings = read_settings(folder)
+    return settings.get("model_type") == "bert" and settings.get("position_embedding_type") == "alibi"
 
 
 def published_config(folder: Path) -> AlibiBertConfig:
@@ -69,7 +61,7 @@ def published_config(folder: Path) -> AlibiBertConfig:
             f"{folder} is no published ALiBi checkpoint: its config.json needs model_type 'bert' and "
             "position_embedding_type 'alibi'"
         )
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = read_settings(folder)
     missing = [name for name in _REQUIRED if name not in settings]
     if missing:
         raise EncoderError(f"config.json of {folder} lacks {', '.join(missing)}")
@@ -116,45 +108,3 @@ def load_published(
         allow_unexpected=allow_unexpected,
         **settings,
     )
-
-
-@contextmanager
-def readable_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder that transformers reads as a model of ours: the published one, with rewritten settings.
-
-    Any other folder is given as it is. The files are linked, not copied; the folder is gone afterwards.
-
-    Raises:
-        EncoderError: see `published_config`.
-    """
-    if not is_published(folder):
-        yield folder
-        return
-    config = published_config(folder)
-    with tempfile.TemporaryDirectory(prefix="alibi-bert-") as name:
-        for path in folder.iterdir():
-            if path.name != "config.json" and path.suffix != ".py":
-                (Path(name) / path.name).symlink_to(path.resolve())
-        config.save_pretrained(name)
-        yield Path(name)
-
-
-def parameter_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes of a folder's parameters, read from the headers of its safetensors files.
-
-    Raises:
-        EncoderError: it has no safetensors, or they cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise EncoderError(f"{folder} has no model.safetensors; other formats can run code when they are read")
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in files:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                shapes.update({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()})  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise EncoderError(f"{path} cannot be read: {error}") from None
-    return shapes
