@@ -18,6 +18,7 @@ from rich.console import Console
 from eval.benchmarks import (
     cold_start,
     dense_indexing,
+    encoder_length,
     growth,
     lexical_indexing,
     lexical_search,
@@ -104,6 +105,12 @@ def _growth(options: Options) -> list[Outcome]:
     return [growth.measure(options.data, [options.scaled(n) for n in growth.SIZES], repeats=options.repeats)]
 
 
+def _encoder_length(options: Options) -> list[Outcome]:
+    longest = max(encoder_length.LENGTHS[0], options.scaled(encoder_length.LENGTHS[-1]))
+    lengths = [length for length in encoder_length.LENGTHS if length <= longest]
+    return [encoder_length.measure(lengths, repeats=options.repeats)]
+
+
 PARTS = (
     Part("cold_start", "Cold start", lambda options: [cold_start.measure(options.data)]),
     Part(
@@ -125,6 +132,7 @@ PARTS = (
         "Dense indexing",
         lambda options: [dense_indexing.measure(options.data, repeats=options.repeats)],
     ),
+    Part("encoder_length", "Encoder length", _encoder_length),
 )
 
 

@@ -11,6 +11,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from retrieval.models.alibi_bert.attention import AlibiAttention
 from retrieval.models.alibi_bert.configuration import AlibiBertConfig
+from retrieval.models.position_wise import by_positions
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"geglu": functional.gelu, "reglu": functional.relu}
 
@@ -174,7 +175,7 @@ class AlibiBertLayer(GradientCheckpointingLayer):
         """Return (batch, length, hidden_size) of (batch, length, hidden_size)."""
         found: Tensor = self.attention(hidden, attention)
         if not self.normalises_twice:
-            return self.mlp(found)
+            return by_positions(self.mlp, found)
         # The published network adds the residual here a second time.
         found = self.layer_norm_1(hidden + found)
-        return self.layer_norm_2(found + self.mlp(found))
+        return self.layer_norm_2(found + by_positions(self.mlp, found))

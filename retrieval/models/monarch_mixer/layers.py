@@ -10,6 +10,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from retrieval.models.monarch_mixer.configuration import MonarchMixerConfig
 from retrieval.models.monarch_mixer.implicit_filter import HyenaFilter
 from retrieval.models.monarch_mixer.monarch_matrix import BlockDiagonalLinear
+from retrieval.models.position_wise import by_positions
 
 
 class Embeddings(nn.Module):
@@ -146,7 +147,7 @@ class MonarchMixerLayer(GradientCheckpointingLayer):
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """Return (batch, length, hidden_size) of the same shape; the mask is `SequenceMixer.forward`'s."""
-        return self.mlp(self.attention(hidden, mask))
+        return by_positions(self.mlp, self.attention(hidden, mask))
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
