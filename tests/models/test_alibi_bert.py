@@ -213,6 +213,16 @@ class TestAttention:
         assert output.isfinite().all()
         torch.testing.assert_close(output[0, :, 7], heads[2][0, :, 0])  # all that there is to attend to
 
+    def test_padding_between_tokens(self):
+        heads = self.tensors((2, 4, 40, 8))
+        mask = torch.ones(2, 40)
+        mask[0, 10:20] = 0
+        found = [
+            AlibiAttention.prepare(alibi_slopes(4), mask, (2, 40), dtype=torch.float32, mode=mode)(*heads)
+            for mode in ("dense", "streamed")
+        ]
+        torch.testing.assert_close(found[1], found[0])
+
     @pytest.mark.parametrize(
         ("shape", "padded", "dropout", "chosen"),
         [

@@ -23,6 +23,7 @@ from retrieval.models.monarch_mixer.monarch_matrix import (
     fourier_blocks,
     monarch_multiply,
 )
+from retrieval.models.monarch_mixer.parameter_groups import parameter_groups
 from retrieval.models.registration import register_backbones
 from tests.models.monarch_oracle import SMALL, direct_convolution, parameter_shapes, random_parameters, states
 
@@ -261,3 +262,20 @@ class TestExtension:
     def test_shorter(self):
         with pytest.raises(EncoderError, match="reads 40 tokens; it cannot be extended to 39"):
             extended(small_model(), 39)
+
+
+class TestParameterGroups:
+    def test_every_parameter_has_its_rate(self):
+        model = small_model(MonarchMixerForMaskedLM)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        groups = parameter_groups(model, learning_rate=5e-4, weight_decay=1e-5)
+        torch.optim.AdamW(groups)
+        found = {names[p]: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+        assert set(found) == set(names.values())
+        filters = "bert.encoder.layer.1.attention.filter_fn2."
+        assert found[f"{filters}pos_emb.z"] == (1e-5, 0)
+        assert (
+            found[f"{filters}implicit_filter.1.freq"] == found[f"{filters}implicit_filter_rev.6.weight"] == (1e-3, 0.1)
+        )
+        assert found[f"{filters}bias"] == found["bert.embeddings.LayerNorm.weight"] == (5e-4, 0)
+        assert found["bert.encoder.layer.0.mlp.wo.weight"] == (5e-4, 1e-5)

@@ -22,7 +22,8 @@ from tests.retrieval.conftest import VOCABULARY
 
 LONG = "searching engines, retrieval of documents and the query models in words " * 40
 TEXTS = st.lists(
-    st.text(st.sampled_from("abc thequery,.é[MASK]検"), max_size=60) | st.just("searching engines"),
+    st.text(st.sampled_from("abc thequery,.é検"), max_size=60)
+    | st.sampled_from(["searching engines", "the [MASK] of a [SEP] query [PAD]"]),
     min_size=1,
     max_size=5,
 )

@@ -1,4 +1,17 @@
-"""BERT with symmetric ALiBi and a gated feed-forward network: 8192 tokens and more (Jina Embeddings 2)."""
+"""BERT with symmetric ALiBi and a gated feed-forward network: 8192 tokens and more (Jina Embeddings 2).
+
+A folder with a published checkpoint is an encoder as it is, without its code; or a network to go on with:
+
+```python
+from retrieval.encoders import load_encoder
+from retrieval.models.alibi_bert import AlibiBertForMaskedLM
+from retrieval.models.alibi_bert.published import load_published
+
+encoder = load_encoder("jina-embeddings-v2-small-en")                        # reads 8192 tokens
+network = load_published("jina-embeddings-v2-small-en")                      # AlibiBertModel
+network = load_published("…", AlibiBertForMaskedLM, allow_missing=["cls.*"])   # a new head
+```
+"""
 
 from __future__ import annotations
 
