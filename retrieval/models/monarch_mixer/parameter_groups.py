@@ -1,4 +1,4 @@
-"""Learning rates of a Monarch Mixer's parts: its filters learn faster than the rest, their positional features slower."""
+"""Learning rates of a Monarch Mixer's parts: filters learn faster than the rest, their positional features slower."""
 
 from __future__ import annotations
 
