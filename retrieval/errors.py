@@ -39,6 +39,18 @@ class QueryError(RetrievalError):
     """A query or its settings do not make sense."""
 
 
+class TrainingError(RetrievalError):
+    """An encoder cannot be trained as asked, or its training went wrong."""
+
+
+class RecipeError(TrainingError):
+    """A recipe is unknown, or has a setting that does not exist or does not make sense."""
+
+
+class TrainingDataError(TrainingError):
+    """Examples to train on cannot be read or are not of the kind that a recipe needs."""
+
+
 class MissingExtraError(RetrievalError):
     """An optional dependency is needed; the message names the extra that brings it."""
 

@@ -45,7 +45,7 @@ def load_sentence_transformer(
     dtype = dtype_of(precision) if precision is not None else None
     model = _load(folder, source, prompts, truncate_dim, device)
     if max_tokens is not None:
-        _set_max_tokens(model, max_tokens)
+        set_max_tokens(model, max_tokens)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
     digests = {
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
@@ -92,7 +92,12 @@ def _load(
             transformers_logging.enable_progress_bar()
 
 
-def _set_max_tokens(model: Any, max_tokens: int) -> None:
+def set_max_tokens(model: Any, max_tokens: int) -> None:
+    """Make a sentence-transformers model read that many tokens.
+
+    Raises:
+        EncoderError: it has not as many positions.
+    """
     if max_tokens == model.max_seq_length:
         return
     positions = getattr(model.config, "max_position_embeddings", None) or -1

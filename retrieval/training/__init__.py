@@ -1,0 +1,18 @@
+"""Training of encoders: recipes, losses, readers of examples, and a runner that can be resumed and repeated.
+
+```python
+from retrieval.training import builtin_recipe, train
+
+report = train(builtin_recipe("mirror-bert"), ["sentences.tsv"], out="my-encoder")
+```
+
+What is trained is a sentence-transformers folder, which `load_encoder` and plain `SentenceTransformer` load. Nothing heavy
+is imported before `train` is called.
+"""
+
+from __future__ import annotations
+
+from retrieval.training.recipe import Recipe, builtin_recipe, read_recipe
+from retrieval.training.runner import TrainingReport, train
+
+__all__ = ["Recipe", "TrainingReport", "builtin_recipe", "read_recipe", "train"]

@@ -1,0 +1,149 @@
+"""The usual sentence encoder: a transformers backbone, pooling, and unit length if it is wished for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.encoders.embedded import EMBEDDED, embedded_folder, load_embedded
+from retrieval.encoders.model_files import model_folder
+from retrieval.errors import EncoderError, RecipeError, TrainingError
+from retrieval.training.registry import nearest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_LOGGER = logging.getLogger(__name__)
+
+POOLINGS = ("cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean")
+"""Names of sentence-transformers' pooling."""
+
+# What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors.
+_HEADS = re.compile(
+    r"(?:^|\.)(?:cls|pooler|lm_head|mlm_head|classifier|qa_outputs|pre_classifier|generator_\w+|discriminator_\w+|"
+    r"vocab_\w+|predictions|head|decoder|position_ids)(?:\.|$)"
+)
+
+
+def build_model(
+    *,
+    backbone: str = EMBEDDED,
+    pooling: str = "",
+    normalise: bool = False,
+    random_weights: bool = False,
+    allow_mismatch: bool = False,
+) -> SentenceTransformer:
+    """Return a model to train.
+
+    Args:
+        backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by path
+            or name.
+        pooling: one of `POOLINGS`; "" keeps a sentence-transformers folder's modules, and is "mean" for others.
+        normalise: end with vectors of length one; where pooling is "", the folder says.
+        random_weights: forget what the backbone has learned, keep its shape and tokenizer.
+        allow_mismatch: take a checkpoint whose parameters are not those of its configuration.
+
+    Raises:
+        EncoderError: there is no such model.
+        TrainingError: the checkpoint's parameters do not match; the message lists them.
+        RecipeError: there is no such pooling.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+    if pooling and pooling not in POOLINGS:
+        raise RecipeError(f"unknown pooling {pooling!r}{nearest(pooling, POOLINGS)}: one of {', '.join(POOLINGS)}")
+    folder = _folder(backbone)
+    if backbone != EMBEDDED and not allow_mismatch:
+        check_parameters(folder)
+    options: dict[str, Any] = {"model_kwargs": {"use_safetensors": True}}
+    try:
+        if (folder / "modules.json").is_file():
+            model = SentenceTransformer(str(folder), local_files_only=True, device="cpu", **options)
+            if pooling:
+                transformer = model[0]
+                extra = [Normalize()] if normalise else []
+                model = SentenceTransformer(
+                    modules=[transformer, Pooling(_width(transformer), pooling), *extra], device="cpu"
+                )
+        else:
+            transformer = Transformer(str(folder), **options)
+            extra = [Normalize()] if normalise else []
+            modules = [transformer, Pooling(_width(transformer), pooling or "mean"), *extra]
+            model = SentenceTransformer(modules=modules, device="cpu")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise EncoderError(f"backbone {backbone!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+    if random_weights:
+        _forget(model)
+    return model
+
+
+def _folder(backbone: str) -> Path:
+    if backbone != EMBEDDED:
+        return model_folder(backbone)
+    load_embedded(device="cpu").close()  # checks that the weights are the published ones
+    return embedded_folder()
+
+
+def _width(transformer: Any) -> int:
+    return int(transformer.get_embedding_dimension())
+
+
+def _forget(model: Any) -> None:
+    """Draw all weights anew, from torch's generator, as the backbone's own initialisation does."""
+    backbone = model[0].model
+    for parameter in backbone.parameters():
+        parameter._is_hf_initialized = False
+    for module in backbone.modules():
+        module._is_hf_initialized = False
+        backbone._init_weights(module)
+
+
+def check_parameters(folder: Path) -> None:
+    """Refuse a checkpoint whose parameters are not those that its configuration asks for.
+
+    Heads for other tasks may be there and an unused pooler may be missing.
+
+    Args:
+        folder: of a transformers or sentence-transformers model.
+
+    Raises:
+        TrainingError: parameters are missing, unexpected, or of another shape; the message lists them.
+        EncoderError: the checkpoint cannot be loaded at all.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging as transformers_logging
+
+    if not (folder / "config.json").is_file():
+        return  # a sentence-transformers model whose first module is no transformer
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what it would warn about is the error here
+    try:
+        _, found = AutoModel.from_pretrained(
+            folder, output_loading_info=True, use_safetensors=True, local_files_only=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise EncoderError(f"backbone {str(folder)!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    faults = {
+        "missing": [name for name in found["missing_keys"] if not _HEADS.search(name)],
+        "unexpected": [name for name in found["unexpected_keys"] if not _HEADS.search(name)],
+        "of another shape": [str(entry[0]) for entry in found["mismatched_keys"]],
+    }
+    listed = [f"{kind}: {_some(sorted(names))}" for kind, names in faults.items() if names]
+    if listed:
+        raise TrainingError(
+            f"the checkpoint {folder} does not match its configuration; {'; '.join(listed)}. Use the checkpoint that "
+            "belongs to the configuration, or set allow_mismatch = true in model_settings"
+        )
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -1,0 +1,72 @@
+"""The model card of a trained encoder: what it was trained on, how, and what was measured."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = ("retrieval-engine", "torch", "transformers", "sentence-transformers", "accelerate", "datasets", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that have a say in trained weights, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def model_card(report: Mapping[str, Any]) -> str:
+    """Return the text of README.md.
+
+    Args:
+        report: what `TrainingReport.as_dict` returns.
+    """
+    recipe = report["recipe"]
+    backbone = recipe["model_settings"].get("backbone", recipe["model"])
+    examples = sum(report["counts"].values())
+    used = min(recipe["limit"] or examples, examples)
+    sections = [
+        _front_matter(recipe),
+        f"# {recipe['name']}\n\n{recipe['summary'][:1].upper()}{recipe['summary'][1:]}.".rstrip("\n ."),
+        f"Backbone: `{backbone}`. Seed {recipe['seed']}. {used:,} of {examples:,} examples, {report['steps']:,} steps, "
+        f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
+        f"{', the part after the last interruption' if report['resumed'] else ''}.",
+        _measures(report["before"], report["after"]),
+        "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"
+        'encoder = load_encoder("path/to/this/folder")\n```\n\n'
+        "or `sentence_transformers.SentenceTransformer(path)`.",
+        "## Data\n\n" + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
+        "## Recipe\n\n" + _table(("setting", "value"), [(name, _value(value)) for name, value in recipe.items()]),
+        "## Versions\n\n" + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(recipe: Mapping[str, Any]) -> str:
+    tags = ["sentence-transformers", "sentence-similarity", "feature-extraction"]
+    lines = "\n".join(f"- {tag}" for tag in tags)
+    return f"---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n{lines}\n---"
+
+
+def _measures(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    if not after:
+        return ""
+    rows = [
+        (name, f"{before[name]:.4f}", f"{value:.4f}", f"{value - before[name]:+.4f}") for name, value in after.items()
+    ]
+    return "## Measured\n\n" + _table(("measure", "before", "after", "change"), rows)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _value(value: Any) -> str:
+    return f"`{value!r}`".replace("|", "\\|").replace("\n", " ")

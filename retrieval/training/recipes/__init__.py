@@ -1,0 +1,1 @@
+"""Built-in recipes, one in each file, with their papers' settings."""
