@@ -1,7 +1,7 @@
 """Two views of one text: random span masking, dropout, and leaving out attention heads (drophead).
 
-Mirror-BERT (arXiv 2104.08027) makes positives from a sentence itself: one copy loses a random span of characters, and the
-encoder's dropout differs between the copies, or whole attention heads are left out instead. Drophead: Zhou et al.,
+Mirror-BERT (arXiv 2104.08027) makes positives from a sentence itself: one copy loses a random span of characters, and
+the encoder's dropout differs between the copies, or whole attention heads are left out instead. Drophead: Zhou et al.,
 "Scheduled DropHead" (arXiv 2004.13342).
 """
 
@@ -79,8 +79,8 @@ def keep_mask(n_texts: int, n_heads: int, probability: float, device: Any = None
     """Draw which heads are kept for each text, from torch's generator.
 
     Returns:
-        (n_texts, n_heads) float: 0 for a head that is left out; those kept hold n_heads / number kept, so that the sum of
-        the heads keeps its size. Where all would be left out, all are kept.
+        (n_texts, n_heads) float: 0 for a head that is left out; those kept hold n_heads / number kept, so that the sum
+        of the heads keeps its size. Where all would be left out, all are kept.
     """
     import torch
 

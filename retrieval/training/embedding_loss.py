@@ -15,8 +15,8 @@ VectorLoss = Callable[[list[Tensor]], Tensor]
 class EmbeddingLoss(nn.Module):
     """Encodes the texts of a batch and hands their vectors to a function.
 
-    Each column of the batch (query, positive, negatives …) is encoded with dropout of its own, even where two columns hold
-    the same texts.
+    Each column of the batch (query, positive, negatives …) is encoded with dropout of its own, even where two columns
+    hold the same texts.
 
     Args:
         model: a sentence-transformers model.

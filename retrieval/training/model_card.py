@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -32,7 +32,7 @@ def model_card(report: Mapping[str, Any]) -> str:
     examples = sum(report["counts"].values())
     used = min(recipe["limit"] or examples, examples)
     sections = [
-        _front_matter(recipe),
+        _front_matter(),
         f"# {recipe['name']}\n\n{recipe['summary'][:1].upper()}{recipe['summary'][1:]}.".rstrip("\n ."),
         f"Backbone: `{backbone}`. Seed {recipe['seed']}. {used:,} of {examples:,} examples, {report['steps']:,} steps, "
         f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
@@ -41,14 +41,15 @@ def model_card(report: Mapping[str, Any]) -> str:
         "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"
         'encoder = load_encoder("path/to/this/folder")\n```\n\n'
         "or `sentence_transformers.SentenceTransformer(path)`.",
-        "## Data\n\n" + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
+        "## Data\n\n"
+        + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
         "## Recipe\n\n" + _table(("setting", "value"), [(name, _value(value)) for name, value in recipe.items()]),
         "## Versions\n\n" + ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(recipe: Mapping[str, Any]) -> str:
+def _front_matter() -> str:
     tags = ["sentence-transformers", "sentence-similarity", "feature-extraction"]
     lines = "\n".join(f"- {tag}" for tag in tags)
     return f"---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n{lines}\n---"
@@ -63,7 +64,7 @@ def _measures(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     return "## Measured\n\n" + _table(("measure", "before", "after", "change"), rows)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

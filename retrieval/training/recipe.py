@@ -43,9 +43,14 @@ class Recipe:
             `negatives` hard negatives; triples have one), "labelled" (two sentences and a class), "scored" (two
             sentences and a similarity).
         negatives: hard negatives of each tuple.
+        reference: encoder that filters pairs and mines negatives before training, as in `load_encoder`; "" leaves pairs
+            as they are and takes tuples from the files.
+        filter_rank: with a reference: pairs whose positive it ranks behind this rank among all positives are left out
+            (KaLM's ranking consistency); 0 keeps all.
+        mine_window: with a reference: first rank, and the rank behind the last, from which negatives are drawn.
         score_range: lowest and highest similarity in the files; they become 0 and 1.
         limit: examples to train on, drawn at random with the seed; 0 takes all.
-        instruction: stands before every query as "Instruct: … \\n Query: " (KaLM); sources may have their own.
+        instruction: stands before every query as KaLM's "Instruct: …" and "Query: "; sources may have their own.
         model: name of the builder, see `retrieval.training.builders`.
         model_settings: what that builder takes: backbone, pooling and so on.
         loss: name of the loss, see `retrieval.training.losses`.
@@ -67,7 +72,7 @@ class Recipe:
         dropout: probability of every dropout; None keeps the backbone's.
         drophead: probability of leaving out an attention head; 0 is off.
         seed: of the weights, the order of the examples, dropout and augmentation.
-        precision: "auto" is bf16 on a GPU that has it and fp32 elsewhere; or "fp32", "bf16".
+        precision: "auto" is bf16 (mixed) on a GPU that has it and fp32 elsewhere; or "fp32", "bf16".
         checkpoint_steps: steps between two checkpoints; 0 makes one after each epoch.
 
     Raises:
@@ -78,6 +83,9 @@ class Recipe:
     summary: str = ""
     data: DataKind = "pairs"
     negatives: int = 1
+    reference: str = ""
+    filter_rank: int = 0
+    mine_window: tuple[int, int] = (50, 100)
     score_range: tuple[float, float] = (0.0, 1.0)
     limit: int = 0
     instruction: str = ""
@@ -118,6 +126,8 @@ class Recipe:
                 raise RecipeError(f"{name} is {value}, but must lie between {low:,} and {high:,}")
         if not self.epochs and not self.max_steps:
             raise RecipeError("epochs and max_steps are both 0: say how long to train")
+        if not 0 <= self.mine_window[0] < self.mine_window[1]:
+            raise RecipeError(f"mine_window is {list(self.mine_window)}, but must ascend from 0 or more")
         if self.score_range[0] >= self.score_range[1]:
             raise RecipeError(f"score_range is {list(self.score_range)}, but must ascend")
 
@@ -162,14 +172,14 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
         values = dataclasses.asdict(self)
-        values["score_range"] = list(self.score_range)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 _LARGE = 1 << 40
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("negatives", 0, 1000),
     ("limit", 0, _LARGE),
+    ("filter_rank", 0, _LARGE),
     ("max_tokens", 0, 1 << 24),
     ("epochs", 0, 1e6),
     ("max_steps", 0, _LARGE),

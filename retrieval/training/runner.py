@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.errors import MissingExtraError, RecipeError, TrainingError
+from retrieval.errors import MissingExtraError, TrainingError
 from retrieval.progress import progress as progress_bar
 from retrieval.training import registry
 from retrieval.training.data.arrow_file import StoredExamples, store_examples, stored_examples
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 Evaluate = Callable[["SentenceTransformer"], Mapping[str, float]]
 """From a model to measures by name; called before and after training."""
 
-_LOG_STEPS = 10
+_LOG_ENTRIES = 100
+"""About as many losses are kept of a run."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def train(
         MissingExtraError: the extra `train` is not installed.
         RecipeError: a setting is wrong.
         TrainingDataError: the data are unusable.
-        TrainingError: the folder is taken; or the loss became NaN or infinite: the last checkpoint stays, and the message
-            names it.
+        TrainingError: the folder is taken; or the loss became NaN or infinite: the last checkpoint stays, and the
+            message names it.
         EncoderError: the backbone cannot be loaded.
     """
     _need_extra()
@@ -112,16 +114,20 @@ def train(
         examples = store_examples(folder.state, sources, recipe, strict=strict)
         folder.remember(settings)
     with _quiet_libraries():
-        return _Run(recipe, sources, examples, folder, device, progress).train(evaluate, goes_on=goes_on)
+        run = _Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
+        return run.train(evaluate, goes_on=goes_on)
 
 
 class _Run:
+    """A run whose examples are stored: model, trainer and report."""
+
     def __init__(
         self,
         recipe: Recipe,
-        sources: list[Source],
         examples: StoredExamples,
         folder: RunFolder,
+        *,
+        sources: Sequence[Source],
         device: str | None,
         progress: bool,
     ) -> None:
@@ -186,7 +192,11 @@ class _Run:
         collator = TrainingCollator(preprocess_fn=self._model.preprocess, recipe=recipe, batches=batches)
         kind = trainer_class(self._model)
         trainer = kind(
-            model=self._model, args=self._arguments(kind), train_dataset=dataset, loss=loss, data_collator=collator
+            model=self._model,
+            args=self._arguments(kind, len(batches)),
+            train_dataset=dataset,
+            loss=loss,
+            data_collator=collator,
         )
         trainer.batches = batches
         for callback in (PrinterCallback, ProgressCallback):
@@ -203,8 +213,9 @@ class _Run:
             return dataset.select(rows), tasks[rows]
         return dataset, tasks
 
-    def _arguments(self, kind: type[Any]) -> Any:
+    def _arguments(self, kind: type[Any], n_batches: int) -> Any:
         recipe = self._recipe
+        steps = recipe.max_steps or math.ceil(n_batches / recipe.accumulation * recipe.epochs)
         return kind.training_args_class(
             output_dir=str(self._folder.checkpoints),
             per_device_train_batch_size=recipe.batch_size,
@@ -222,7 +233,7 @@ class _Run:
             save_strategy="steps" if recipe.checkpoint_steps else "epoch",
             save_steps=recipe.checkpoint_steps or 500,
             save_total_limit=2,
-            logging_steps=_LOG_STEPS,
+            logging_steps=max(1, steps // _LOG_ENTRIES),
             logging_nan_inf_filter=False,
             dataloader_pin_memory=self._device != "cpu",
             report_to="none",
@@ -275,9 +286,7 @@ def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
 
 
 def _described(sources: Sequence[Source], recipe: Recipe) -> list[list[str]]:
-    return [
-        [str(source.path.resolve()), source.split or "", source.instruction_for(recipe)] for source in sources
-    ]
+    return [[str(source.path.resolve()), source.split or "", source.instruction_for(recipe)] for source in sources]
 
 
 def _best_device() -> str:
@@ -289,11 +298,9 @@ def _best_device() -> str:
 def _takes_bf16(recipe: Recipe, device: str) -> bool:
     import torch
 
-    if device == "cpu":
-        if recipe.precision == "bf16":
-            raise RecipeError("precision is 'bf16', but training on a CPU is in fp32; set precision to 'auto'")
-        return False
-    return recipe.precision != "fp32" and torch.cuda.is_bf16_supported()
+    if recipe.precision != "auto":
+        return recipe.precision == "bf16"
+    return device != "cpu" and torch.cuda.is_bf16_supported()
 
 
 def _need_extra() -> None:

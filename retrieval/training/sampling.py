@@ -5,6 +5,7 @@ KaLM-Embedding's semi-homogeneous task batching (arXiv 2501.01028, section 3; HI
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,8 +17,8 @@ def plan_batches(
     """Divide the examples of an epoch into batches.
 
     Examples are shuffled within their tasks and cut into batches of one task each, as even in size as they can be. From
-    each batch the last `size · (1 − homogeneous)` places are pooled over all batches, shuffled, and filled again: with 1
-    every batch is of one task. Then the batches are shuffled. With 0 this is a plain shuffle of all examples.
+    each batch the last `size · (1 − homogeneous)` places are pooled over all batches, shuffled, and filled again: with
+    1 every batch is of one task. Then the batches are shuffled. With 0 this is a plain shuffle of all examples.
 
     Args:
         tasks: number of each example's task, (n,) int.
@@ -41,15 +42,13 @@ def plan_batches(
         loose = generator.permutation(np.concatenate([batch[n:] for batch, n in zip(batches, kept, strict=True)]))
         ends = np.cumsum([len(batch) - n for batch, n in zip(batches, kept, strict=True)])
         refills = np.split(loose, ends[:-1])
-        batches = [
-            np.concatenate([batch[:n], refill]) for batch, n, refill in zip(batches, kept, refills, strict=True)
-        ]
+        batches = [np.concatenate([batch[:n], refill]) for batch, n, refill in zip(batches, kept, refills, strict=True)]
     return [batches[number] for number in generator.permutation(len(batches))]
 
 
 def _cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut into batches whose sizes differ by one at most: a last batch of one example would have no negatives."""
-    return np.array_split(rows, -(-len(rows) // batch_size)) if len(rows) else []
+    return np.array_split(rows, math.ceil(len(rows) / batch_size)) if len(rows) else []
 
 
 class EpochBatches:
@@ -75,9 +74,7 @@ class EpochBatches:
         self.epoch = epoch
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        return plan_batches(
-            self._tasks, self.batch_size, homogeneous=self._homogeneous, seed=self._seed, epoch=epoch
-        )
+        return plan_batches(self._tasks, self.batch_size, homogeneous=self._homogeneous, seed=self._seed, epoch=epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self._plan(self.epoch):
@@ -86,6 +83,6 @@ class EpochBatches:
     def __len__(self) -> int:
         """Return the number of batches, which no epoch changes."""
         if self._homogeneous <= 0:
-            return -(-len(self._tasks) // self.batch_size)
+            return math.ceil(len(self._tasks) / self.batch_size)
         counts = np.unique(self._tasks, return_counts=True)[1]
-        return int(sum(-(-count // self.batch_size) for count in counts.tolist()))
+        return sum(math.ceil(count / self.batch_size) for count in counts.tolist())

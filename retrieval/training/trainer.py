@@ -26,8 +26,8 @@ _STATE_FILE = "trainer_state.json"
 class _RecipeTrainer:
     """What both trainers add to sentence-transformers' own.
 
-    A loss that has a method `begin_step(step, steps)` is told before each batch which optimiser step this is, of how many
-    (for what is annealed).
+    A loss that has a method `begin_step(step, steps)` is told before each batch which optimiser step this is, of how
+    many (for what is annealed).
     """
 
     batches: EpochBatches

@@ -38,8 +38,8 @@ def build_model(
     """Return a model to train.
 
     Args:
-        backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by path
-            or name.
+        backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by
+            path or name.
         pooling: one of `POOLINGS`; "" keeps a sentence-transformers folder's modules, and is "mean" for others.
         normalise: end with vectors of length one; where pooling is "", the folder says.
         random_weights: forget what the backbone has learned, keep its shape and tokenizer.

@@ -49,9 +49,7 @@ class StoredExamples:
         return Dataset.from_file(str(self.path))
 
 
-def store_examples(
-    folder: Path, sources: Sequence[Source], recipe: Recipe, *, strict: bool = False
-) -> StoredExamples:
+def store_examples(folder: Path, sources: Sequence[Source], recipe: Recipe, *, strict: bool = False) -> StoredExamples:
     """Read all sources into `folder/examples.arrow`, one after another; memory holds a thousand examples.
 
     Args:

@@ -128,7 +128,9 @@ def _id_tuples(
     for (query, positive), negatives in gathered.items():
         place = first_place[query, positive]
         if len(negatives) < recipe.negatives:
-            detail = f"query {query!r} has {len(negatives)} instead of {recipe.negatives}; lower `negatives` or mine more"
+            detail = (
+                f"query {query!r} has {len(negatives)} instead of {recipe.negatives}; lower `negatives` or mine more"
+            )
             report.skip(place, "too few negatives", detail)
         else:
             yield place, query, (positive, *negatives)
@@ -161,7 +163,9 @@ def _positives(path: Path, report: ExampleReport) -> Iterator[tuple[str, str, st
         if number == 1 and grade == "score":
             continue
         if len(parts) not in (3, 4) or not re.fullmatch(r"-?\d+", grade):
-            report.skip(f"{path}:{number}", "not a judgement", f"{line[:80]!r} is not: query id, [0,] passage id, grade")
+            report.skip(
+                f"{path}:{number}", "not a judgement", f"{line[:80]!r} is not: query id, [0,] passage id, grade"
+            )
         elif int(grade) > 0:
             yield f"{path}:{number}", query, passage
 

@@ -24,7 +24,8 @@ def read_rows(path: Path, report: ReadReport) -> Iterator[Row]:
     """Yield the rows of a file; its format is recognised by its name.
 
     Args:
-        path: `.tsv`, `.csv` (both with a header line), `.jsonl`, `.ndjson`, `.txt` (each also `.gz`, `.zst`), `.parquet`.
+        path: `.tsv`, `.csv` (both with a header line), `.jsonl`, `.ndjson`, `.txt` (each also `.gz`, `.zst`), or
+            `.parquet`.
         report: counts lines that are no rows.
 
     Raises:

@@ -43,9 +43,10 @@ class Source:
 
 
 def read_source(source: Source, recipe: Recipe, report: ExampleReport) -> Iterator[Example]:
-    """Yield the examples of a source as the recipe needs them, streaming.
+    """Yield the examples of a source as the recipe needs them.
 
-    Of equal sentences only the first is kept: as in-batch negatives of each other they would be pushed apart.
+    Examples stream, except where a reference encoder looks at the pairs first. Of equal sentences only the first is
+    kept: as in-batch negatives of each other they would be pushed apart.
 
     Args:
         source: the file or folder.
@@ -54,11 +55,12 @@ def read_source(source: Source, recipe: Recipe, report: ExampleReport) -> Iterat
 
     Raises:
         TrainingDataError: there is no such source, or it does not hold this kind of examples.
+        EncoderError: the reference encoder cannot be loaded.
         DocumentError: a file cannot be opened, or the report is strict and a row is bad.
     """
     instruction = source.instruction_for(recipe)
     seen: set[int] = set()
-    for example in _raw_examples(source, recipe, report):
+    for example in _examples(source, recipe, report):
         if recipe.data == "sentences":
             digest = hash(example["text"])  # 8 bytes for each sentence, however long
             if digest in seen:
@@ -69,6 +71,21 @@ def read_source(source: Source, recipe: Recipe, report: ExampleReport) -> Iterat
             example["query"] = INSTRUCTION.format(instruction=instruction, query=example["query"])
         report.read += 1
         yield example
+
+
+def _examples(source: Source, recipe: Recipe, report: ExampleReport) -> Iterator[Example]:
+    if not recipe.reference or recipe.data not in ("pairs", "tuples"):
+        yield from _raw_examples(source, recipe, report)
+        return
+    from retrieval.encoders import load_encoder
+    from retrieval.training.data.mined import mined_tuples
+
+    pairs = _raw_examples(source, replace(recipe, data="pairs"), report)
+    encoder = load_encoder(recipe.reference)
+    try:
+        yield from mined_tuples(pairs, encoder, recipe, report, str(source.path))
+    finally:
+        encoder.close()
 
 
 def _raw_examples(source: Source, recipe: Recipe, report: ExampleReport) -> Iterator[Example]:

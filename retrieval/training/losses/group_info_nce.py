@@ -16,8 +16,8 @@ def group_info_nce(
 ) -> Tensor:
     """Return the mean over queries of −log softmax of the own positive among all passages of the batch.
 
-    Passages stand in groups of G: the positive of query i is passage i·G, its hard negatives follow. Scores are cosine /
-    temperature. There is no direction from passages to queries.
+    Passages stand in groups of G: the positive of query i is passage i·G, its hard negatives follow. Scores are
+    cosine / temperature. There is no direction from passages to queries.
 
     Args:
         queries: (B, d).

@@ -69,7 +69,9 @@ def build_loss(
     """
     weights = list(weights) or [1.0] * len(dimensions)
     if not dimensions or len(weights) != len(dimensions):
-        raise RecipeError(f"{len(dimensions)} dimensions have {len(weights)} weights; give one weight for each dimension")
+        raise RecipeError(
+            f"{len(dimensions)} dimensions have {len(weights)} weights; give one weight for each dimension"
+        )
     if min(dimensions) < 1 or min(weights) < 0:
         raise RecipeError(f"dimensions {list(dimensions)} and weights {weights} must be positive")
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from retrieval.training.embedding_loss import EmbeddingLoss, cosine_matrix
 
 
-def mirror(
-    first: Tensor, second: Tensor, *, temperature: float = 0.04, positive_in_denominator: bool = True
-) -> Tensor:
+def mirror(first: Tensor, second: Tensor, *, temperature: float = 0.04, positive_in_denominator: bool = True) -> Tensor:
     """Return the mean over all 2B vectors of −log( e^{s(x,x')/t} / Σ_{y in N(x)} e^{s(x,y)/t} ).
 
     x' is the other copy of x and s the cosine. N(x) is every other vector of the 2B: with the copy x' (NT-Xent, as the

@@ -1,4 +1,7 @@
-"""Sentence-BERT's classification objective: cross-entropy of softmax(W [u; v; |u − v|]) (arXiv 1908.10084, section 3)."""
+"""Sentence-BERT's classification objective: cross-entropy of softmax(W [u; v; |u − v|]).
+
+arXiv 1908.10084, section 3.
+"""
 
 from __future__ import annotations
 

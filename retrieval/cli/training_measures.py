@@ -1,0 +1,103 @@
+"""What `retrieval train --test` measures before and after: retrieval test sets, and scored sentence pairs (STS)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retrieval.errors import TrainingDataError
+
+if TYPE_CHECKING:
+    from retrieval.encoders.base import Encoder
+
+Measure = Callable[["Encoder"], Mapping[str, float]]
+
+_MEASURES = ("nDCG@10", "RR@10", "R@100")
+_DEPTH = 100
+
+
+def measurer(places: Sequence[str], split: str | None) -> Callable[[Any], dict[str, float]]:
+    """Return a function from a sentence-transformers model to its measures on test sets, which are read now.
+
+    Args:
+        places: folders; retrieval test sets (BEIR's or MS MARCO's layout), or files of scored sentence pairs.
+        split: None takes "test".
+
+    Raises:
+        EvaluationError: a retrieval test set cannot be read.
+        TrainingDataError: a folder holds neither kind.
+    """
+    measures = [_measure(Path(place), split) for place in places]
+
+    def evaluate(model: Any) -> dict[str, float]:
+        from retrieval.encoders import load_encoder
+
+        encoder = load_encoder(model)
+        return {name: value for measure in measures for name, value in measure(encoder).items()}
+
+    return evaluate
+
+
+def _measure(place: Path, split: str | None) -> Measure:
+    from retrieval.training.data.judged import find_judged
+
+    judged = place.is_dir() and find_judged(place, split or "test")
+    return _retrieval(place, split or "test") if judged else _similarity(place, split or "test")
+
+
+def _similarity(place: Path, split: str) -> Measure:
+    """Measure Spearman's rank correlation of cosines with the scores of sentence pairs."""
+    from retrieval.training.data import ExampleReport, Source, read_source
+    from retrieval.training.recipe import Recipe
+
+    source = Source(place, split if place.is_dir() else None)
+    recipe = Recipe(name="sts", data="scored", score_range=(0.0, 5.0))
+    report = ExampleReport()
+    rows = list(read_source(source, recipe, report))
+    if len(rows) < 2:
+        raise TrainingDataError(f"{place} has too few scored sentence pairs: {report.summary()}")
+
+    def measure(encoder: Encoder) -> dict[str, float]:
+        from scipy.stats import spearmanr
+
+        from indexes.vectors import normalise
+
+        first, second = (
+            normalise(encoder.encode_passages([row[name] for row in rows])) for name in ("sentence1", "sentence2")
+        )
+        cosines = np.einsum("nd,nd->n", first, second)  # (n_pairs,)
+        correlation = spearmanr(cosines, [row["score"] for row in rows]).statistic
+        return {f"{place.resolve().name} {split} Spearman (n={len(rows)})": float(correlation)}
+
+    return measure
+
+
+def _retrieval(place: Path, split: str) -> Measure:
+    """Measure exact dense search over whole texts, cut at the encoder's limit."""
+    from eval.measures import evaluate_run
+    from eval.testsets import read_testset
+
+    testset = read_testset(place, split)
+    if testset.corpus is None:
+        raise TrainingDataError(f"{place} has judgements but no passages to search")
+    documents = list(testset.corpus)
+    ids = [document.id for document in documents]
+    texts = [f"{document.title or ''} {document.text or ''}".strip() for document in documents]
+    queries = {name: text for name, text in testset.queries.items() if text.strip()}
+
+    def measure(encoder: Encoder) -> dict[str, float]:
+        from retrieval.training.ranking import rank_by_encoder
+
+        rankings, _, _ = rank_by_encoder(encoder, list(queries.values()), texts, _DEPTH)
+        run = {
+            query_id: [(ids[row], score) for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)]
+            for query_id, found in zip(queries, rankings, strict=True)
+        }
+        values = evaluate_run(run, testset.qrels, _MEASURES).measures
+        label = f"{place.resolve().name} {split}"
+        return {f"{label} {name} (n={len(testset.qrels)})": float(value) for name, value in values.items()}
+
+    return measure
