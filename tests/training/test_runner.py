@@ -1,0 +1,270 @@
+"""Training runs on tiny models: repeatable, resumable, stopped by a loss that is not finite, loadable elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from retrieval.encoders import load_encoder
+from retrieval.errors import MissingExtraError, RecipeError, TrainingDataError, TrainingError
+from retrieval.training import Recipe, builtin_recipe, train
+from retrieval.training.trainer import DenseTrainer, last_checkpoint
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture
+def mirror(tiny_bert):
+    """Mirror-BERT at a size of a second."""
+    changes = {
+        "model_settings": {"backbone": str(tiny_bert), "pooling": "mean"},
+        "batch_size": 8,
+        "max_tokens": 32,
+        "learning_rate": 1e-3,
+        "limit": 0,
+    }
+    return builtin_recipe("mirror-bert").changed(changes)
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def same(first, second) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Interrupted(BaseException):
+    """Stands for a kill: nothing of the run catches it."""
+
+
+def interrupt_after(monkeypatch, steps: int) -> None:
+    """Let the process die in the step after this many."""
+    original = DenseTrainer.compute_loss
+
+    def compute_loss(self, *given, **options):
+        if self.state.global_step >= steps:
+            raise Interrupted
+        return original(self, *given, **options)
+
+    monkeypatch.setattr(DenseTrainer, "compute_loss", compute_loss)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(mirror, sentences, tmp_path):
+    for name, recipe in {"a": mirror, "b": mirror, "c": mirror.changed({"seed": 1})}.items():
+        report = train(recipe, sentences, tmp_path / name)
+        assert report.steps == 6
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 11])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(mirror, sentences, tmp_path, monkeypatch, steps):
+    recipe = mirror.changed({"epochs": 2, "checkpoint_steps": 2, "accumulation": 1, "drophead": 0.2})
+    whole = train(recipe, sentences, tmp_path / "whole")
+    assert whole.steps == 12
+    with monkeypatch.context() as patches:
+        interrupt_after(patches, steps)
+        with pytest.raises(Interrupted):
+            train(recipe, sentences, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "modules.json").exists()
+    with pytest.raises(TrainingError, match="holds an unfinished run; resume it"):
+        train(recipe, sentences, tmp_path / "broken")
+    report = train(recipe, sentences, tmp_path / "broken", resume=True)
+    assert report.resumed
+    assert report.steps == 12
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert [step for step, _ in report.losses] == list(range(1, 13))
+    assert report.losses == whole.losses
+    assert not (tmp_path / "broken" / "run").exists()
+
+
+def test_what_a_loss_learns_itself_is_resumed_too(tiny_bert, tmp_path, monkeypatch):
+    rows = [f"a man plays {number}\ta man eats {number}\t{'yes no maybe'.split()[number % 3]}" for number in range(24)]
+    data = tmp_path / "labelled.tsv"
+    data.write_text("sentence1\tsentence2\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    recipe = builtin_recipe("sbert-nli").changed(
+        {"model_settings": {"backbone": str(tiny_bert)}, "batch_size": 4, "max_tokens": 32, "checkpoint_steps": 2}
+    )
+    train(recipe, data, tmp_path / "whole")
+    with monkeypatch.context() as patches:
+        interrupt_after(patches, 3)
+        with pytest.raises(Interrupted):
+            train(recipe, data, tmp_path / "broken")
+    train(recipe, data, tmp_path / "broken", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    for number in (2, 10, 12):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+    for number in (2, 10):
+        (tmp_path / f"checkpoint-{number}" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    assert last_checkpoint(tmp_path).name == "checkpoint-10"
+
+
+def test_another_recipe_does_not_resume(mirror, sentences, tmp_path, monkeypatch):
+    with monkeypatch.context() as patches:
+        interrupt_after(patches, 1)
+        with pytest.raises(Interrupted):
+            train(mirror, sentences, tmp_path / "run")
+    with pytest.raises(TrainingError, match="learning_rate was 0.001, is 0.5"):
+        train(mirror.changed({"learning_rate": 0.5}), sentences, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    mirror, sentences, tmp_path, monkeypatch, value
+):
+    from retrieval.training.losses import mirror as loss
+
+    calls = []
+    original = loss.mirror
+
+    def broken(first, second, **settings):
+        calls.append(None)
+        return original(first, second, **settings) * (value if len(calls) > 3 else 1.0)
+
+    monkeypatch.setattr(loss, "mirror", broken)
+    recipe = mirror.changed({"checkpoint_steps": 2})
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in step 4; the last good checkpoint is .*-2"):
+        train(recipe, sentences, tmp_path / "run")
+    assert len(calls) == 4
+    checkpoint = tmp_path / "run" / "run" / "checkpoints" / "checkpoint-2"
+    assert all(torch.isfinite(tensor).all() for tensor in weights(checkpoint).values())
+    monkeypatch.setattr(loss, "mirror", original)
+    assert train(recipe, sentences, tmp_path / "run", resume=True).steps == 6
+
+
+def test_gradients_that_are_not_finite_stop_the_run(mirror, sentences, tmp_path, monkeypatch):
+    from retrieval.training.losses import mirror as loss
+
+    original = loss.mirror
+
+    def broken(first, second, **settings):
+        # A finite value whose gradient is infinite: the root of 0.
+        return original(first, second, **settings) + torch.sqrt((first - first).pow(2).sum())
+
+    monkeypatch.setattr(loss, "mirror", broken)
+    with pytest.raises(TrainingError, match="gradients of step 1 are not finite; there is no checkpoint yet"):
+        train(mirror, sentences, tmp_path / "run")
+
+
+def test_what_is_trained_loads_in_both_libraries_and_has_a_card(mirror, sentences, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    seen = []
+
+    def evaluate(model):
+        vectors = model.encode(["a man plays the guitar"])
+        seen.append(vectors)
+        return {"length": float(np.linalg.norm(vectors))}
+
+    report = train(mirror, sentences, tmp_path / "run", evaluate=evaluate)
+    texts = ["a man plays the guitar", "the dog eats"]
+    plain = SentenceTransformer(str(tmp_path / "run"), device="cpu")
+    np.testing.assert_allclose(plain.encode(texts[:1]), seen[1], atol=1e-5)
+    with np.testing.assert_raises(AssertionError):
+        np.testing.assert_allclose(seen[0], seen[1], atol=1e-3)
+    encoder = load_encoder(tmp_path / "run")
+    np.testing.assert_allclose(encoder.encode_passages(texts), plain.encode(texts), atol=1e-5)
+    assert encoder.max_tokens == 32
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    for words in ("Seed 0", "48 of 48 examples", "6 steps", "| length |", "read 48 examples", "torch ", "`'mirror'`"):
+        assert words in card
+    stored = json.loads((tmp_path / "run" / "training.json").read_text(encoding="utf-8"))
+    assert stored["after"] == report.after
+    assert stored["before"]["length"] == pytest.approx(float(np.linalg.norm(seen[0])))
+    with pytest.raises(TrainingError, match="holds a trained model already"):
+        train(mirror, sentences, tmp_path / "run")
+
+
+def test_measuring_does_not_change_what_is_trained(mirror, sentences, tmp_path):
+    train(mirror, sentences, tmp_path / "a")
+    train(mirror, sentences, tmp_path / "b", evaluate=lambda _model: {"draw": float(torch.rand(1))})
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("name", ["pairs", "hard-negatives", "kalm", "sbert-triplet"])
+def test_recipes_over_queries_and_passages(tiny_bert, tuples, tmp_path, name):
+    recipe = builtin_recipe(name)
+    changes = {"model_settings": {"backbone": str(tiny_bert)}, "batch_size": 8, "max_tokens": 64, "reference": ""}
+    changes["negatives"] = min(recipe.negatives, 2)
+    if name == "kalm":
+        changes["loss_settings"] = {"dimensions": [32, 16, 8], "weights": [1.0, 0.3, 0.2]}
+    report = train(recipe.changed(changes), tuples, tmp_path / "run")
+    assert report.counts == {"tuples.jsonl": 40}
+    assert report.steps == 5
+    assert all(np.isfinite(loss) for _, loss in report.losses)
+    encoder = load_encoder(tmp_path / "run")
+    query, passage = encoder.encode_queries(["a cat"]), encoder.encode_passages(["a cat"])
+    assert np.allclose(query, passage) == (name != "kalm")  # its queries have an instruction before them
+
+
+def test_sts_training_fits_its_scores(tiny_bert, tmp_path):
+    pairs = [("a man plays", "a man plays", 5), ("a man plays", "the river", 0), ("the dog eats", "the dog eats", 5)]
+    pairs += [("the dog eats", "old music", 0), ("a red house", "a red house", 5), ("a red house", "cat sleeps", 0)]
+    data = tmp_path / "sts.tsv"
+    lines = [f"{first}\t{second}\t{score}" for first, second, score in pairs * 8]
+    data.write_text("sentence1\tsentence2\tscore\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    changes = {"model_settings": {"backbone": str(tiny_bert)}, "max_tokens": 32, "learning_rate": 3e-3, "epochs": 6}
+    train(builtin_recipe("sbert-sts").changed(changes), data, tmp_path / "run")
+    encoder = load_encoder(tmp_path / "run")
+    first, second = (encoder.encode_passages([pair[side] for pair in pairs]) for side in (0, 1))
+    first, second = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second))
+    cosines = (first * second).sum(axis=1)
+    assert cosines[::2] == pytest.approx(1.0)
+    assert cosines[1::2].max() < 0.5
+
+
+def test_a_limit_draws_at_random_with_the_seed(mirror, sentences, tmp_path):
+    first = train(mirror.changed({"limit": 8}), sentences, tmp_path / "a")
+    assert first.steps == 1
+    again = train(mirror.changed({"limit": 8}), sentences, tmp_path / "b")
+    other = train(mirror.changed({"limit": 8, "seed": 3}), sentences, tmp_path / "c")
+    assert first.losses == again.losses != other.losses
+
+
+def test_several_sources_are_tasks_of_one_batch_each(tiny_bert, tuples, tmp_path):
+    second = tmp_path / "second.jsonl"
+    shutil.copy(tuples, second)
+    changes = {"model_settings": {"backbone": str(tiny_bert)}, "batch_size": 8, "homogeneous": 1.0, "max_tokens": 32}
+    report = train(builtin_recipe("pairs").changed(changes), [tuples, second], tmp_path / "run")
+    assert report.counts == {"tuples.jsonl": 40, "second.jsonl": 40}
+    assert report.steps == 10
+
+
+class TestWrongUse:
+    def test_a_missing_extra_is_named(self, mirror, sentences, tmp_path, monkeypatch):
+        import importlib.util
+
+        find = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "accelerate" else find(name))
+        with pytest.raises(MissingExtraError, match=r"pip install 'retrieval-engine\[train\]'"):
+            train(mirror, sentences, tmp_path / "run")
+
+    def test_settings_are_checked_before_anything_is_read(self, mirror, tmp_path):
+        with pytest.raises(RecipeError, match="did you mean 'temperature'"):
+            train(mirror.changed({"loss_settings": {"temprature": 1}}), tmp_path / "nothing", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_data_of_another_kind(self, mirror, sentences, tmp_path):
+        recipe = mirror.changed({"data": "scored"})
+        with pytest.raises(TrainingDataError, match=r"sentences\.txt:1: no column with a first sentence"):
+            train(recipe, sentences, tmp_path / "run")
+
+    def test_a_folder_with_something_in_it(self, mirror, sentences, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "thesis.txt").write_text("mine", encoding="utf-8")
+        with pytest.raises(TrainingError, match="is not empty"):
+            train(mirror, sentences, tmp_path / "run")
+
+    def test_a_recipe_without_a_loss_of_that_name(self, sentences, tmp_path):
+        with pytest.raises(RecipeError, match=r"unknown loss 'info-ncee' \(did you mean 'info-nce'\?\)"):
+            train(Recipe(name="x", loss="info-ncee"), sentences, tmp_path / "run")
