@@ -80,10 +80,15 @@ def store_examples(folder: Path, sources: Sequence[Source], recipe: Recipe, *, s
                 raise TrainingDataError(f"no example of kind {recipe.data} in {source.path}: {report.summary()}")
             counts.append(report.read)
             lines.append(report.summary())
-    stored = StoredExamples(path, counts, [source.name for source in sources], lines, classes)
+    stored = StoredExamples(path, counts, _unique([source.name for source in sources]), lines, classes)
     content = {"counts": counts, "sources": stored.sources, "reports": lines, "classes": classes}
     (folder / "examples.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     return stored
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Return names of which none comes twice: a repeated one gets the number of its source."""
+    return [f"{name} [{number}]" if names.count(name) > 1 else name for number, name in enumerate(names, start=1)]
 
 
 def stored_examples(folder: Path) -> StoredExamples:
