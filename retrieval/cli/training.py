@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from retrieval.cli.errors import INTERRUPTED, leave
 from retrieval.cli.options import json_option
 from retrieval.cli.terminal import duration, note, readable, shows_progress, write, write_json
 
@@ -64,16 +65,20 @@ def train(
 
     recipe = _changed(read_recipe(recipe_name), changes, seed)
     evaluate = measurer(tests, test_split) if tests else None
-    report = run(
-        recipe,
-        [Source(Path(place), split) for place in data],
-        out,
-        evaluate=evaluate,
-        resume=resume,
-        strict=strict,
-        device=device,
-        progress=shows_progress(),
-    )
+    try:
+        report = run(
+            recipe,
+            [Source(Path(place), split) for place in data],
+            out,
+            evaluate=evaluate,
+            resume=resume,
+            strict=strict,
+            device=device,
+            progress=shows_progress(),
+        )
+    except KeyboardInterrupt:
+        note(f"interrupted; the same command with --resume goes on from the last checkpoint in {out}")
+        leave(INTERRUPTED)
     if as_json:
         write_json({"out": str(report.out), **report.as_dict()})
     else:

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+# ruff: noqa: SIM905
 WORDS = (
-    "the a an of in on and to is are was were man woman child dog cat bird plays reads runs eats sleeps guitar book ball "
-    "park house river city music food small large red green old new happy quickly slowly with without under over night"
+    "the a an of in on and to is are was were man woman child dog cat bird plays reads runs eats sleeps guitar book "
+    "ball park house river city music food small large red green old new happy quickly slowly with without under night"
 ).split()
 
 

@@ -163,7 +163,10 @@ class TestDrophead:
             assert n_layers == 0
 
     def test_what_has_no_heads_is_refused(self):
-        with pytest.raises(TrainingError, match="no attention heads found in Linear"), drophead(torch.nn.Linear(2, 2), 0.1):
+        with (
+            pytest.raises(TrainingError, match="no attention heads found in Linear"),
+            drophead(torch.nn.Linear(2, 2), 0.1),
+        ):
             pass
 
     def test_a_probability_out_of_range(self):

@@ -126,7 +126,9 @@ class TestBadRows:
         assert report.skipped == {reason: 1}
         assert report.examples[reason][0].startswith(f"{path}:2: {reason}")
 
-    @pytest.mark.parametrize(("score", "reason"), [("6", "score out of range"), ("x", "score is no number"), ("nan", "score out of range")])
+    @pytest.mark.parametrize(
+        ("score", "reason"), [("6", "score out of range"), ("x", "score is no number"), ("nan", "score out of range")]
+    )
     def test_scores(self, file, score, reason):
         report = ExampleReport()
         path = file("a.tsv", f"score\tsentence1\tsentence2\n{score}\ta\tb\n1\ta\tb\n")
@@ -242,7 +244,7 @@ class TestStored:
 
     def test_a_source_without_any_example(self, file, tmp_path):
         path = file("a.tsv", "query\tpositive\nq\n")
-        with pytest.raises(TrainingDataError, match="no example of kind pairs in .*wrong number of columns 1"):
+        with pytest.raises(TrainingDataError, match=r"no example of kind pairs in .*wrong number of columns 1"):
             store_examples(tmp_path, [Source(path)], Recipe(name="x"))
 
     def test_texts_by_id(self):

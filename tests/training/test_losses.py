@@ -103,9 +103,9 @@ class TestMirror:
     @given(st.integers(2, 6), st.integers(0, 500))
     def test_with_the_copy_inside_it_is_never_negative_and_above_the_other_form(self, n, seed):
         first, second = vectors(seed, n, 5), vectors(seed + 1, n, 5)
-        inside = mirror(first, second).item()
+        inside = mirror(first, second, temperature=1.0).item()
         assert inside >= 0
-        assert inside > mirror(first, second, positive_in_denominator=False).item()
+        assert inside > mirror(first, second, temperature=1.0, positive_in_denominator=False).item()
 
     @pytest.mark.parametrize(("inside", "others"), [(True, 7), (False, 6)])
     def test_at_infinite_temperature_it_counts_the_others(self, inside, others):
@@ -155,7 +155,7 @@ class TestGroups:
         assert group_info_nce(queries, groups, temperature=0.1).item() == pytest.approx(one_way.item())
 
     def test_expanded_negatives_by_hand(self):
-        # Two orthogonal queries with equal positives: each row gains one 0 from the queries and one 0 from the positives.
+        # Two orthogonal queries with equal positives: each row gains a 0 from the queries and a 0 from the positives.
         both = torch.stack([E1, E2])
         found = group_info_nce(both, both, temperature=1.0, expanded_negatives=True)
         assert found.item() == pytest.approx(math.log((math.e + 3) / math.e))
@@ -210,7 +210,7 @@ class TestMatryoshka:
 
 
 class _Given(nn.Module):
-    """Stands where a model stands in a loss, and returns the vectors that it is given: no encoder is needed to test one."""
+    """Stands where a model stands in a loss, and returns the vectors that it is given."""
 
     device = torch.device("cpu")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,7 +88,9 @@ class TestMining:
         rankings = [full_ranking(number) for number in range(3)]
 
         def mined(count: int, seed: int) -> list[list[int]]:
-            found = mine_negatives(rankings[:count], ["q"] * count, [[0]] * count, texts, n=3, window=(10, 60), seed=seed)
+            found = mine_negatives(
+                rankings[:count], ["q"] * count, [[0]] * count, texts, n=3, window=(10, 60), seed=seed
+            )
             return [rows.tolist() for rows in found]
 
         assert mined(3, 0) == mined(3, 0) != mined(3, 1)
@@ -128,7 +132,7 @@ class TestConsistency:
         queries, passages = random_vectors(5), random_vectors(6)
         positives = [[row] for row in range(N)]
         kept = [self.keep(queries, passages, positives, k) for k in (0, 5, 20, 80)]
-        assert all((small <= large).all() for small, large in zip(kept, kept[1:], strict=False))
+        assert all((small <= large).all() for small, large in pairwise(kept))
         assert kept[0].sum() < kept[1].sum() < kept[2].sum() < kept[3].sum()
 
     def test_a_small_pool_keeps_everything(self):

@@ -56,10 +56,16 @@ def test_another_loss_does_not_inherit_settings():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('recipe = "pairs"\nlerning_rate = 1', r"'lerning_rate' in .*did you mean 'learning_rate'\?.*valid settings: acc"),
+        (
+            'recipe = "pairs"\nlerning_rate = 1',
+            r"'lerning_rate' in .*did you mean 'learning_rate'\?.*valid settings: acc",
+        ),
         ('recipe = "pairs"\nbatch_size = 0', "batch_size is 0, but must lie between 1 and"),
         ('recipe = "pairs"\nbatch_size = "8"', "batch_size is '8': expected int, got str"),
-        ('recipe = "pairs"\nschedule = "linaer"', r"schedule is 'linaer' \(did you mean 'linear'\?\), but must be one of"),
+        (
+            'recipe = "pairs"\nschedule = "linaer"',
+            r"schedule is 'linaer' \(did you mean 'linear'\?\), but must be one of",
+        ),
         ('recipe = "pairs"\nepochs = 0', "epochs and max_steps are both 0"),
         ('recipe = "pairs"\nscore_range = [5, 0]', "must ascend"),
         ('recipe = "pairs"\nmine_window = [5, 5]', "must ascend"),

@@ -84,19 +84,31 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(mirror, sentences, tmp_path,
     assert not (tmp_path / "broken" / "run").exists()
 
 
-def test_what_a_loss_learns_itself_is_resumed_too(tiny_bert, tmp_path, monkeypatch):
-    rows = [f"a man plays {number}\ta man eats {number}\t{'yes no maybe'.split()[number % 3]}" for number in range(24)]
-    data = tmp_path / "labelled.tsv"
-    data.write_text("sentence1\tsentence2\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    recipe = builtin_recipe("sbert-nli").changed(
+@pytest.fixture
+def labelled(tmp_path):
+    """A file of sentence pairs in three classes."""
+    classes = ("yes", "no", "maybe")
+    rows = [f"a man plays {number}\ta man eats {number}\t{classes[number % 3]}" for number in range(24)]
+    path = tmp_path / "labelled.tsv"
+    path.write_text("sentence1\tsentence2\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def siamese(tiny_bert):
+    """Sentence-BERT's classification at a size of a second; its loss draws weights of its own."""
+    return builtin_recipe("sbert-nli").changed(
         {"model_settings": {"backbone": str(tiny_bert)}, "batch_size": 4, "max_tokens": 32, "checkpoint_steps": 2}
     )
-    train(recipe, data, tmp_path / "whole")
+
+
+def test_what_a_loss_learns_itself_is_resumed_too(siamese, labelled, tmp_path, monkeypatch):
+    train(siamese, labelled, tmp_path / "whole")
     with monkeypatch.context() as patches:
         interrupt_after(patches, 3)
         with pytest.raises(Interrupted):
-            train(recipe, data, tmp_path / "broken")
-    train(recipe, data, tmp_path / "broken", resume=True)
+            train(siamese, labelled, tmp_path / "broken")
+    train(siamese, labelled, tmp_path / "broken", resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
@@ -114,7 +126,7 @@ def test_another_recipe_does_not_resume(mirror, sentences, tmp_path, monkeypatch
         interrupt_after(patches, 1)
         with pytest.raises(Interrupted):
             train(mirror, sentences, tmp_path / "run")
-    with pytest.raises(TrainingError, match="learning_rate was 0.001, is 0.5"):
+    with pytest.raises(TrainingError, match=r"learning_rate was 0.001, is 0.5"):
         train(mirror.changed({"learning_rate": 0.5}), sentences, tmp_path / "run", resume=True)
 
 
@@ -185,9 +197,9 @@ def test_what_is_trained_loads_in_both_libraries_and_has_a_card(mirror, sentence
         train(mirror, sentences, tmp_path / "run")
 
 
-def test_measuring_does_not_change_what_is_trained(mirror, sentences, tmp_path):
-    train(mirror, sentences, tmp_path / "a")
-    train(mirror, sentences, tmp_path / "b", evaluate=lambda _model: {"draw": float(torch.rand(1))})
+def test_measuring_does_not_change_what_is_trained(siamese, labelled, tmp_path):
+    train(siamese, labelled, tmp_path / "a")
+    train(siamese, labelled, tmp_path / "b", evaluate=lambda _model: {"draw": float(torch.rand(1))})
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
