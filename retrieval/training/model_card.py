@@ -38,6 +38,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
         f"{', the part after the last interruption' if report['resumed'] else ''}.",
         _measures(report["before"], report["after"]),
+        "\n".join(f"- {name}: {value}" for name, value in report["notes"].items()),
         "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"
         'encoder = load_encoder("path/to/this/folder")\n```\n\n'
         "or `sentence_transformers.SentenceTransformer(path)`.",

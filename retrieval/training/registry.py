@@ -18,18 +18,16 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from retrieval.errors import RecipeError
 
-_FOLDER = Path(__file__).parent
 _PACKAGE = "retrieval.training"
 
 
 def names(kind: str) -> list[str]:
-    """Return the names of a kind ("losses", "builders" or "recipes"), without importing their modules."""
-    modules = pkgutil.iter_modules([str(_FOLDER / kind)])
+    """Return the names of a kind ("losses", "builders" or "recipes") without importing the modules behind them."""
+    modules = pkgutil.iter_modules(importlib.import_module(f"{_PACKAGE}.{kind}").__path__)
     return sorted(module.name.replace("_", "-") for module in modules if not module.name.startswith("_"))
 
 

@@ -21,6 +21,8 @@ from typing import Any
 
 from retrieval.errors import TrainingError
 
+_STATE_FILE = "trainer_state.json"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -104,3 +106,9 @@ class RunFolder:
                 f"the unfinished run in {self.out} is another one: {'; '.join(changed)}. Resume it with its own "
                 "settings, or choose another folder"
             )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint; one whose writing was interrupted lacks the file that is written last."""
+    complete = [place.parent for place in folder.glob(f"checkpoint-*/{_STATE_FILE}")]
+    return max(complete, key=lambda place: int(place.name.rpartition("-")[2]), default=None)

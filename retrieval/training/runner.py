@@ -1,72 +1,20 @@
-"""One training run: from a recipe and examples to a sentence-transformers folder with a model card."""
+"""Training an encoder: from a recipe and examples to a sentence-transformers folder with a model card."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from retrieval.errors import MissingExtraError, TrainingError
-from retrieval.progress import progress as progress_bar
-from retrieval.training import registry
-from retrieval.training.data.arrow_file import StoredExamples, store_examples, stored_examples
+from retrieval.errors import MissingExtraError
+from retrieval.training.data.arrow_file import store_examples, stored_examples
 from retrieval.training.data.sources import Source, as_sources
-from retrieval.training.model_card import model_card, versions
 from retrieval.training.recipe import Recipe
+from retrieval.training.report import TrainingReport
+from retrieval.training.run import Evaluate, Run
 from retrieval.training.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-Evaluate = Callable[["SentenceTransformer"], Mapping[str, float]]
-"""From a model to measures by name; called before and after training."""
-
-_LOG_ENTRIES = 100
-"""About as many losses are kept of a run."""
-
-
-@dataclass(frozen=True)
-class TrainingReport:
-    """What a run did.
-
-    Attributes:
-        out: folder of the trained model.
-        recipe: its settings.
-        counts: examples of each source.
-        data: one line on each source: what was read and skipped.
-        steps: optimiser steps.
-        seconds: wall time of training in this process, without reading and measuring.
-        losses: (step, mean loss since the entry before).
-        before: measures of the untrained model.
-        after: measures of the trained one.
-        resumed: an earlier process had begun the run.
-        versions: of the packages that have a say.
-        execution: device and precision.
-    """
-
-    out: Path
-    recipe: Recipe
-    counts: dict[str, int]
-    data: list[str]
-    steps: int
-    seconds: float
-    losses: list[tuple[int, float]]
-    before: dict[str, float] = field(default_factory=dict)
-    after: dict[str, float] = field(default_factory=dict)
-    resumed: bool = False
-    versions: dict[str, str] = field(default_factory=dict)
-    execution: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values."""
-        values = {**self.__dict__, "recipe": self.recipe.as_dict()}
-        del values["out"]
-        return values
+__all__ = ["Evaluate", "TrainingReport", "train"]
 
 
 def train(
@@ -114,193 +62,12 @@ def train(
         examples = store_examples(folder.state, sources, recipe, strict=strict)
         folder.remember(settings)
     with _quiet_libraries():
-        run = _Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
+        run = Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
         return run.train(evaluate, goes_on=goes_on)
-
-
-class _Run:
-    """A run whose examples are stored: model, trainer and report."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        examples: StoredExamples,
-        folder: RunFolder,
-        *,
-        sources: Sequence[Source],
-        device: str | None,
-        progress: bool,
-    ) -> None:
-        from transformers import set_seed
-
-        self._recipe = recipe
-        self._examples = examples
-        self._folder = folder
-        self._progress = progress
-        self._device = device or _best_device()
-        self._bf16 = _takes_bf16(recipe, self._device)
-        set_seed(recipe.seed)
-        self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
-        _prepare(self._model, recipe, sources)
-        self._model.to(self._device)
-
-    def train(self, evaluate: Evaluate | None, *, goes_on: bool) -> TrainingReport:
-        from transformers import set_seed
-
-        recipe = self._recipe
-        before = _measured(evaluate, self._model)
-        set_seed(recipe.seed)  # whatever measuring has drawn
-        began = time.perf_counter()
-        trainer = self._trainer()
-        self._fit(trainer, goes_on=goes_on)
-        seconds = time.perf_counter() - began
-        self._model.eval()
-        report = TrainingReport(
-            out=self._folder.out,
-            recipe=recipe,
-            counts=dict(zip(self._examples.sources, self._examples.counts, strict=True)),
-            data=self._examples.reports,
-            steps=trainer.state.global_step,
-            seconds=seconds,
-            losses=[(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
-            before=before,
-            after=_measured(evaluate, self._model),
-            resumed=goes_on,
-            versions=versions(),
-            execution={"device": self._device, "precision": "bf16" if self._bf16 else "fp32"},
-        )
-        self._model.save_pretrained(str(self._folder.out), create_model_card=False)
-        (self._folder.out / "README.md").write_text(model_card(report.as_dict()), encoding="utf-8")
-        self._folder.finish(report.as_dict())
-        return report
-
-    def _trainer(self) -> Any:
-        from transformers import PrinterCallback
-        from transformers.trainer_callback import ProgressCallback
-
-        from retrieval.training.collation import TrainingCollator
-        from retrieval.training.sampling import EpochBatches
-        from retrieval.training.trainer import trainer_class
-
-        recipe = self._recipe
-        dataset, tasks = self._dataset()
-        loss_settings = dict(recipe.loss_settings)
-        if recipe.data == "labelled":
-            loss_settings.setdefault("classes", len(self._examples.classes))
-        loss = registry.find("losses", recipe.loss, "build_loss")(self._model, **loss_settings)
-        batches = EpochBatches(tasks, recipe.batch_size, recipe.homogeneous, recipe.seed)
-        collator = TrainingCollator(preprocess_fn=self._model.preprocess, recipe=recipe, batches=batches)
-        kind = trainer_class(self._model)
-        trainer = kind(
-            model=self._model,
-            args=self._arguments(kind, len(batches)),
-            train_dataset=dataset,
-            loss=loss,
-            data_collator=collator,
-        )
-        trainer.batches = batches
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        return trainer
-
-    def _dataset(self) -> tuple[Any, Any]:
-        import numpy as np
-
-        dataset, tasks = self._examples.dataset(), self._examples.tasks
-        limit = self._recipe.limit
-        if 0 < limit < len(tasks):
-            rows = np.sort(np.random.default_rng(self._recipe.seed).permutation(len(tasks))[:limit])
-            return dataset.select(rows), tasks[rows]
-        return dataset, tasks
-
-    def _arguments(self, kind: type[Any], n_batches: int) -> Any:
-        recipe = self._recipe
-        steps = recipe.max_steps or math.ceil(n_batches / recipe.accumulation * recipe.epochs)
-        return kind.training_args_class(
-            output_dir=str(self._folder.checkpoints),
-            per_device_train_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.accumulation,
-            num_train_epochs=recipe.epochs,
-            max_steps=recipe.max_steps or -1,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.schedule,
-            warmup_steps=recipe.warmup if recipe.warmup < 1 else 0,
-            weight_decay=recipe.weight_decay,
-            max_grad_norm=recipe.max_gradient_norm,
-            seed=recipe.seed,
-            bf16=self._bf16,
-            use_cpu=self._device == "cpu",
-            save_strategy="steps" if recipe.checkpoint_steps else "epoch",
-            save_steps=recipe.checkpoint_steps or 500,
-            save_total_limit=2,
-            logging_steps=max(1, steps // _LOG_ENTRIES),
-            logging_nan_inf_filter=False,
-            dataloader_pin_memory=self._device != "cpu",
-            report_to="none",
-            disable_tqdm=True,
-        )
-
-    def _fit(self, trainer: Any, *, goes_on: bool) -> None:
-        from retrieval.training.augmentation import drophead, set_dropout
-        from retrieval.training.trainer import Watch, last_checkpoint
-
-        checkpoint = last_checkpoint(self._folder.checkpoints) if goes_on else None
-        if self._recipe.dropout is not None:
-            set_dropout(self._model, self._recipe.dropout)
-        with ExitStack() as stack:
-            stack.enter_context(drophead(self._model, self._recipe.drophead))
-            bar = stack.enter_context(
-                progress_bar(f"training {self._recipe.name}", unit="steps", enabled=self._progress)
-            )
-            trainer.add_callback(Watch(bar))
-            try:
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            except TrainingError as error:
-                last = last_checkpoint(self._folder.checkpoints)
-                kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-                advice = "lower learning_rate, raise the temperature, or look at the examples"
-                raise TrainingError(f"training stopped: {error}; {kept}; {advice}") from error
-
-
-def _prepare(model: Any, recipe: Recipe, sources: Sequence[Source]) -> None:
-    """Set what the recipe says about lengths, and tell the model the prompt of its queries."""
-    from retrieval.encoders.model_loading import set_max_tokens
-    from retrieval.training.data.sources import INSTRUCTION
-
-    if recipe.max_tokens:
-        set_max_tokens(model, recipe.max_tokens)
-    instructions = {source.instruction_for(recipe) for source in sources}
-    if instructions != {""}:
-        texts = {source.name: source.instruction_for(recipe) for source in sources}
-        if len(instructions) == 1:
-            texts = {"query": instructions.pop()}
-        prompts = {name: INSTRUCTION.format(instruction=text, query="") for name, text in texts.items() if text}
-        model.prompts = {**model.prompts, "document": "", **prompts}
-
-
-def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
-    if evaluate is None:
-        return {}
-    model.eval()
-    return {name: float(value) for name, value in evaluate(model).items()}
 
 
 def _described(sources: Sequence[Source], recipe: Recipe) -> list[list[str]]:
     return [[str(source.path.resolve()), source.split or "", source.instruction_for(recipe)] for source in sources]
-
-
-def _best_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _takes_bf16(recipe: Recipe, device: str) -> bool:
-    import torch
-
-    if recipe.precision != "auto":
-        return recipe.precision == "bf16"
-    return device != "cpu" and torch.cuda.is_bf16_supported()
 
 
 def _need_extra() -> None:

@@ -5,7 +5,6 @@ Importing this module imports torch and sentence-transformers; only the runner d
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,14 @@ from transformers import TrainerCallback
 
 from retrieval.errors import TrainingError
 from retrieval.progress import ProgressBar
+from retrieval.training import hooks
 from retrieval.training.sampling import EpochBatches
 
 _LOSS_FILE = "loss.safetensors"
-_STATE_FILE = "trainer_state.json"
 
 
 class _RecipeTrainer:
-    """What both trainers add to sentence-transformers' own.
-
-    A loss that has a method `begin_step(step, steps)` is told before each batch which optimiser step this is, of how
-    many (for what is annealed).
-    """
+    """What both trainers add to sentence-transformers' own."""
 
     batches: EpochBatches
     loss: Any
@@ -46,9 +41,7 @@ class _RecipeTrainer:
         Raises:
             TrainingError: it is NaN or infinite.
         """
-        begin_step: Callable[[int, int], None] | None = getattr(self.loss, "begin_step", None)
-        if begin_step is not None:
-            begin_step(self.state.global_step, self.state.max_steps)
+        hooks.call(self.loss, "begin_step", self.state.global_step, self.state.max_steps)
         found = super().compute_loss(model, inputs, *arguments, **options)  # type: ignore[misc]
         loss = found[0] if isinstance(found, tuple) else found
         if not torch.isfinite(loss):
@@ -124,9 +117,3 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_parts: Any) -> None:  # noqa: ARG002
         """Count a step."""
         self._bar.advance()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; one whose writing was interrupted lacks the file that is written last."""
-    complete = [place.parent for place in folder.glob(f"checkpoint-*/{_STATE_FILE}")]
-    return max(complete, key=lambda place: int(place.name.rpartition("-")[2]), default=None)

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from retrieval.encoders import load_encoder
 from retrieval.errors import MissingExtraError, RecipeError, TrainingDataError, TrainingError
 from retrieval.training import Recipe, builtin_recipe, train
-from retrieval.training.trainer import DenseTrainer, last_checkpoint
+from retrieval.training.run_folder import last_checkpoint
+from retrieval.training.trainer import DenseTrainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -119,6 +120,22 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path):
     for number in (2, 10):
         (tmp_path / f"checkpoint-{number}" / "trainer_state.json").write_text("{}", encoding="utf-8")
     assert last_checkpoint(tmp_path).name == "checkpoint-10"
+
+
+def test_a_run_that_ended_before_it_was_written_is_written(mirror, sentences, tmp_path, monkeypatch):
+    from retrieval.training import run
+
+    def card(_report):
+        raise Interrupted
+
+    train(mirror, sentences, tmp_path / "whole")
+    with monkeypatch.context() as patches:
+        patches.setattr(run, "model_card", card)
+        with pytest.raises(Interrupted):
+            train(mirror, sentences, tmp_path / "broken")
+    report = train(mirror, sentences, tmp_path / "broken", resume=True)
+    assert report.steps == 6
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
 
 
 def test_another_recipe_does_not_resume(mirror, sentences, tmp_path, monkeypatch):
@@ -241,6 +258,29 @@ def test_a_limit_draws_at_random_with_the_seed(mirror, sentences, tmp_path):
     again = train(mirror.changed({"limit": 8}), sentences, tmp_path / "b")
     other = train(mirror.changed({"limit": 8, "seed": 3}), sentences, tmp_path / "c")
     assert first.losses == again.losses != other.losses
+
+
+def test_truncated_vectors_are_those_that_a_truncated_index_searches(tiny_bert, tuples, tmp_path):
+    from retrieval import Collection
+
+    changes = {
+        "model_settings": {"backbone": str(tiny_bert), "pooling": "mean"},
+        "loss": "matryoshka",
+        "loss_settings": {"dimensions": [32, 8]},
+        "data": "pairs",
+    }
+    train(builtin_recipe("pairs").changed({**changes, "batch_size": 8, "max_tokens": 32}), tuples, tmp_path / "run")
+    whole = load_encoder(tmp_path / "run")
+    texts = ["a man plays the guitar", "the dog eats", "a red house"]
+    cut = whole.encode_passages(texts)[:, :8]
+    cut /= np.linalg.norm(cut, axis=1, keepdims=True)
+    encoder = load_encoder(tmp_path / "run", truncate_dim=8)
+    with Collection.create(tmp_path / "x.index", encoder=encoder) as collection:
+        collection.add([{"id": str(number), "text": text} for number, text in enumerate(texts)])
+        hits = collection.search(texts[0], mode="dense", k=3)
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(
+        {str(number): float(cut[0] @ cut[number]) for number in range(3)}, abs=1e-5
+    )
 
 
 def test_several_sources_are_tasks_of_one_batch_each(tiny_bert, tuples, tmp_path):
