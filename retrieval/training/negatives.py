@@ -53,33 +53,30 @@ def mine_negatives(
     for number, (ranking, query, own) in enumerate(zip(rankings, queries, positives, strict=True)):
         generator = np.random.default_rng([seed, number])
         texts = {query.strip(), *(passages[row].strip() for row in own)}
-        barred = set(own)
-        candidates = [
-            row for row in ranking.rows[low:high].tolist() if row not in barred and passages[row].strip() not in texts
-        ]
+        candidates = [row for row in ranking.rows[low:high].tolist() if passages[row].strip() not in texts]
         drawn = generator.permutation(np.array(candidates, np.int64))[:n]
         if len(drawn) < n:
-            filling = _random_rows(passages, n - len(drawn), barred | set(drawn.tolist()), texts, generator)
+            filling = _random_rows(passages, n - len(drawn), set(drawn.tolist()), texts, generator)
             drawn = np.concatenate([drawn, filling])
         mined.append(drawn)
     return mined
 
 
 def _random_rows(
-    passages: Sequence[str], n: int, barred: set[int], texts: set[str], generator: np.random.Generator
+    passages: Sequence[str], n: int, drawn: set[int], texts: set[str], generator: np.random.Generator
 ) -> np.ndarray:
-    """Draw n rows that are not barred and whose texts are none of these; (n,) int64."""
+    """Draw n rows that are not drawn yet and whose texts are none of these; (n,) int64."""
     chosen: list[int] = []
     tries = 0
     while len(chosen) < n and tries < 20 * n + 100:  # a large pool: nearly every draw is good
         row = int(generator.integers(len(passages)))
         tries += 1
-        if row not in barred and passages[row].strip() not in texts:
+        if row not in drawn and passages[row].strip() not in texts:
             chosen.append(row)
-            barred.add(row)
+            drawn.add(row)
     if len(chosen) < n:  # a small one: look at all
         for row in generator.permutation(len(passages)).tolist():
-            if len(chosen) < n and row not in barred and passages[row].strip() not in texts:
+            if len(chosen) < n and row not in drawn and passages[row].strip() not in texts:
                 chosen.append(row)
     if len(chosen) < n:
         raise TrainingDataError(f"the pool of {len(passages)} passages has too few negatives; lower `negatives`")

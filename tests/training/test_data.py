@@ -91,6 +91,7 @@ class TestFiles:
     def test_scores_become_zero_to_one(self, file):
         path = file("a.tsv", "score\tsentence1\tsentence2\n5.000\ta\tb\n0\tc\td\n3.5\te\tf\n")
         assert [row["score"] for row in read(path, "scored", score_range=(0, 5))] == [1.0, 0.0, 0.7]
+        assert [row["score"] for row in read(path, "scored", score_range=(3, 5))] == [1.0, 0.25]
 
     def test_instructions_stand_before_queries_alone(self, file):
         path = file("a.tsv", "query\tpositive\nq\tp\n")
