@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.vectors import normalise
-from retrieval import Collection, FunctionEncoder
+from retrieval import Collection, FunctionEncoder, load_encoder
 from retrieval.errors import TrainingDataError
+from retrieval.training import Recipe
+from retrieval.training.data import ExampleReport, Source, read_source
 from retrieval.training.filtering import consistent
 from retrieval.training.negatives import mine_negatives
 from retrieval.training.ranking import Ranking, rank_by_collection, rank_by_encoder, rank_by_vectors
@@ -137,3 +139,21 @@ class TestConsistency:
 
     def test_a_small_pool_keeps_everything(self):
         assert self.keep(random_vectors(0, 5), random_vectors(1, 4), [[3]] * 5, 50).all()
+
+
+@pytest.mark.slow
+def test_the_embedded_encoder_tells_wrong_pairs_from_right_ones(data_folder):
+    source = Source(data_folder("squad11"))
+    by_passage = {pair["positive"]: pair for pair in read_source(source, Recipe(name="x"), ExampleReport())}
+    generator = np.random.default_rng(0)
+    one_each = list(by_passage.values())  # a question for each paragraph
+    pairs = [one_each[row] for row in generator.permutation(len(one_each))[:200]]
+    wrong = generator.permutation(200)[:60]
+    positives = np.arange(200)
+    positives[wrong] = np.roll(wrong, 1)  # each gets another's paragraph
+    questions, passages = ([pair[name] for pair in pairs] for name in ("query", "positive"))
+    rankings, query_vectors, passage_vectors = rank_by_encoder(load_encoder(max_tokens=128), questions, passages, 6)
+    keep = consistent(rankings, query_vectors, passage_vectors, positives[:, None].tolist(), k=5)
+    is_wrong = np.isin(np.arange(200), wrong)
+    assert keep[~is_wrong].mean() > 0.85
+    assert keep[is_wrong].mean() < 0.1  # by chance 6 of 200; some get a paragraph of the same article
