@@ -36,7 +36,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         f"# {recipe['name']}\n\n{recipe['summary'][:1].upper()}{recipe['summary'][1:]}.".rstrip("\n ."),
         f"Backbone: `{backbone}`. Seed {recipe['seed']}. {used:,} of {examples:,} examples, {report['steps']:,} steps, "
         f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
-        f"{', the part after the last interruption' if report['resumed'] else ''}.",
+        f"{', the part after the last interruption' if report['resumed'] else ''}. {report['full_texts']:.1%} of the "
+        "texts had as many tokens as are read; longer ones were cut.",
         _measures(report["before"], report["after"]),
         "\n".join(f"- {name}: {value}" for name, value in report["notes"].items()),
         "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"

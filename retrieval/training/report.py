@@ -20,6 +20,7 @@ class TrainingReport:
         data: one line on each source: what was read and skipped.
         steps: optimiser steps.
         seconds: wall time of training in this process, without reading and measuring.
+        full_texts: part of the texts that had as many tokens as are read; longer ones were cut.
         losses: (step, mean loss since the entry before).
         before: measures of the untrained model.
         after: measures of the trained one.
@@ -35,6 +36,7 @@ class TrainingReport:
     data: list[str]
     steps: int
     seconds: float
+    full_texts: float
     losses: list[tuple[int, float]]
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)

@@ -57,7 +57,7 @@ class Run:
         self._examples = examples
         self._folder = folder
         self._progress = progress
-        self._device = device or _best_device()
+        self._device = _checked_device(device)
         self._bf16 = _takes_bf16(recipe, self._device)
         set_seed(recipe.seed)
         self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
@@ -95,6 +95,7 @@ class Run:
             data=self._examples.reports,
             steps=trainer.state.global_step,
             seconds=seconds,
+            full_texts=trainer.data_collator.full / max(trainer.data_collator.texts, 1),
             losses=[(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
             before=before,
             after=_measured(evaluate, self._model),
@@ -123,7 +124,12 @@ class Run:
             loss_settings.setdefault("classes", len(self._examples.classes))
         loss = registry.find("losses", recipe.loss, "build_loss")(self._model, **loss_settings)
         batches = EpochBatches(tasks, recipe.batch_size, recipe.homogeneous, recipe.seed)
-        collator = TrainingCollator(preprocess_fn=self._model.preprocess, recipe=recipe, batches=batches)
+        collator = TrainingCollator(
+            preprocess_fn=self._model.preprocess,
+            max_tokens=self._model.max_seq_length,
+            recipe=recipe,
+            batches=batches,
+        )
         kind = trainer_class(self._model)
         trainer = kind(
             model=self._model,
@@ -226,10 +232,17 @@ def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
     return {name: float(value) for name, value in evaluate(model).items()}
 
 
-def _best_device() -> str:
+def _checked_device(device: str | None) -> str:
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    has_gpu = torch.cuda.is_available()
+    if device is None:
+        return "cuda" if has_gpu else "cpu"
+    if device not in ("cpu", "cuda") or (device == "cuda" and not has_gpu):
+        raise TrainingError(
+            f"cannot train on device {device!r}: {'cpu or cuda' if has_gpu else 'this machine has cpu'}"
+        )
+    return device
 
 
 def _takes_bf16(recipe: Recipe, device: str) -> bool:

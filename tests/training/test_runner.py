@@ -292,7 +292,31 @@ def test_several_sources_are_tasks_of_one_batch_each(tiny_bert, tuples, tmp_path
     assert report.steps == 10
 
 
+def test_texts_that_fill_the_limit_are_counted(mirror, tmp_path):
+    data = tmp_path / "sentences.txt"
+    data.write_text("the dog eats\na cat sleeps in the old house\nthe man\n" + "the " * 40, encoding="utf-8")
+    report = train(mirror.changed({"max_tokens": 9, "span_characters": 0}), data, tmp_path / "run")
+    # With [CLS] and [SEP]: 5, 9, 4 and 42 tokens.
+    assert report.full_texts == 0.5
+    assert "50.0% of the texts had as many tokens as are read" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_precisions_may_follow_each_other_in_a_process(mirror, sentences, tmp_path):
+    weights_of = {}
+    for name, precision in {"a": "fp32", "b": "bf16", "c": "auto"}.items():
+        report = train(mirror.changed({"precision": precision}), sentences, tmp_path / name, device="cpu")
+        assert report.execution == {"device": "cpu", "precision": "bf16" if precision == "bf16" else "fp32"}
+        weights_of[name] = weights(tmp_path / name)
+    assert same(weights_of["a"], weights_of["c"])
+    assert not same(weights_of["a"], weights_of["b"])
+    assert all(tensor.dtype == torch.float32 for tensor in weights_of["b"].values())
+
+
 class TestWrongUse:
+    def test_a_device_that_is_not_there(self, mirror, sentences, tmp_path):
+        with pytest.raises(TrainingError, match="cannot train on device 'abacus'"):
+            train(mirror, sentences, tmp_path / "run", device="abacus")
+
     def test_a_missing_extra_is_named(self, mirror, sentences, tmp_path, monkeypatch):
         import importlib.util
 
