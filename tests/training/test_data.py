@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -247,6 +248,21 @@ class TestStored:
         path = file("a.tsv", "query\tpositive\nq\n")
         with pytest.raises(TrainingDataError, match=r"no example of kind pairs in .*wrong number of columns 1"):
             store_examples(tmp_path, [Source(path)], Recipe(name="x"))
+
+    def test_memory_does_not_grow_with_the_file(self, tmp_path):
+        path = tmp_path / "large.tsv"
+        with path.open("w", encoding="utf-8") as stream:
+            stream.write("query\tpositive\n")
+            stream.writelines(f"question {number}\t{'words ' * 400}{number}\n" for number in range(20_000))
+        assert path.stat().st_size > 45_000_000
+        tracemalloc.start()
+        try:
+            stored = store_examples(tmp_path, [Source(path)], Recipe(name="x"))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert stored.counts == [20_000]
+        assert peak < 12_000_000
 
     def test_texts_by_id(self):
         with TextStore([("a", "äöü"), ("b", ""), ("c", "x" * 100_000), ("a", "again")]) as store:

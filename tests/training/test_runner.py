@@ -252,6 +252,19 @@ def test_sts_training_fits_its_scores(tiny_bert, tmp_path):
     assert cosines[1::2].max() < 0.5
 
 
+def test_sentences_spread_and_the_loss_falls(mirror, sentences, tmp_path):
+    texts = sentences.read_text(encoding="utf-8").splitlines()
+
+    def uniformity(model):
+        vectors = torch.nn.functional.normalize(torch.tensor(model.encode(texts)), dim=1)
+        # Wang and Isola (arXiv 2005.10242): lower is better.
+        return {"uniformity": float(torch.pdist(vectors).square().mul(-2).exp().mean().log())}
+
+    report = train(mirror.changed({"epochs": 4}), sentences, tmp_path / "run", evaluate=uniformity)
+    assert report.after["uniformity"] < report.before["uniformity"] - 0.5
+    assert report.losses[-1][1] < report.losses[0][1] / 2
+
+
 def test_a_limit_draws_at_random_with_the_seed(mirror, sentences, tmp_path):
     first = train(mirror.changed({"limit": 8}), sentences, tmp_path / "a")
     assert first.steps == 1
