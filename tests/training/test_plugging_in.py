@@ -90,6 +90,21 @@ def test_files_are_found_by_their_names(plugged_in):
         builtin_recipe("my-sparse").changed({"loss_settings": {"scal": 2}}).checked()
 
 
+def test_a_resumed_run_is_not_prepared_again(plugged_in, language_model, tuples, tmp_path, monkeypatch):
+    from retrieval.training import run
+
+    def card(_report):
+        raise KeyboardInterrupt
+
+    recipe = builtin_recipe("my-sparse").changed({"model_settings": {"backbone": str(language_model)}})
+    with monkeypatch.context() as patches:
+        patches.setattr(run, "model_card", card)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tuples, tmp_path / "out")
+    report = train(recipe, tuples, tmp_path / "out", resume=True)
+    assert [call[0] for call in report.notes["calls"]] == ["after"]
+
+
 def test_a_sparse_model_trains_and_its_loss_is_told_where_the_run_is(plugged_in, language_model, tuples, tmp_path):
     from sentence_transformers import SparseEncoder
 

@@ -48,7 +48,7 @@ def test_a_file_starts_from_a_recipe(tmp_path):
 def test_another_loss_does_not_inherit_settings():
     changed = builtin_recipe("pairs").changed({"loss": "group-info-nce"})
     assert changed.loss_settings == {}
-    both = builtin_recipe("pairs").changed({"loss": "mirror", "loss_settings": {"temperature": 0.1}})
+    both = builtin_recipe("kalm").changed({"loss": "mirror", "loss_settings": {"temperature": 0.1}})
     assert both.loss_settings == {"temperature": 0.1}
     assert builtin_recipe("pairs").changed({"seed": 2}).loss_settings == builtin_recipe("pairs").loss_settings
 
