@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
 
-from retrieval.encoders.base import Encoder
+from retrieval.encoders.base import TokenCounter
 from retrieval.errors import CollectionError, DocumentError, EncoderError
 from retrieval.windows import window_ranges
 
@@ -83,7 +83,7 @@ class SplitDocuments:
 def split_documents(
     full_texts: Sequence[str],
     title_lengths: Sequence[int],
-    encoder: Encoder,
+    encoder: TokenCounter,
     settings: ChunkSettings,
     ids: Sequence[str] | None = None,
 ) -> SplitDocuments:
@@ -165,7 +165,7 @@ class _LongDocument:
         return True
 
 
-def _limit(encoder: Encoder, settings: ChunkSettings) -> int | None:
+def _limit(encoder: TokenCounter, settings: ChunkSettings) -> int | None:
     longest, wanted = encoder.max_tokens, settings.passage_tokens
     if settings.policy != "chunk" or wanted is None:
         return longest
@@ -179,7 +179,7 @@ def _estimate(text: str) -> int:
 
 
 def _long_documents(
-    full_texts: Sequence[str], title_lengths: Sequence[int], rows: Sequence[int], encoder: Encoder, room: int
+    full_texts: Sequence[str], title_lengths: Sequence[int], rows: Sequence[int], encoder: TokenCounter, room: int
 ) -> list[_LongDocument]:
     texts = [full_texts[row] for row in rows]
     titles = [full_texts[row][: title_lengths[row]] + " " if title_lengths[row] else "" for row in rows]
@@ -202,7 +202,7 @@ def _long_documents(
     return documents
 
 
-def _chunk(documents: Sequence[_LongDocument], encoder: Encoder, limit: int, overlap: int) -> None:
+def _chunk(documents: Sequence[_LongDocument], encoder: TokenCounter, limit: int, overlap: int) -> None:
     """Split documents, and split those again smaller whose passages turn out too long.
 
     A piece of a text may have more tokens than it had within the text (a cut word, a joined title), so passages are

@@ -19,6 +19,20 @@ from retrieval.errors import EncoderError
 Similarity = Literal["cosine", "dot"]
 
 
+class TokenCounter(Protocol):
+    """What cutting texts into passages needs to know of an encoder, whatever its vectors are."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of a text that are read; see `Encoder`."""
+
+    def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the tokens of each text, (n,) int64; see `Encoder`."""
+
+    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return where each token of each text stands in it, (tokens, 2) int64; see `Encoder`."""
+
+
 @runtime_checkable
 class Encoder(Protocol):
     """Texts to vectors; write a class with these members to plug in a model of your own.

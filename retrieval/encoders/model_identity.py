@@ -41,6 +41,7 @@ _MODULE_SETTINGS = {
     "LayerNorm": (),
     "Dropout": (),
     "StaticEmbedding": (),
+    "SpladePooling": ("pooling_strategy", "activation_function"),
 }
 """What to name of the modules that we know; shapes follow from the weights."""
 

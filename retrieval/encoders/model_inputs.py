@@ -163,13 +163,19 @@ def is_plain_transformer(model: Any) -> bool:
     from sentence_transformers.base.modules import Transformer
 
     first = model[0]
-    if type(first) is not Transformer or first.backend != "torch" or "task" in model.get_model_kwargs():
+    if type(first) is not Transformer or first.backend != "torch" or "task" in _arguments_of_first(model):
         return False
     modalities = first.modality_config
     plain = modalities.get("text", {}).get("method") == "forward" and "message" not in modalities
     unmodified = not (first.processing_kwargs or first.query_length or first.document_length or first.query_expansion)
     tokenizer = first.tokenizer
     return plain and unmodified and tokenizer is not None and bool(getattr(tokenizer, "is_fast", False))
+
+
+def _arguments_of_first(model: Any) -> set[str]:
+    """Return what the first module is called with beside its features; what later ones get does not touch the input."""
+    name, first = next(model.named_children())
+    return {*first.forward_kwargs, *(model.module_kwargs or {}).get(name, ())}
 
 
 def inputs_of(model: Any, max_tokens: int | None) -> ModelInputs:

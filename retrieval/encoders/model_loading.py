@@ -8,6 +8,7 @@ from typing import Any
 
 from retrieval.encoders.model_files import model_folder
 from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
+from retrieval.encoders.own_modules import refuse_sparse
 from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, dtype_of
 from retrieval.encoders.weights import remembered_digest
 from retrieval.errors import EncoderError
@@ -40,6 +41,7 @@ def load_sentence_transformer(
         EncoderError: there is no such model, it cannot be loaded safely, or the settings do not fit it.
     """
     folder = model_folder(str(name_or_path))
+    refuse_sparse(folder)
     if source is None:
         source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
     dtype = dtype_of(precision) if precision is not None else None

@@ -61,11 +61,11 @@ class SentenceTransformerEncoder:
     ) -> None:
         self._source = source
         self._similarity = _similarity(model)
-        self._max_tokens = _max_tokens(model)
-        self._prompts = _prompts(model)
+        self._max_tokens = max_tokens_of(model)
+        self._prompts = prompts_of(model)
         digests = digests or {"weights": weights_digest(model), "tokenizer": tokenizer_digest(model)}
         self._inputs = inputs_of(model, self._max_tokens)
-        self._model: Any = _in_precision(model, precision).eval()
+        self._model: Any = in_precision(model, precision).eval()
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
         self._truncated = model.truncate_dim
@@ -112,11 +112,9 @@ class SentenceTransformerEncoder:
         import torch
         import transformers
 
-        names = {dtype: precision for precision, dtype in _DTYPES.items()}
-        dtype = str(self._open().dtype).removeprefix("torch.")
         versions = {module.__name__: str(module.__version__) for module in (torch, transformers, sentence_transformers)}
         return {
-            "precision": names.get(dtype, dtype),
+            "precision": name_of_dtype(self._open().dtype),
             "runtime": "torch",
             "device": self._device.type,
             "batch_tokens": self._batch_tokens,
@@ -183,12 +181,13 @@ def _similarity(model: Any) -> Similarity:
     return "cosine" if name == "cosine" else "dot"
 
 
-def _max_tokens(model: Any) -> int | None:
+def max_tokens_of(model: Any) -> int | None:
+    """Return how many tokens of a text a model reads; None where there is no limit."""
     limit = model.max_seq_length
     return None if limit is None or math.isinf(limit) or limit > _NO_LIMIT else int(limit)
 
 
-def _prompts(model: Any) -> dict[Task, str]:
+def prompts_of(model: Any) -> dict[Task, str]:
     """Return the prompts that `encode_query` and `encode_document` take."""
     default = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
     passage = next(
@@ -197,7 +196,8 @@ def _prompts(model: Any) -> dict[Task, str]:
     return {"query": model.prompts.get("query", default) or "", "document": passage or ""}
 
 
-def _in_precision(model: Any, precision: Precision | None) -> Any:
+def in_precision(model: Any, precision: Precision | None) -> Any:
+    """Return a model in a precision: itself where it has it, else a copy; None for the one that it has."""
     if precision is None or all(parameter.dtype == dtype_of(precision) for parameter in model.parameters()):
         return model
     return copy.deepcopy(model).to(dtype_of(precision))
@@ -214,3 +214,10 @@ def dtype_of(precision: Precision) -> Any:
     if precision not in _DTYPES:
         raise EncoderError(f"unknown precision {precision!r}: one of {', '.join(_DTYPES)}")
     return getattr(torch, _DTYPES[precision])
+
+
+def name_of_dtype(dtype: Any) -> str:
+    """Return the precision of a torch type; the type's own name where it is none of ours."""
+    names = {dtype: precision for precision, dtype in _DTYPES.items()}
+    name = str(dtype).removeprefix("torch.")
+    return names.get(name, name)

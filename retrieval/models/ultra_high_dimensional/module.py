@@ -87,7 +87,7 @@ class UltraHighDimensional(Module):
         cap = self.settings.query_cap if task == "query" else self.settings.passage_cap
         activations = keep_largest(activations, cap)
         if self.settings.binarise and not self.training:
-            activations = (activations > 0).to(activations.dtype)
+            activations = torch.where(activations > 0, torch.ones_like(activations), activations)  # NaN stays NaN
         if self.settings.bucket_weights is not None and task == "query":
             activations = activations * self.dimension_weights().to(activations)
         features["sentence_embedding"] = activations
