@@ -64,7 +64,7 @@ def encode_passages(
         EncoderError: the encoder returned something else than finite vectors.
     """
     hashes = passage_hashes(texts)
-    distinct, places = _distinct(hashes)
+    distinct, places = distinct_hashes(hashes)
     vectors = np.empty((len(distinct), encoder.dimension), np.float32)
     missing = np.arange(len(distinct))
     for lookup in [*known, *([staging.find] if staging is not None else [])]:
@@ -87,7 +87,7 @@ def encode_passages(
     return EncodedPassages(vectors if len(distinct) == len(places) else vectors[places], hashes, len(missing))
 
 
-def _distinct(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions of distinct hashes, each where it comes first, and for every hash which of them it is."""
     numbers: dict[bytes, int] = {}
     data = hashes.tobytes()

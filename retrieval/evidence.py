@@ -11,6 +11,7 @@ from indexes.hits import Hits
 from retrieval.results import Explanation, MatchedPassage, Mode
 
 if TYPE_CHECKING:
+    from indexes.sparse_vectors import SparseVectors
     from retrieval.collection.snapshot import Snapshot
     from retrieval.documents import Document
     from retrieval.search import SearchOptions
@@ -26,10 +27,11 @@ class SearchEvidence:
         lists: the ranked lists before fusion, by retriever.
         vectors: (m, d) float32, the query's (several where a document with several passages is the query); None
             where no vectors were searched.
+        sparse: the query's sparse vector; None where no sparse vectors were searched.
         mode: what ran.
     """
 
-    __slots__ = ("_lists", "_mode", "_options", "_snapshot", "_vectors", "_weights")
+    __slots__ = ("_lists", "_mode", "_options", "_snapshot", "_sparse", "_vectors", "_weights")
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class SearchEvidence:
         lists: Mapping[str, Hits],
         vectors: np.ndarray | None,
         *,
+        sparse: SparseVectors | None = None,
         mode: Mode,
     ) -> None:
         self._snapshot = snapshot
@@ -46,6 +49,7 @@ class SearchEvidence:
         self._weights = weights
         self._lists = lists
         self._vectors = vectors
+        self._sparse = sparse
         self._mode = mode
 
     def document(self, segment: int, row: int) -> Document:
@@ -53,15 +57,27 @@ class SearchEvidence:
         return self._snapshot.segments[segment].documents.document(row)
 
     def passage(self, segment: int, row: int) -> MatchedPassage | None:
-        """Return the passage nearest to the query; None where no vectors were searched."""
+        """Return the passage nearest to the query, by vectors where they were searched, else by sparse vectors."""
+        if self._vectors is None:
+            return self._sparse_passage(segment, row)
         passages = self._snapshot.segments[segment].passages
-        if self._vectors is None or passages is None or not len(passages.of_document(row)):
+        if passages is None or not len(passages.of_document(row)):
             return None
         from indexes.dense import best_passage
 
         found = (best_passage(self._snapshot.dense[segment], row, vector) for vector in self._vectors)
         position, score = max(found, key=lambda best: (best[1], -best[0]))
-        start, end = passages.spans[position].tolist()
+        return self._matched(segment, row, passages.spans[position], score)
+
+    def _sparse_passage(self, segment: int, row: int) -> MatchedPassage | None:
+        store = self._snapshot.segments[segment].sparse
+        if self._sparse is None or store is None:
+            return None
+        position, score = self._snapshot.sparse.best_passage(self._sparse, segment, row)
+        return self._matched(segment, row, store.spans[position], score)
+
+    def _matched(self, segment: int, row: int, span: np.ndarray, score: float) -> MatchedPassage:
+        start, end = span.tolist()
         text, _ = self._snapshot.segments[segment].documents.full_text(row)
         return MatchedPassage(start, end, text[start:end], score)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from indexes.bm25 import TermContribution
     from retrieval.documents import Document
 
-Mode = Literal["hybrid", "bm25", "dense"]
+Mode = Literal["hybrid", "bm25", "dense", "sparse"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Explanation:
         ranks: rank (from 1) in the list of each retriever that returned the document.
         scores: its score in each of these lists.
         terms: what each query term added to BM25's score; their scores add up to it.
-        passage: the best passage and its similarity, where vectors were searched.
+        passage: the best passage and its similarity, where vectors or sparse vectors were searched.
     """
 
     score: float
@@ -135,7 +135,7 @@ class Hit:
 
     @property
     def passage(self) -> MatchedPassage | None:
-        """The passage nearest to the query; None where no vectors were searched."""
+        """The passage nearest to the query, by vectors where they were searched, else by sparse vectors; else None."""
         return self._evidence.passage(self._segment, self._row)
 
     def explain(self) -> Explanation:
@@ -158,7 +158,7 @@ class SearchResults(Sequence[Hit]):
         mode: what ran.
 
     Attributes:
-        mode: what ran: "hybrid", "bm25" or "dense".
+        mode: what ran: "hybrid", "bm25", "dense" or "sparse".
     """
 
     def __init__(self, ids: list[str], found: Hits, evidence: Evidence, mode: Mode) -> None:

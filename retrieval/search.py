@@ -1,4 +1,4 @@
-"""Running queries over a snapshot: lexical, dense, or both fused."""
+"""Running queries over a snapshot: lexical, dense, sparse, or all that there is, fused."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from retrieval.results import Mode, SearchResults
 
 if TYPE_CHECKING:
     from indexes.bm25 import BM25Settings
+    from indexes.sparse_vectors import SparseVectors
     from retrieval.analysis import Analyser
     from retrieval.collection.snapshot import Snapshot
     from retrieval.filters import Filter
@@ -33,7 +34,8 @@ class SearchOptions:
     """How a search runs.
 
     Attributes:
-        mode: "hybrid", "bm25" or "dense"; None takes hybrid where there are vectors, BM25 otherwise.
+        mode: "hybrid", "bm25", "dense" or "sparse"; None takes hybrid where there are vectors of either kind, BM25
+            otherwise.
         where: which documents may be returned; None allows all.
         syntax: "plain" takes the query as it is; "query" understands +required, -excluded and "quoted phrases".
         exact: score every vector even where there is an approximate searcher.
@@ -75,6 +77,7 @@ class QueryRunner:
         snapshot: what to search.
         analyser: the collection's.
         encode_queries: texts to (n, d) float32; called only when vectors are searched and none are given.
+        encode_sparse: texts to sparse vectors; called only when these are searched.
         options: how.
     """
 
@@ -83,11 +86,13 @@ class QueryRunner:
         snapshot: Snapshot,
         analyser: Analyser,
         encode_queries: Callable[[list[str]], np.ndarray],
+        encode_sparse: Callable[[list[str]], SparseVectors],
         options: SearchOptions,
     ) -> None:
         self._snapshot = snapshot
         self._analyser = analyser
         self._encode = encode_queries
+        self._encode_sparse = encode_sparse
         self._options = options
 
     def run(self, queries: Sequence[str], k: int, vectors: np.ndarray | None = None) -> list[SearchResults]:
@@ -107,38 +112,61 @@ class QueryRunner:
         if not prepared:
             return []
         masks = self._masks(prepared)
-        lexical = self._lexical(prepared, masks, k if mode == "bm25" else self._options.fusion.depth, mode)
-        if mode != "bm25":
-            vectors = self._vectors(prepared, vectors)
-        dense = self._dense(vectors, masks, k if mode == "dense" else self._options.fusion.depth, mode)
-        lists: Sequence[Mapping[str, Hits]]
-        if lexical is not None and dense is not None:
-            lists = [{"bm25": first, "dense": second} for first, second in zip(lexical, dense, strict=True)]
-            found = [self._fused(ranked, k) for ranked in lists]
-        else:
-            lists = [{mode: hits} for hits in lexical or dense or ()]
-            found = [ranked[mode].cut(k) for ranked in lists]
+        searched = self._representations(mode)
+        depth = k if mode != "hybrid" else self._options.fusion.depth
+        texts = [query.text for query in prepared]
+        found: dict[str, Sequence[Hits]] = {}
+        if "bm25" in searched:
+            found["bm25"] = self._lexical(prepared, masks, depth)
+        if "dense" in searched:
+            vectors = self._vectors(texts, vectors)
+            found["dense"] = self._dense(vectors, masks, depth)
+        sparse = None
+        if "sparse" in searched:
+            sparse = self._encode_sparse(texts)
+            found["sparse"] = self._sparse(sparse, masks, depth)
+        lists = [{name: hits[number] for name, hits in found.items()} for number in range(len(prepared))]
+        ranked = [self._fused(one, k) if mode == "hybrid" else one[mode].cut(k) for one in lists]
         results = []
-        for number, ids in enumerate(found_ids(self._snapshot, found)):
-            searched = None if vectors is None else vectors[number : number + 1]
-            weights = prepared[number].weights
-            evidence = SearchEvidence(self._snapshot, self._options, weights, lists[number], searched, mode=mode)
-            results.append(SearchResults(ids, found[number], evidence, mode))
+        for number, ids in enumerate(found_ids(self._snapshot, ranked)):
+            evidence = SearchEvidence(
+                self._snapshot,
+                self._options,
+                prepared[number].weights,
+                lists[number],
+                None if vectors is None else vectors[number : number + 1],
+                sparse=None if sparse is None else sparse.some(number, number + 1),
+                mode=mode,
+            )
+            results.append(SearchResults(ids, ranked[number], evidence, mode))
         return results
 
+    def _representations(self, mode: Mode) -> list[str]:
+        """Return what is searched, in the order of fusion."""
+        if mode != "hybrid":
+            return [mode]
+        there = {"bm25": True, "dense": self._snapshot.has_vectors, "sparse": self._snapshot.has_sparse}
+        return [name for name, is_there in there.items() if is_there]
+
     def _mode(self, vectors: np.ndarray | None) -> Mode:
-        mode = self._options.mode
-        if mode not in (None, "hybrid", "bm25", "dense"):
-            raise QueryError(f"unknown mode {mode!r}: 'hybrid', 'bm25' or 'dense'")
-        if mode in ("hybrid", "dense") and not self._snapshot.has_vectors:
+        mode, snapshot = self._options.mode, self._snapshot
+        if mode not in (None, "hybrid", "bm25", "dense", "sparse"):
+            raise QueryError(f"unknown mode {mode!r}: 'hybrid', 'bm25', 'dense' or 'sparse'")
+        has_any = snapshot.has_vectors or snapshot.has_sparse
+        if (mode == "dense" and not snapshot.has_vectors) or (mode == "hybrid" and not has_any):
             raise QueryError(
                 f"mode {mode!r} needs vectors and this collection has none; use mode='bm25', "
                 "or reencode() with an encoder"
             )
+        if mode == "sparse" and not snapshot.has_sparse:
+            raise QueryError(
+                "mode 'sparse' needs sparse vectors and this collection has none; use another mode, or "
+                "reencode_sparse() with a sparse encoder"
+            )
         if mode is None:
-            mode = "hybrid" if self._snapshot.has_vectors else "bm25"
-        if mode == "bm25" and vectors is not None:
-            raise QueryError("a query vector is of no use in mode 'bm25'; leave it out or use 'dense'")
+            mode = "hybrid" if has_any else "bm25"
+        if vectors is not None and (mode in ("bm25", "sparse") or not snapshot.has_vectors):
+            raise QueryError(f"a query vector is of no use in mode {mode!r}; leave it out or use 'dense'")
         return mode
 
     def _prepare(self, number: int, text: str, mode: Mode) -> PreparedQuery:
@@ -154,11 +182,11 @@ class QueryRunner:
         parsed = parse_query(text, self._analyser)
         return PreparedQuery(parsed.plain_text, parsed.weights, RequiredTerms.of(parsed))
 
-    def _vectors(self, queries: Sequence[PreparedQuery], given: np.ndarray | None) -> np.ndarray:
+    def _vectors(self, texts: list[str], given: np.ndarray | None) -> np.ndarray:
         """Return the queries' vectors, ready to be compared by inner product."""
         from indexes.vectors import normalise
 
-        vectors = self._encode([query.text for query in queries]) if given is None else given
+        vectors = self._encode(texts) if given is None else given
         encoder = self._snapshot.manifest.encoder
         return normalise(vectors) if encoder is not None and encoder.similarity == "cosine" else vectors
 
@@ -174,19 +202,13 @@ class QueryRunner:
             for query in queries
         ]
 
-    def _lexical(
-        self, queries: Sequence[PreparedQuery], masks: Sequence[Masks], depth: int, mode: Mode
-    ) -> list[Hits] | None:
-        if mode == "dense":
-            return None
+    def _lexical(self, queries: Sequence[PreparedQuery], masks: Sequence[Masks], depth: int) -> list[Hits]:
         searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
         if self._options.syntax == "plain":
             return searcher.search_many([query.weights for query in queries], depth, masks[0], self._options.threads)
         return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
-    def _dense(self, vectors: np.ndarray | None, masks: Sequence[Masks], depth: int, mode: Mode) -> list[Hits] | None:
-        if mode == "bm25" or vectors is None:
-            return None
+    def _dense(self, vectors: np.ndarray, masks: Sequence[Masks], depth: int) -> list[Hits]:
         if self._options.syntax == "plain":
             return nearest(self._snapshot, vectors, depth, masks[0], exact=self._options.exact)
         return [
@@ -195,12 +217,23 @@ class QueryRunner:
             for hits in nearest(self._snapshot, vector[None, :], depth, mask, exact=self._options.exact)
         ]
 
+    def _sparse(self, queries: SparseVectors, masks: Sequence[Masks], depth: int) -> list[Hits]:
+        retriever = self._snapshot.sparse
+        if self._options.syntax == "plain":
+            return retriever.search_many(queries, depth, masks[0], self._options.threads)
+        return [
+            hits
+            for number, mask in enumerate(masks)
+            for hits in retriever.search_many(queries.some(number, number + 1), depth, mask)
+        ]
+
     def _fused(self, lists: Mapping[str, Hits], k: int) -> Hits:
         fusion = self._options.fusion
-        weights = [1 - fusion.dense_weight, fusion.dense_weight]
+        of_lists = {"bm25": 1 - fusion.dense_weight, "dense": fusion.dense_weight, "sparse": fusion.sparse_weight}
+        weights = [of_lists[name] for name in lists]
         if fusion.method == "rrf":
             weights = [2 * weight for weight in weights]  # 0.5 is the plain formula
-        return fuse([lists["bm25"], lists["dense"]], weights, fusion, k)
+        return fuse(list(lists.values()), weights, fusion, k)
 
 
 def counted(terms: Iterable[str]) -> dict[str, float]:

@@ -31,10 +31,16 @@ def index_report(
         "long_documents": changes.long_documents,
         "tokens_cut": changes.tokens_cut,
         "passages_encoded": changes.encoded,
+        "sparse_long_documents": changes.sparse_long_documents,
+        "sparse_tokens_cut": changes.sparse_tokens_cut,
+        "sparse_weights_cut": changes.sparse_weights_cut,
+        "sparse_passages_encoded": changes.sparse_encoded,
+        "sparse_passages": stats["sparse"]["passages"] if stats["sparse"] else 0,
         "documents": stats["documents"],
         "passages": stats["passages"],
         "bytes": stats["bytes"],
         "encoder": stats["encoder"] and stats["encoder"]["source"],
+        "sparse_encoder": stats["sparse"] and stats["sparse"]["source"],
         "long": collection.settings.long.policy,
         "seconds": seconds,
     }
@@ -55,15 +61,19 @@ def write_index_report(report: dict[str, Any]) -> None:
             write(f"  {name:<9}  {count:,} x {visible(reason)}")
             for example in report["examples"].get(reason, ()):
                 write(f"               {visible(example)}")
-    if report["long_documents"]:
-        write(f"  long       {_long(report)}")
+    for kind in ("", "sparse_"):
+        if report[f"{kind}long_documents"]:
+            write(f"  long       {_long(report, kind)}")
+    if report["sparse_weights_cut"]:
+        write(f"  cut        {plural(report['sparse_weights_cut'], 'sparse weight')} to the largest that is stored")
     write(f"  index now  {_holdings(report)}")
 
 
-def _long(report: dict[str, Any]) -> str:
-    documents = f"{plural(report['long_documents'], 'document')} longer than the encoder reads"
+def _long(report: dict[str, Any], kind: str) -> str:
+    encoder = f"{kind.replace('_', ' ')}encoder"
+    documents = f"{plural(report[f'{kind}long_documents'], 'document')} longer than the {encoder} reads"
     if report["long"] == "truncate":
-        return f"{documents}, cut: {plural(report['tokens_cut'], 'token')} not read"
+        return f"{documents}, cut: {plural(report[f'{kind}tokens_cut'], 'token')} not read"
     return f"{documents}, split into passages"
 
 
@@ -72,6 +82,9 @@ def _holdings(report: dict[str, Any]) -> str:
     if report["passages"]:
         encoded = plural(report["passages_encoded"], "text")
         parts.append(f"{plural(report['passages'], 'passage')} with vectors ({encoded} encoded)")
-    else:
+    elif not report["sparse_passages"]:
         parts.append("no vectors, searched by BM25")
+    if report["sparse_passages"]:
+        encoded = plural(report["sparse_passages_encoded"], "text")
+        parts.append(f"{plural(report['sparse_passages'], 'passage')} with sparse vectors ({encoded} encoded)")
     return ", ".join([*parts, size(report["bytes"])])

@@ -23,6 +23,8 @@ class WantedSettings:
         long: policy for texts longer than the encoder reads.
         language: of the analyser.
         title_boost: weight of title terms for BM25.
+        sparse: name or path of a sparse model.
+        largest_weight: sparse weight that is stored as the largest impact.
     """
 
     encoder: str | None = None
@@ -31,6 +33,8 @@ class WantedSettings:
     long: str | None = None
     language: str | None = None
     title_boost: float | None = None
+    sparse: str | None = None
+    largest_weight: float | None = None
 
     def __post_init__(self) -> None:
         if self.encoder is not None and (self.no_dense or self.own_vectors):
@@ -50,8 +54,10 @@ class WantedSettings:
 
         collection = Collection.open(index, progress=progress)
         self._check(collection)
-        # The encoder last: loading it takes seconds, and is in vain where something else does not fit.
-        return collection if self.encoder is None else Collection.open(index, encoder=self.encoder, progress=progress)
+        # The encoders last: loading it takes seconds, and is in vain where something else does not fit.
+        if self.encoder is None and self.sparse is None:
+            return collection
+        return Collection.open(index, encoder=self.encoder, sparse=self.sparse, progress=progress)
 
     def create(self, index: Path, *, progress: bool) -> Collection:
         """Create an empty index."""
@@ -62,6 +68,8 @@ class WantedSettings:
         return Collection.create(
             index,
             encoder=None if self.no_dense or self.own_vectors else self.encoder or EMBEDDED,
+            sparse=self.sparse,
+            largest_weight=self.largest_weight,
             analyser=None if self.language is None else AnalyserSettings(language=self.language),
             fields=None if self.title_boost is None else Fields(title_boost=self.title_boost),
             long=self.long or "chunk",
@@ -80,6 +88,14 @@ class WantedSettings:
             raise CollectionError(
                 f"{collection.path} is lexical; leave --encoder out, or add vectors with `retrieval reencode`"
             )
+        recorded = collection.snapshot.manifest.sparse
+        if self.sparse is not None and recorded is None:
+            raise CollectionError(
+                f"{collection.path} has no sparse vectors; leave --sparse out, or index into another folder with it"
+            )
+        if self.largest_weight is not None:
+            stored = None if recorded is None else recorded.largest_weight
+            self._compare(collection.path, "--largest-weight", stored, self.largest_weight)
         if self.long is not None:
             self._compare(collection.path, "--long", settings.long.policy, self.long)
         if self.language is not None:

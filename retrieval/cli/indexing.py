@@ -29,6 +29,8 @@ from retrieval.cli.updating import opened, update
 @click.option("--vectors", "vector_column", metavar="COLUMN", help="Ready-made vectors, instead of an encoder's.")
 @click.option("--encoder", metavar="MODEL", help="Name or path of a sentence-transformers model (embedded).")
 @click.option("--no-dense", is_flag=True, help="No vectors: a lexical index.")
+@click.option("--sparse", metavar="MODEL", help="Sparse vectors too: name or path of a sparse model.")
+@click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")
 @click.option(
     "--long",
     type=click.Choice(["chunk", "truncate", "error"]),
@@ -53,6 +55,8 @@ def index(
     vector_column: str | None,
     encoder: str | None,
     no_dense: bool,
+    sparse: str | None,
+    largest_weight: float | None,
     long: str | None,
     language: str | None,
     title_boost: float | None,
@@ -69,7 +73,7 @@ def index(
 
     Documents whose id is there already are replaced, unchanged ones cost nothing. Either everything is taken in or
     nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --vectors,
-    --long, --language, --title-boost) is decided when it is created.
+    --sparse, --largest-weight, --long, --language, --title-boost) is decided when it is created.
     """
     from retrieval.documents import read_documents
 
@@ -85,7 +89,9 @@ def index(
         strict=strict,
     )
     own_vectors = vector_column is not None
-    wanted = WantedSettings(encoder, no_dense, own_vectors, long, language, title_boost)
+    wanted = WantedSettings(
+        encoder, no_dense, own_vectors, long, language, title_boost, sparse=sparse, largest_weight=largest_weight
+    )
     prepare_kernels()
     with opened(index, wanted) as (collection, created):
         changes = update(collection, reader, sync=sync, allow_skipped=allow_skipped, own_vectors=own_vectors)

@@ -81,6 +81,10 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("fields", _listed(settings["fields"])),
         ("bm25", _listed(settings["bm25"])),
     ]
+    if stats["sparse"] is not None:
+        facts += _sparse(stats["sparse"])
+    if encoder is None and stats["sparse"] is not None:
+        return [*facts, ("long texts", _listed(settings["long"])), ("fusion", _listed(settings["fusion"]))]
     if encoder is None:
         return [*facts, ("encoder", "none: searched by BM25; `retrieval reencode` adds vectors")]
     source = encoder["source"] or encoder["identity"].get("name") or encoder["identity"].get("kind")
@@ -92,6 +96,20 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("searcher", _searcher(searcher)),
     ]
     return facts + _executions(stats["segments"])
+
+
+def _sparse(sparse: dict[str, Any]) -> list[tuple[str, str]]:
+    source = sparse["source"] or sparse["identity"].get("name") or sparse["identity"].get("kind")
+    stored = "binary" if sparse["largest_weight"] is None else f"impacts, 255 is {sparse['largest_weight']:g}"
+    postings = f"{sparse['postings']:,} ({sparse['postings_per_document']:.1f} a document)"
+    return [
+        ("sparse encoder", f"{source}, {sparse['n_dimensions']:,} dimensions, {stored}"),
+        ("sparse passages", f"{sparse['passages']:,}"),
+        (
+            "sparse postings",
+            f"{postings}, {size(sparse['bytes'])}, {sparse['bytes_per_document']:.0f} bytes a document",
+        ),
+    ]
 
 
 def _searcher(searcher: dict[str, Any]) -> str:

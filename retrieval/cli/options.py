@@ -34,15 +34,16 @@ explain_option = click.option(
 _RANKING = (
     click.option(
         "--mode",
-        type=click.Choice(["hybrid", "bm25", "dense"]),
+        type=click.Choice(["hybrid", "bm25", "dense", "sparse"]),
         help="What to search by; hybrid where the index has vectors, bm25 elsewhere.",
     ),
     where_option,
     click.option("--exact", is_flag=True, help="Score every vector, even where there is an approximate searcher."),
     click.option("--k1", type=float, metavar="X", help="BM25's k1, instead of the index's."),
     click.option("--b", type=float, metavar="X", help="BM25's b, instead of the index's."),
-    click.option("--fusion", type=click.Choice(["rrf", "weighted"]), help="How hybrid search fuses its two lists."),
+    click.option("--fusion", type=click.Choice(["rrf", "weighted"]), help="How hybrid search fuses its lists."),
     click.option("--dense-weight", type=float, metavar="X", help="Weight of the dense list, 0 to 1."),
+    click.option("--sparse-weight", type=float, metavar="X", help="Weight of the sparse list, 0 to 1."),
 )
 
 
@@ -63,6 +64,7 @@ def search_options(
     b: float | None,
     fusion: str | None,
     dense_weight: float | None,
+    sparse_weight: float | None,
 ) -> dict[str, Any]:
     """Return what `ranking_options` gave as arguments of the collection's searches, without what was left out.
 
@@ -75,7 +77,10 @@ def search_options(
         "where": parsed_filter(where),
         "exact": exact or None,
         "bm25": _changed(collection.settings.bm25, {"k1": k1, "b": b}),
-        "fusion": _changed(collection.settings.fusion, {"method": fusion, "dense_weight": dense_weight}),
+        "fusion": _changed(
+            collection.settings.fusion,
+            {"method": fusion, "dense_weight": dense_weight, "sparse_weight": sparse_weight},
+        ),
     }
     return {name: value for name, value in options.items() if value is not None}
 

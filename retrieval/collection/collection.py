@@ -16,6 +16,7 @@ from retrieval.analysis import Analyser, AnalyserSettings
 from retrieval.chunking import ChunkSettings
 from retrieval.collection.creation import check_free, write_empty
 from retrieval.collection.encoder_slot import EncoderSlot, entry_of
+from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.inputs import (
     DocumentsInput,
     as_chunk_settings,
@@ -31,6 +32,7 @@ from retrieval.collection.open_state import OpenState
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.settings import Fields, Fusion
 from retrieval.collection.snapshot import Snapshot, open_snapshot
+from retrieval.collection.sparse_slot import SparseSlot, sparse_entry_of
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import DuplicatePolicy
 from retrieval.collection.writing import Writer
@@ -41,7 +43,7 @@ from retrieval.search import QueryRunner, SearchOptions
 if TYPE_CHECKING:
     from indexes.searchers import SearcherSettings
     from retrieval.collection.verification import VerificationReport
-    from retrieval.encoders import EncoderSpec
+    from retrieval.encoders import EncoderSpec, SparseEncoderSpec
     from retrieval.filters import FilterSpec
     from retrieval.results import Mode, SearchResults
     from retrieval.search import Syntax
@@ -51,7 +53,7 @@ EMBEDDED = "embedded"
 
 
 class Collection:
-    """Documents on disk that can be searched by words, by vectors, or by both.
+    """Documents on disk that can be searched by words, by vectors, by sparse vectors, or by all of them.
 
     Open one with `Collection.create`, `Collection.open` or `Collection.open_or_create`. Every change is one commit,
     which is there completely or not at all; `batch()` makes one commit of several changes. Searches see the last commit
@@ -63,11 +65,11 @@ class Collection:
         settings: what the collection was set up with.
     """
 
-    def __init__(self, path: Path, slot: EncoderSlot, snapshot: Snapshot, *, progress: bool = False) -> None:
+    def __init__(self, path: Path, slots: EncoderSlots, snapshot: Snapshot, *, progress: bool = False) -> None:
         self.path = path
         self.settings = CollectionSettings.from_json(snapshot.manifest.settings)
         self._analyser = Analyser(self.settings.analyser)
-        self._state = OpenState(path, snapshot, slot)
+        self._state = OpenState(path, snapshot, slots)
         self._writer = Writer(self._state, self.settings, self._analyser, progress=progress)
 
     @classmethod
@@ -76,6 +78,8 @@ class Collection:
         path: str | Path,
         *,
         encoder: EncoderSpec = EMBEDDED,
+        sparse: SparseEncoderSpec | None = None,
+        largest_weight: float | None = None,
         analyser: AnalyserSettings | None = None,
         fields: Fields | None = None,
         long: str | ChunkSettings = "chunk",
@@ -89,9 +93,13 @@ class Collection:
             path: a directory that does not exist or is empty.
             encoder: "embedded"; the name or path of a sentence-transformers model; an encoder object; or None for a
                 lexical collection (or one whose vectors you will give to `add`).
+            sparse: a sparse encoder beside it: the name or path of a sparse sentence-transformers model (SPLADE,
+                ultra-high-dimensional), or an encoder object; None for no sparse vectors.
+            largest_weight: weight of a sparse vector that is stored as the largest of 255 impacts, larger ones are cut
+                to it and counted; by default what the encoder says, else 4. Not for binary vectors.
             analyser: how text becomes terms; English by default.
             fields: how title and text count for BM25.
-            long: texts longer than the encoder reads: "chunk" into passages, "truncate" or "error".
+            long: texts longer than an encoder reads: "chunk" into passages, "truncate" or "error".
             bm25: default parameters of BM25.
             fusion: default fusion of hybrid search.
             progress: show progress bars on a terminal.
@@ -109,14 +117,9 @@ class Collection:
             fusion=fusion or Fusion(),
         )
         check_free(directory)  # before an encoder is loaded in vain
-        slot = EncoderSlot(None)
-        if encoder is not None:
-            from retrieval.encoders import load_encoder
-
-            loaded = load_encoder(encoder)
-            slot = EncoderSlot(entry_of(loaded), loaded)
-        write_empty(directory, settings, slot.recorded)
-        return cls(directory, slot, open_snapshot(directory), progress=progress)
+        slots = EncoderSlots(_dense_slot(encoder), _sparse_slot(sparse, largest_weight))
+        write_empty(directory, settings, slots)
+        return cls(directory, slots, open_snapshot(directory), progress=progress)
 
     @classmethod
     def open(
@@ -124,6 +127,7 @@ class Collection:
         path: str | Path,
         *,
         encoder: EncoderSpec = None,
+        sparse: SparseEncoderSpec | None = None,
         analyser: AnalyserSettings | None = None,
         progress: bool = False,
     ) -> Collection:
@@ -132,6 +136,7 @@ class Collection:
         Args:
             path: its directory.
             encoder: the encoder it was built with; by default the recorded one is loaded when it is first needed.
+            sparse: likewise the sparse encoder.
             analyser: if given, must be the one it was built with.
             progress: show progress bars on a terminal.
 
@@ -149,7 +154,15 @@ class Collection:
             from retrieval.encoders import load_encoder
 
             loaded = load_encoder(encoder)
-        return cls(directory, EncoderSlot(snapshot.manifest.encoder, loaded), snapshot, progress=progress)
+        loaded_sparse = None
+        if sparse is not None:
+            from retrieval.encoders import load_sparse_encoder
+
+            loaded_sparse = load_sparse_encoder(sparse)
+        slots = EncoderSlots(
+            EncoderSlot(snapshot.manifest.encoder, loaded), SparseSlot(snapshot.manifest.sparse, loaded_sparse)
+        )
+        return cls(directory, slots, snapshot, progress=progress)
 
     @classmethod
     def open_or_create(cls, path: str | Path, **settings: Any) -> Collection:
@@ -165,11 +178,16 @@ class Collection:
             raise TypeError(f"open_or_create() got an unexpected keyword argument {min(unknown)!r}")
         if not (Path(path) / MANIFEST_NAME).exists():
             return cls.create(path, **settings)
+        largest = settings.pop("largest_weight", None)
         collection = cls.open(path, **{name: settings[name] for name in _OPENING & settings.keys()})
         wanted = {name: settings[name] for name in sorted(_CREATION & settings.keys()) if settings[name] is not None}
         if "long" in wanted:
             wanted["long"] = as_chunk_settings(wanted["long"])
         collection.settings.check(wanted)
+        recorded = collection.snapshot.manifest.sparse
+        if largest is not None and (recorded is None or recorded.largest_weight != largest):
+            stored = recorded and recorded.largest_weight
+            raise CollectionError(f"the collection was created with largest_weight {stored!r}, not {largest!r}")
         return collection
 
     @property
@@ -291,8 +309,21 @@ class Collection:
         from retrieval.encoders import load_encoder
 
         loaded = load_encoder(encoder)
-        with self._writer.change(encoder=EncoderSlot(entry_of(loaded), loaded)) as transaction:
+        with self._writer.change(dense=EncoderSlot(entry_of(loaded), loaded)) as transaction:
             transaction.replace_vectors()
+        return transaction.report
+
+    def reencode_sparse(self, sparse: SparseEncoderSpec, *, largest_weight: float | None = None) -> ChangeReport:
+        """Build the sparse vectors of another encoder from the stored texts and swap them in with one commit.
+
+        The old ones answer searches until then. On a collection without any this adds them.
+
+        Args:
+            sparse: the sparse encoder.
+            largest_weight: see `create`.
+        """
+        with self._writer.change(sparse=_sparse_slot(sparse, largest_weight)) as transaction:
+            transaction.replace_sparse()
         return transaction.report
 
     # ---------------------------------------------------------------------------------------------------- searching
@@ -315,8 +346,8 @@ class Collection:
         Args:
             query: plain text; may be left out when only vectors are searched and `vector` is given.
             k: how many at most.
-            mode: "hybrid" (BM25 and vectors, fused), "bm25" or "dense"; by default hybrid where there are vectors. The
-                result's `mode` says what ran.
+            mode: "hybrid" (BM25 and vectors of either kind, fused), "bm25", "dense" or "sparse"; by default hybrid
+                where there are vectors. The result's `mode` says what ran.
             where: metadata filter, applied before the best k are taken: "year >= 2020 and lang in [en, de]", its JSON
                 form, or `field("year") >= 2020`.
             vector: (d,) the query's vector, instead of encoding the text.
@@ -366,9 +397,15 @@ class Collection:
     def _run(
         self, queries: list[str], k: int, vectors: np.ndarray | list[np.ndarray] | None, options: SearchOptions
     ) -> list[SearchResults]:
-        snapshot, slot = self._state.current()
+        snapshot, slots = self._state.current()
         given = None if vectors is None else as_query_vectors(vectors, len(queries), snapshot.manifest.encoder)
-        runner = QueryRunner(snapshot, self._analyser, lambda texts: slot.encode_queries(texts, snapshot), options)
+        runner = QueryRunner(
+            snapshot,
+            self._analyser,
+            lambda texts: slots.dense.encode_queries(texts, snapshot),
+            lambda texts: slots.sparse.encode_queries(texts, snapshot),
+            options,
+        )
         return runner.run(queries, k, given)
 
     def similar(self, document_id: str, k: int = 10, *, where: FilterSpec | None = None) -> SearchResults:
@@ -464,5 +501,25 @@ class Collection:
         return statistics(self.snapshot, self.settings)
 
 
-_OPENING = {"encoder", "analyser", "progress"}
-_CREATION = {"fields", "long", "bm25", "fusion"}
+def _dense_slot(encoder: EncoderSpec) -> EncoderSlot:
+    if encoder is None:
+        return EncoderSlot(None)
+    from retrieval.encoders import load_encoder
+
+    loaded = load_encoder(encoder)
+    return EncoderSlot(entry_of(loaded), loaded)
+
+
+def _sparse_slot(sparse: SparseEncoderSpec | None, largest_weight: float | None) -> SparseSlot:
+    if sparse is None:
+        if largest_weight is not None:
+            raise CollectionError("largest_weight is of sparse vectors; give sparse= as well")
+        return SparseSlot(None)
+    from retrieval.encoders import load_sparse_encoder
+
+    loaded = load_sparse_encoder(sparse)
+    return SparseSlot(sparse_entry_of(loaded, largest_weight), loaded)
+
+
+_OPENING = {"encoder", "sparse", "analyser", "progress"}
+_CREATION = {"fields", "long", "bm25", "fusion", "largest_weight"}

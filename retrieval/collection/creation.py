@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from indexes.locks import WriterLock
 from indexes.storage import make_directory
-from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest
-from retrieval.collection.manifest_file import FORMAT, MANIFEST_NAME, has_parts, write_manifest
+from retrieval.collection.encoder_slots import EncoderSlots
+from retrieval.collection.manifest import PARTS, Manifest
+from retrieval.collection.manifest_file import MANIFEST_NAME, format_of, has_parts, write_manifest
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.writing import LOCK_NAME
 from retrieval.errors import CollectionError
@@ -28,13 +31,16 @@ def check_free(directory: Path) -> None:
         raise CollectionError(f"cannot create a collection at {directory}: {error.strerror or error}") from error
 
 
-def write_empty(directory: Path, settings: CollectionSettings, encoder: EncoderEntry | None) -> None:
+def write_empty(directory: Path, settings: CollectionSettings, slots: EncoderSlots) -> None:
     """Write a collection without documents.
 
     Raises:
         CollectionError: another process was faster, or the directory cannot be written.
     """
-    manifest = Manifest(format=FORMAT, generation=0, settings=settings.to_json(), encoder=encoder)
+    manifest = Manifest(
+        format=1, generation=0, settings=settings.to_json(), encoder=slots.dense.recorded, sparse=slots.sparse.recorded
+    )
+    manifest = msgspec.structs.replace(manifest, format=format_of(manifest))
     try:
         make_directory(directory / PARTS)
         with WriterLock(directory / LOCK_NAME):

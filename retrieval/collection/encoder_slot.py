@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from retrieval.collection.manifest import EncoderEntry
+from retrieval.collection.recorded_slot import RecordedSlot
 from retrieval.collection.stored_settings import differences
 from retrieval.errors import EncoderError, EncoderMismatchError
 
@@ -56,58 +56,20 @@ def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
         )
 
 
-class EncoderSlot:
-    """Holds the encoder of an open collection.
+class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
+    """Holds the encoder of an open collection's vectors; see `RecordedSlot`."""
 
-    Args:
-        recorded: what the manifest says; None for a lexical collection.
-        encoder: the encoder if the caller gave one; it is checked at once.
-    """
-
-    def __init__(self, recorded: EncoderEntry | None, encoder: Encoder | None = None) -> None:
-        self.recorded = recorded
-        self._encoder = encoder
-        self._execution_checked = False
-        self._lock = threading.RLock()
-        if encoder is not None:
-            if recorded is None:
-                raise EncoderMismatchError(
-                    "the collection has no vectors and cannot use an encoder; call reencode() to build them"
-                )
-            check_identity(recorded, encoder)
-
-    def renewed(self) -> EncoderSlot:
-        """Return the slot with the same encoder and another lock, for a forked process."""
-        other = EncoderSlot(self.recorded)
-        other._encoder = self._encoder
-        other._execution_checked = self._execution_checked
-        return other
-
-    def released(self) -> EncoderSlot:
-        """Return the slot without the encoder, unless only its owner could provide it again."""
-        return EncoderSlot(self.recorded) if self.recorded is None or self.recorded.source else self.renewed()
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the encoder is in memory."""
-        return self._encoder is not None
+    def _check_given(self, encoder: Encoder) -> None:
+        if self.recorded is None:
+            raise EncoderMismatchError(
+                "the collection has no vectors and cannot use an encoder; call reencode() to build them"
+            )
+        check_identity(self.recorded, encoder)
 
     @property
     def gives_own_vectors(self) -> bool:
         """Whether the vectors come from the user, so that there is nothing to load."""
         return self.recorded is not None and self.recorded.identity.get("kind") == GIVEN
-
-    def get(self) -> Encoder:
-        """Return the encoder, loading and checking it first if need be.
-
-        Raises:
-            EncoderError: it cannot be loaded.
-            EncoderMismatchError: what was found under its name is another one.
-        """
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = self._load()
-            return self._encoder
 
     def _load(self) -> Encoder:
         from retrieval.encoders import reload_encoder

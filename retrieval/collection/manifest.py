@@ -17,7 +17,7 @@ from indexes.storage import FileRecord
 
 PARTS = "parts"
 
-PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|tombstones|searcher)")
+PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|sparse|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,100}")
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
@@ -72,13 +72,28 @@ class DensePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     execution: dict[str, Any] = {}
 
 
-class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SparsePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The passages' sparse vectors of one segment, as an inverted index.
+
+    Attributes:
+        part: where they lie.
+        n_passages: how many.
+        execution: how they were computed; never a reason to refuse.
+    """
+
+    part: Part
+    n_passages: Count
+    execution: dict[str, Any] = {}
+
+
+class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One immutable segment and the documents of it that have been deleted since.
 
     Attributes:
         documents: stored documents.
         lexical: inverted index.
         dense: vectors; absent in a lexical collection.
+        sparse: sparse vectors; absent in a collection without a sparse encoder.
         tombstones: rows that are deleted; absent when none is.
         n_documents: rows, deleted ones included.
         n_deleted: how many rows are deleted.
@@ -88,6 +103,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lexical: Part
     n_documents: Count
     dense: DensePart | None = None
+    sparse: SparsePart | None = None
     tombstones: Part | None = None
     n_deleted: Count = 0
 
@@ -97,15 +113,16 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if (self.tombstones is None) != (self.n_deleted == 0):
             raise ValueError(f"segment {self.documents.name}: {self.n_deleted} deleted contradicts its tombstones")
         kinds = [part.kind for part in self.parts]
-        expected = ["documents", "lexical", "dense" if self.dense else "", "tombstones" if self.tombstones else ""]
-        if kinds != [kind for kind in expected if kind]:
+        optional = {"dense": self.dense, "sparse": self.sparse, "tombstones": self.tombstones}
+        if kinds != ["documents", "lexical", *(kind for kind, part in optional.items() if part)]:
             raise ValueError(f"segment {self.documents.name} has parts of the kinds {', '.join(kinds)}")
 
     @property
     def parts(self) -> list[Part]:
         """Every part of the segment."""
         dense = self.dense.part if self.dense else None
-        return [part for part in (self.documents, self.lexical, dense, self.tombstones) if part]
+        sparse = self.sparse.part if self.sparse else None
+        return [part for part in (self.documents, self.lexical, dense, sparse, self.tombstones) if part]
 
 
 class SearcherEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,7 +155,25 @@ class EncoderEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SparseEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which encoder made the sparse vectors, and how they are stored.
+
+    Attributes:
+        identity: fingerprint; any difference is an error.
+        n_dimensions: of the vectors; dimensions are numbers below.
+        payload: "impacts" of 8 bits, or "binary".
+        largest_weight: the weight that is stored as impact 255; None for binary vectors.
+        source: name or path to load it from; None when only its owner can provide it.
+    """
+
+    identity: dict[str, Any]
+    n_dimensions: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    payload: str
+    largest_weight: Annotated[float, msgspec.Meta(gt=0, le=1e100)] | None = None
+    source: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The committed state of a collection.
 
     Attributes:
@@ -146,6 +181,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         generation: number of commits so far.
         settings: analyser, fields, BM25, fusion, long documents.
         encoder: what made the vectors; None for a lexical collection.
+        sparse: what made the sparse vectors; None without any.
         segments: in the order they were written.
         searcher: an approximate searcher, if one was asked for.
         next_sequence: sequence number of the next new or changed text.
@@ -156,6 +192,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: Count
     settings: dict[str, Any]
     encoder: EncoderEntry | None = None
+    sparse: SparseEntry | None = None
     segments: list[SegmentEntry] = []
     searcher: SearcherEntry | None = None
     next_sequence: Count = 0
@@ -177,6 +214,12 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
     for segment in manifest.segments:
         if (segment.dense is None) != (encoder is None):
             yield f"segment {segment.documents.name}: vectors and encoder contradict each other"
+        if (segment.sparse is None) != (manifest.sparse is None):
+            yield f"segment {segment.documents.name}: sparse vectors and their encoder contradict each other"
+    if manifest.sparse is not None and (
+        manifest.sparse.payload != ("binary" if manifest.sparse.largest_weight is None else "impacts")
+    ):
+        yield f"sparse vectors are {manifest.sparse.payload!r} with largest weight {manifest.sparse.largest_weight!r}"
     if encoder is not None and encoder.similarity not in ("cosine", "dot"):
         yield f"unknown similarity {encoder.similarity!r}"
     if searcher is not None:

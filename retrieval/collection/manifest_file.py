@@ -17,13 +17,21 @@ from indexes.storage import replace_file
 from retrieval.collection.manifest import PART_NAME, PARTS, Manifest, contradictions
 from retrieval.errors import CollectionError
 
-FORMAT = 2
-"""Version of the layout on disk; raised when an older engine could not read what a newer one writes."""
+FORMAT = 3
+"""Newest version of the layout on disk; raised when an older engine could not read what a newer one writes."""
+
+_FORMAT_WITHOUT_SPARSE = 2
+"""What is written without sparse vectors: such an index differs in nothing from one of that version."""
 
 MANIFEST_NAME = "manifest.json"
 
 LARGEST_MANIFEST = 1 << 25
 """Bytes; thousands of segments. In memory a crafted one takes some twenty times as much."""
+
+
+def format_of(manifest: Manifest) -> int:
+    """Return the oldest version of the layout that can say what a manifest says."""
+    return FORMAT if manifest.sparse is not None else _FORMAT_WITHOUT_SPARSE
 
 
 def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None = None) -> None:

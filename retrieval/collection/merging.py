@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.collection.document_store import StoredRow, write_documents
-from retrieval.collection.manifest import DensePart, SegmentEntry
+from retrieval.collection.manifest import DensePart, SegmentEntry, SparsePart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.segment import Segment
 
 if TYPE_CHECKING:
-    from retrieval.collection.passage_store import PassageStore
     from retrieval.collection.working_segment import WorkingSegment
 
 TIER_FACTOR = 8
@@ -75,6 +74,7 @@ def merge_segments(parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarra
         lexical=lexical.sealed(),
         n_documents=len(order),
         dense=_merge_vectors(parts, sources, order),
+        sparse=_merge_sparse(parts, sources, order),
     )
 
 
@@ -100,7 +100,7 @@ def _merge_vectors(
     from indexes.vectors import VectorStoreWriter
     from retrieval.collection.passage_store import write_passage_sides
 
-    numbers, positions, rows = _passage_places(sources, kept, order)
+    numbers, positions, rows = _passage_places(sources, [store.vectors.rows for store in kept], order)
     spans = np.empty((len(positions), 2), np.int32)
     hashes = np.empty((len(positions), 16), np.uint8)
     dimension = kept[0].vectors.dimension
@@ -121,19 +121,55 @@ def _merge_vectors(
     return DensePart(part=dense.sealed(), n_passages=len(positions), execution=execution)
 
 
+def _merge_sparse(
+    parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray
+) -> SparsePart | None:
+    kept = [segment.sparse for segment, _ in sources if segment.sparse is not None]
+    if len(kept) < len(sources):
+        return None
+    from indexes.sparse_index import merge_sparse
+    from retrieval.collection.sparse_store import write_sparse_sides
+
+    numbers, positions, rows = _passage_places(sources, [store.rows for store in kept], order)
+    chosen = [np.sort(positions[numbers == number]) for number in range(len(kept))]
+    # Each kept passage by its place among the chosen ones, one source after the other.
+    firsts = np.cumsum([0, *map(len, chosen[:-1])])
+    places = np.empty(len(positions), np.int64)
+    spans = np.empty((len(positions), 2), np.int32)
+    hashes = np.empty((len(positions), 16), np.uint8)
+    for number, store in enumerate(kept):
+        mine = numbers == number
+        places[mine] = firsts[number] + np.searchsorted(chosen[number], positions[mine])
+        spans[mine], hashes[mine] = store.spans[positions[mine]], store.hashes[positions[mine]]
+    with parts.new("sparse") as sparse:
+        merge_sparse(list(zip((store.index for store in kept), chosen, strict=True)), places, sparse.directory)
+        write_sparse_sides(sparse.directory, rows, spans, hashes)
+    execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
+    return SparsePart(part=sparse.sealed(), n_passages=len(positions), execution=execution)
+
+
 def _passage_places(
-    sources: Sequence[tuple[Segment, np.ndarray]], stores: Sequence[PassageStore], order: np.ndarray
+    sources: Sequence[tuple[Segment, np.ndarray]], stores: Sequence[np.ndarray], order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return, for every kept passage in the new order: its source, its position there, and its new document row."""
+    """Say where the passages go.
+
+    Args:
+        sources: segments and the rows to keep of each.
+        stores: for each the documents of its passages, (n_passages,) int32, ascending.
+        order: see `merge_segments`.
+
+    Returns:
+        For every kept passage in the new order: its source, its position there, and its new document row.
+    """
     new_row = np.empty(len(order), np.int64)
     new_row[order] = np.arange(len(order))
     numbers, positions, rows = [], [], []
     first = 0
-    for number, ((segment, kept_rows), store) in enumerate(zip(sources, stores, strict=True)):
+    for number, ((segment, kept_rows), documents) in enumerate(zip(sources, stores, strict=True)):
         target = np.full(segment.entry.n_documents, -1, np.int64)
         target[kept_rows] = new_row[first : first + len(kept_rows)]
         first += len(kept_rows)
-        passage_rows = target[np.asarray(store.vectors.rows)]
+        passage_rows = target[np.asarray(documents)]
         chosen = np.flatnonzero(passage_rows >= 0)
         numbers.append(np.full(len(chosen), number))
         positions.append(chosen)

@@ -24,6 +24,11 @@ class ChangeReport:
         tokens_cut: tokens that the policy "truncate" left unread.
         passages: passages of the added and updated documents.
         encoded: passages that were encoded; the others had a vector already.
+        sparse_passages: passages with sparse vectors of the added and updated documents.
+        sparse_encoded: of these, those that were encoded.
+        sparse_long_documents: documents longer than the sparse encoder reads.
+        sparse_tokens_cut: tokens that it left unread under the policy "truncate".
+        sparse_weights_cut: weights larger than the index stores, which were cut to the largest that it does.
     """
 
     added: int = 0
@@ -36,6 +41,11 @@ class ChangeReport:
     tokens_cut: int = 0
     passages: int = 0
     encoded: int = 0
+    sparse_passages: int = 0
+    sparse_encoded: int = 0
+    sparse_long_documents: int = 0
+    sparse_tokens_cut: int = 0
+    sparse_weights_cut: int = 0
 
     def skip(self, document_id: str, reason: str) -> None:
         """Count a document that is not taken."""
@@ -65,9 +75,13 @@ class ChangeReport:
             if count
         ]
         parts += [f"{count:,} skipped ({reason})" for reason, count in sorted(self.skipped.items())]
-        if self.long_documents:
-            cut = (
-                f", {self.tokens_cut:,} tokens not read" if self.tokens_cut else f" ({self.passages:,} passages in all)"
-            )
-            parts.append(f"{self.long_documents:,} longer than the encoder reads{cut}")
+        for name, n_long, n_cut, n_passages in (
+            ("encoder", self.long_documents, self.tokens_cut, self.passages),
+            ("sparse encoder", self.sparse_long_documents, self.sparse_tokens_cut, self.sparse_passages),
+        ):
+            if n_long:
+                cut = f", {n_cut:,} tokens not read" if n_cut else f" ({n_passages:,} passages in all)"
+                parts.append(f"{n_long:,} longer than the {name} reads{cut}")
+        if self.sparse_weights_cut:
+            parts.append(f"{self.sparse_weights_cut:,} sparse weights cut to the largest that the index stores")
         return ", ".join(parts) or "nothing changed"

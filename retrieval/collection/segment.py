@@ -19,6 +19,7 @@ from retrieval.collection.manifest import PARTS, Part, SegmentEntry
 if TYPE_CHECKING:
     from indexes.inverted import InvertedIndex
     from retrieval.collection.passage_store import PassageStore
+    from retrieval.collection.sparse_store import SparseStore
     from retrieval.filters import Filter
     from retrieval.metadata_columns import MetadataColumns
 
@@ -31,6 +32,7 @@ class Segment:
         documents: the stored documents.
         lexical: the inverted index over them.
         passages: their vectors; None in a lexical collection.
+        sparse: their sparse vectors; None in a collection without.
         alive: (n_documents,) bool, None when no row is deleted.
     """
 
@@ -53,12 +55,13 @@ class Segment:
             from retrieval.collection.passage_store import PassageStore
 
             self.passages = PassageStore(parts / entry.dense.part.name, entry.dense.n_passages, entry.dense.execution)
-            rows = self.passages.vectors.rows
-            if len(rows) and rows[-1] >= entry.n_documents:
-                raise CorruptIndexError(
-                    f"file damaged: {parts / entry.dense.part.name / 'passage-rows.npy'} names row {rows[-1]:,}, the "
-                    f"segment has {entry.n_documents:,} documents; restore it or index again"
-                )
+            _check_rows(parts / entry.dense.part.name, self.passages.vectors.rows, entry)
+        self.sparse: SparseStore | None = None
+        if entry.sparse:
+            from retrieval.collection.sparse_store import SparseStore
+
+            self.sparse = SparseStore(parts / entry.sparse.part.name, entry.sparse.n_passages, entry.sparse.execution)
+            _check_rows(parts / entry.sparse.part.name, self.sparse.rows, entry)
         self.alive = read_tombstones(parts, entry)
 
     def with_entry(self, directory: Path, entry: SegmentEntry) -> Segment:
@@ -66,12 +69,7 @@ class Segment:
         if entry == self.entry:
             return self
         # Checksums included: a collection that was removed and created again may use the same names.
-        if (entry.documents, entry.lexical, entry.dense, entry.n_documents) != (
-            self.entry.documents,
-            self.entry.lexical,
-            self.entry.dense,
-            self.entry.n_documents,
-        ):
+        if _immutable(entry) != _immutable(self.entry):
             return Segment(directory, entry)
         other = object.__new__(Segment)
         other.__dict__.update(self.__dict__)
@@ -112,6 +110,20 @@ class Segment:
     def alive_rows(self) -> np.ndarray:
         """Return the rows that are not deleted, ascending."""
         return np.arange(self.entry.n_documents) if self.alive is None else np.flatnonzero(self.alive)
+
+
+def _immutable(entry: SegmentEntry) -> tuple[object, ...]:
+    """Return what two openings of one segment have in common: all but its tombstones."""
+    return entry.documents, entry.lexical, entry.dense, entry.sparse, entry.n_documents
+
+
+def _check_rows(directory: Path, rows: np.ndarray, entry: SegmentEntry) -> None:
+    """Refuse passages of documents that the segment does not have."""
+    if len(rows) and rows[-1] >= entry.n_documents:
+        raise CorruptIndexError(
+            f"file damaged: {directory / 'passage-rows.npy'} names row {rows[-1]:,}, the segment has "
+            f"{entry.n_documents:,} documents; restore it or index again"
+        )
 
 
 def check_part(directory: Path, part: Part) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from retrieval.analysis import Analyser
 from retrieval.collection.document_store import write_documents
 from retrieval.collection.encoder_slot import EncoderSlot, entry_for_given_vectors
-from retrieval.collection.manifest import DensePart, Part, SegmentEntry
+from retrieval.collection.encoder_slots import EncoderSlots
+from retrieval.collection.manifest import DensePart, Part, SegmentEntry, SparsePart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.stored_settings import CollectionSettings
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
     from retrieval.analysis import TermTable
     from retrieval.collection.pending_document import PendingDocument
     from retrieval.collection.segment import Segment
+    from retrieval.collection.sparse_writer import SparseWriter
     from retrieval.collection.vector_writer import VectorWriter
 
 
 class SegmentWriter:
-    """Writes the segments of one transaction, with the collection's analyser and encoder.
+    """Writes the segments of one transaction, with the collection's analyser and encoders.
 
     Args:
         directory: the collection.
         settings: its settings.
         analyser: made from them.
-        slot: the encoder; replaced when the first given vectors decide the dimension.
+        slots: the encoders; the one of vectors is replaced when the first given vectors decide the dimension.
         progress: show progress bars on a terminal.
 
     Attributes:
         report: what has been done so far.
-        slot: the encoder that the collection has after the commit.
+        slots: the encoders that the collection has after the commit.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class SegmentWriter:
         directory: Path,
         settings: CollectionSettings,
         analyser: Analyser,
-        slot: EncoderSlot,
+        slots: EncoderSlots,
         *,
         progress: bool = False,
     ) -> None:
@@ -54,7 +56,8 @@ class SegmentWriter:
         self._progress = progress
         self._terms: TermTable | None = None
         self._vectors: VectorWriter | None = None
-        self.slot = slot
+        self._sparse: SparseWriter | None = None
+        self.slots = slots
         self.report = ChangeReport()
 
     def check_vectors(self, vectors: Sequence[np.ndarray | None], *, empty: bool) -> None:
@@ -68,9 +71,9 @@ class SegmentWriter:
             CollectionError: saying which way it should be.
         """
         given = next((vector for vector in vectors if vector is not None), None)
-        recorded = self.slot.recorded
+        recorded = self.slots.dense.recorded
         if given is None:
-            if self.slot.gives_own_vectors and vectors:
+            if self.slots.dense.gives_own_vectors and vectors:
                 raise CollectionError("this collection's vectors are given by its user; pass vectors=, one a document")
             return
         if recorded is None:
@@ -78,8 +81,8 @@ class SegmentWriter:
                 raise CollectionError(
                     "this collection is lexical; vectors can be given only from its first document on"
                 )
-            self.slot = EncoderSlot(entry_for_given_vectors(len(given), "cosine"))
-        elif not self.slot.gives_own_vectors:
+            self.slots = self.slots._replace(dense=EncoderSlot(entry_for_given_vectors(len(given), "cosine")))
+        elif not self.slots.dense.gives_own_vectors:
             raise CollectionError(
                 "this collection encodes its texts itself; leave vectors= out, or create one with encoder=None"
             )
@@ -90,16 +93,16 @@ class SegmentWriter:
         """Tell whether a vector given for a document is the one that is stored for it."""
         from retrieval.collection.vector_writer import as_stored
 
-        if self.slot.recorded is None or segment.passages is None:
+        if self.slots.dense.recorded is None or segment.passages is None:
             return False
         stored = segment.passages.vectors.gather(np.array(segment.passages.of_document(row), np.int64))
-        return np.array_equal(stored, as_stored(vector[None, :], self.slot.recorded))
+        return np.array_equal(stored, as_stored(vector[None, :], self.slots.dense.recorded))
 
     def stores_alike(self, one: np.ndarray, other: np.ndarray) -> bool:
         """Tell whether two given vectors are the same once they are stored (of length one, where cosines count)."""
         from retrieval.collection.vector_writer import as_stored
 
-        recorded = self.slot.recorded
+        recorded = self.slots.dense.recorded
         return recorded is not None and np.array_equal(
             as_stored(one[None, :], recorded), as_stored(other[None, :], recorded)
         )
@@ -114,6 +117,7 @@ class SegmentWriter:
         """
         # Vectors first: they take longest, and what can fail (a model, a text that is too long) fails there.
         dense = self._write_vectors(parts, waiting, known)
+        sparse = self._write_sparse(parts, waiting, known)
         with parts.new("documents") as documents:
             write_documents(documents.directory, (pending.stored.row() for pending in waiting))
         return SegmentEntry(
@@ -121,11 +125,16 @@ class SegmentWriter:
             lexical=self._write_postings(parts, waiting),
             n_documents=len(waiting),
             dense=dense,
+            sparse=sparse,
         )
 
     def encode_segment(self, parts: PartWriter, segment: Segment) -> DensePart:
         """Write the vectors of a stored segment's documents, as the slot's encoder makes them."""
         return self._vector_writer().of_segment(parts, segment)
+
+    def encode_segment_sparse(self, parts: PartWriter, segment: Segment) -> SparsePart:
+        """Write the sparse vectors of a stored segment's documents, as the slot's encoder makes them."""
+        return self._sparse_writer().of_segment(parts, segment)
 
     def finish(self) -> None:
         """Let go of what was kept for an interrupted run; call it after the commit."""
@@ -140,13 +149,13 @@ class SegmentWriter:
     def _write_vectors(
         self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
     ) -> DensePart | None:
-        if self.slot.recorded is None:
+        if self.slots.dense.recorded is None:
             return None
-        if self.slot.gives_own_vectors:
+        if self.slots.dense.gives_own_vectors:
             from retrieval.collection.vector_writer import write_given_vectors
 
             self.report.passages += len(waiting)
-            return write_given_vectors(parts, waiting, self.slot.recorded)
+            return write_given_vectors(parts, waiting, self.slots.dense.recorded)
         return self._vector_writer().of_documents(parts, [pending.stored.document for pending in waiting], known)
 
     def _vector_writer(self) -> VectorWriter:
@@ -154,9 +163,25 @@ class SegmentWriter:
             from retrieval.collection.vector_writer import VectorWriter
 
             self._vectors = VectorWriter(
-                self._directory, self.slot.get(), self._settings.long, self.report, show_progress=self._progress
+                self._directory, self.slots.dense.get(), self._settings.long, self.report, show_progress=self._progress
             )
         return self._vectors
+
+    def _write_sparse(
+        self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
+    ) -> SparsePart | None:
+        if self.slots.sparse.recorded is None:
+            return None
+        return self._sparse_writer().of_documents(parts, [pending.stored.document for pending in waiting], known)
+
+    def _sparse_writer(self) -> SparseWriter:
+        if self._sparse is None:
+            from retrieval.collection.sparse_writer import SparseWriter
+
+            self._sparse = SparseWriter(
+                self.slots.sparse, self._settings.long, self.report, show_progress=self._progress
+            )
+        return self._sparse
 
     def _write_postings(self, parts: PartWriter, waiting: Sequence[PendingDocument]) -> Part:
         from indexes.inverted import InvertedIndexWriter

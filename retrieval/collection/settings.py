@@ -61,17 +61,20 @@ class Fusion:
         depth: candidates taken from each retriever, whatever k is, so that the top 10 is a prefix of the top 100.
         dense_weight: weight of the dense list, 0 to 1; BM25's is 1 - dense_weight. With RRF it scales the terms too,
             0.5 being the plain formula.
+        sparse_weight: weight of the list of sparse vectors, 0 to 1, where there is one, beside those of the others.
     """
 
     method: FusionMethod = "rrf"
     constant: int = 60
     depth: int = 1000
     dense_weight: float = 0.5
+    sparse_weight: float = 0.5
 
     def __post_init__(self) -> None:
         if self.method not in ("rrf", "weighted"):
             raise QueryError(f"unknown fusion method {self.method!r}: 'rrf' or 'weighted'")
         if self.constant < 0 or self.depth < 1:
             raise QueryError(f"fusion needs constant >= 0 and depth >= 1, not {self.constant} and {self.depth}")
-        if not 0 <= self.dense_weight <= 1:
-            raise QueryError(f"dense_weight must be between 0 and 1, not {self.dense_weight!r}")
+        for name, weight in (("dense_weight", self.dense_weight), ("sparse_weight", self.sparse_weight)):
+            if not 0 <= weight <= 1:
+                raise QueryError(f"{name} must be between 0 and 1, not {weight!r}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from indexes.dense import DenseSegment
     from indexes.searchers import Searcher
     from retrieval.collection.manifest import SearcherEntry
+    from retrieval.collection.sparse_search import SparseRetriever
     from retrieval.filters import Filter
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,10 @@ class Snapshot:
                     f"file damaged: vectors of segment {segment.name} in {self.directory} have {found} dimensions, the "
                     f"encoder's have {encoder.dimension}; restore the index or index again"
                 )
+        if self.manifest.sparse is not None:
+            from retrieval.collection.sparse_store import check_stores
+
+            check_stores(self.manifest.sparse, [segment.sparse for segment in self.segments if segment.sparse])
 
     @cached_property
     def n_documents(self) -> int:
@@ -113,6 +118,23 @@ class Snapshot:
             for segment in self.segments
             if segment.passages is not None
         ]
+
+    @cached_property
+    def has_sparse(self) -> bool:
+        """Whether the collection has sparse vectors (an empty one that was created with a sparse encoder has)."""
+        return self.manifest.sparse is not None
+
+    @cached_property
+    def sparse(self) -> SparseRetriever:
+        """The sparse vectors of all segments, to be searched."""
+        from retrieval.collection.sparse_search import SparseRetriever
+
+        segments = [(segment, segment.sparse) for segment in self.segments if segment.sparse is not None]
+        return SparseRetriever(
+            [store for _, store in segments],
+            [segment.alive for segment, _ in segments],
+            [segment.documents.sequences for segment, _ in segments],
+        )
 
     @cached_property
     def searcher(self) -> Searcher | None:
@@ -243,6 +265,7 @@ def describe_segments(segments: Sequence[Segment]) -> list[dict[str, object]]:
             "documents": segment.n_alive,
             "deleted": segment.entry.n_deleted,
             "passages": segment.entry.dense.n_passages if segment.entry.dense else 0,
+            "sparse_passages": segment.entry.sparse.n_passages if segment.entry.sparse else 0,
             "bytes": sum(part.size for part in segment.entry.parts),
             "execution": dict(segment.entry.dense.execution) if segment.entry.dense else {},
         }

@@ -10,7 +10,7 @@ from retrieval.collection.stored_settings import CollectionSettings
 
 
 def statistics(snapshot: Snapshot, settings: CollectionSettings) -> dict[str, Any]:
-    """Return counts, sizes, settings, encoder and searcher, ready for JSON."""
+    """Return counts, sizes, settings, encoders and searcher, ready for JSON."""
     manifest = snapshot.manifest
     segments = describe_segments(snapshot.segments)
     return {
@@ -29,9 +29,32 @@ def statistics(snapshot: Snapshot, settings: CollectionSettings) -> dict[str, An
             "similarity": manifest.encoder.similarity,
             "identity": manifest.encoder.identity,
         },
+        "sparse": _sparse(snapshot),
         "searcher": _searcher(snapshot),
         "settings": asdict(settings),
         "segments": segments,
+    }
+
+
+def _sparse(snapshot: Snapshot) -> dict[str, Any] | None:
+    entry = snapshot.manifest.sparse
+    if entry is None:
+        return None
+    stores = [segment.sparse for segment in snapshot.segments if segment.sparse is not None]
+    n_bytes = sum(segment.entry.sparse.part.size for segment in snapshot.segments if segment.entry.sparse is not None)
+    n_documents = sum(segment.entry.n_documents for segment in snapshot.segments)
+    n_postings = sum(store.index.n_postings for store in stores)
+    return {
+        "source": entry.source,
+        "n_dimensions": entry.n_dimensions,
+        "payload": entry.payload,
+        "largest_weight": entry.largest_weight,
+        "identity": entry.identity,
+        "passages": sum(store.n_passages for store in stores),
+        "postings": n_postings,
+        "postings_per_document": n_postings / n_documents if n_documents else 0.0,
+        "bytes": n_bytes,
+        "bytes_per_document": n_bytes / n_documents if n_documents else 0.0,
     }
 
 

@@ -21,7 +21,7 @@ from indexes.errors import CorruptIndexError, StorageError, VectorError
 from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
 from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry
-from retrieval.collection.manifest_file import FORMAT, read_manifest, write_manifest
+from retrieval.collection.manifest_file import format_of, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, check_kept_parts
 from retrieval.collection.pending_document import PendingDocument
@@ -248,7 +248,7 @@ class Transaction:
         self._searcher = None
         if settings is None:
             return
-        if self._writer.slot.recorded is None:
+        if self._writer.slots.dense.recorded is None:
             raise CollectionError("there are no vectors to search; call reencode() with an encoder first")
         self._derive_searcher(msgspec.to_builtins(settings))
 
@@ -272,6 +272,13 @@ class Transaction:
         for working in self._segments:
             dense = self._writer.encode_segment(self._parts, working.segment)
             working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, dense=dense))
+            working.alive = working.segment.alive
+
+    def replace_sparse(self) -> None:
+        """Encode every segment anew with the writer's sparse encoder."""
+        for working in self._segments:
+            sparse = self._writer.encode_segment_sparse(self._parts, working.segment)
+            working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, sparse=sparse))
             working.alive = working.segment.alive
 
     def _merge(self, sources: Sequence[WorkingSegment]) -> None:
@@ -308,7 +315,8 @@ class Transaction:
             self._manifest,
             segments=segments,
             searcher=self._searcher,
-            encoder=self._writer.slot.recorded,
+            encoder=self._writer.slots.dense.recorded,
+            sparse=self._writer.slots.sparse.recorded,
             next_sequence=self._next_sequence,
         )
         check_kept_parts(self._directory, self._manifest, manifest)
@@ -317,7 +325,7 @@ class Transaction:
             confirm(self._directory, f"{self._directory} is unchanged, and its last commit in effect")
             return manifest
         manifest = msgspec.structs.replace(
-            manifest, format=FORMAT, generation=manifest.generation + 1, next_part=self._parts.next_number
+            manifest, format=format_of(manifest), generation=manifest.generation + 1, next_part=self._parts.next_number
         )
         write_manifest(self._directory, manifest, self._manifest)
         return manifest

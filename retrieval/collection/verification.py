@@ -19,6 +19,7 @@ _HOLDS = {
     "documents": "stored documents",
     "lexical": "postings",
     "dense": "vectors",
+    "sparse": "sparse vectors",
     "tombstones": "which documents are deleted",
     "searcher": "the approximate searcher",
 }
@@ -110,6 +111,11 @@ def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
     kinds = {part.kind for part in damaged}
     if kinds == {"searcher"}:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
+    if kinds == {"sparse"} and _open(directory, manifest.segments):
+        return (
+            "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole, "
+            "with Collection.reencode_sparse()"
+        )
     if kinds <= {"dense", "searcher"} and _open(directory, manifest.segments):
         return _fix_of_vectors(directory, manifest.encoder)
     if "documents" not in kinds and "tombstones" not in kinds and _open(directory, manifest.segments):
@@ -168,3 +174,5 @@ def _problems_of(segment: Segment) -> Iterator[str]:
         yield f"{segment.entry.lexical.name}: document lengths are not what the frequencies add up to"
     if segment.passages is not None and segment.entry.dense is not None:
         yield from (f"{segment.entry.dense.part.name}: {problem}" for problem in segment.passages.vectors.problems())
+    if segment.sparse is not None and segment.entry.sparse is not None:
+        yield from (f"{segment.entry.sparse.part.name}: {problem}" for problem in segment.sparse.problems())

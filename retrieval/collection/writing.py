@@ -11,10 +11,12 @@ from indexes.errors import NotDurableError, StorageError
 from indexes.locks import WriterLock
 from retrieval.analysis import Analyser
 from retrieval.collection.encoder_slot import EncoderSlot
+from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.open_state import OpenState
 from retrieval.collection.parts import remove_unnamed_parts
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.segment_writer import SegmentWriter
+from retrieval.collection.sparse_slot import SparseSlot
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import Transaction
 from retrieval.errors import CollectionError, RetrievalError
@@ -53,20 +55,21 @@ class Writer:
         self._failed = False
 
     @contextlib.contextmanager
-    def change(self, encoder: EncoderSlot | None = None) -> Iterator[Transaction]:
+    def change(self, *, dense: EncoderSlot | None = None, sparse: SparseSlot | None = None) -> Iterator[Transaction]:
         """Run one change: a commit of its own, or a part of the open batch.
 
         Args:
-            encoder: another encoder than the collection's, which it then has from this commit on.
+            dense: another encoder than the collection's, which it then has from this commit on.
+            sparse: likewise of its sparse vectors.
         """
         self._after_fork()
         with self._turn:
             if self._open is None:
-                with self._transaction(encoder) as transaction:
+                with self._transaction(dense, sparse) as transaction:
                     yield transaction
                 return
-            if encoder is not None:
-                raise CollectionError("reencode() makes a commit of its own; call it outside the batch")
+            if dense is not None or sparse is not None:
+                raise CollectionError("reencoding makes a commit of its own; call it outside the batch")
             try:
                 yield self._open
             except OSError as error:
@@ -84,7 +87,7 @@ class Writer:
             if self._open is not None:
                 raise CollectionError("a batch is open already; batches cannot be nested")
             try:
-                with self._transaction(None) as transaction:
+                with self._transaction() as transaction:
                     self._open, self._failed = transaction, False
                     try:
                         yield transaction.report
@@ -100,25 +103,27 @@ class Writer:
                 raise wrapped.error  # noqa: B904 - it is passed on as it came
 
     @contextlib.contextmanager
-    def _transaction(self, encoder: EncoderSlot | None) -> Iterator[Transaction]:
+    def _transaction(self, dense: EncoderSlot | None = None, sparse: SparseSlot | None = None) -> Iterator[Transaction]:
         lock = WriterLock(self._state.directory / LOCK_NAME)
         try:
             with lock:
-                yield from self._locked_transaction(encoder, lock)
+                yield from self._locked_transaction(dense, sparse, lock)
         finally:
             lock.release()  # once more, should an interrupt have come just then
 
-    def _locked_transaction(self, encoder: EncoderSlot | None, lock: WriterLock) -> Iterator[Transaction]:
+    def _locked_transaction(
+        self, dense: EncoderSlot | None, sparse: SparseSlot | None, lock: WriterLock
+    ) -> Iterator[Transaction]:
         directory = self._state.directory
         self._state.refresh()
-        snapshot, slot = self._state.current()
-        slot = encoder or slot
-        writer = SegmentWriter(directory, self._settings, self._analyser, slot, progress=self._progress)
+        snapshot, slots = self._state.current()
+        slots = EncoderSlots(dense or slots.dense, sparse or slots.sparse)
+        writer = SegmentWriter(directory, self._settings, self._analyser, slots, progress=self._progress)
         transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
         try:
             remove_unnamed_parts(directory, snapshot.manifest)
             yield transaction
-            self._state.expect(writer.slot)
+            self._state.expect(writer.slots)
             manifest = transaction.commit()
         except NotDurableError:
             # What was written is in effect; nothing is removed, for the state before may come back.

@@ -1,6 +1,7 @@
 """Every operation on a collection in any order; `collection_model` compares what it leaves after each.
 
-`CollectionMachine` has an encoder, `GivenVectorsMachine` gets vectors with its documents.
+`CollectionMachine` has an encoder, `SparseMachine` a sparse one as well, `GivenVectorsMachine` gets vectors with its
+documents.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from hypothesis.stateful import precondition, rule
 
 from retrieval import Collection, read_documents
 from retrieval.errors import CollectionError, DuplicateDocumentError, EncoderMismatchError
-from tests.retrieval.collection_model import ENCODERS, GIVEN, Item, Model, ModelledCollection, item
-from tests.retrieval.collection_oracle import QUERIES, WORDS
+from tests.retrieval.collection_model import ENCODERS, GIVEN, Item, K, Model, ModelledCollection, item
+from tests.retrieval.collection_oracle import QUERIES, WORDS, Oracle, sparse_encoder, sparse_score
 
 IDS = st.sampled_from([f"d{number}" for number in range(8)])
 # "the" is a stop word: no term, but a token of the encoder that reads four at a time.
@@ -200,6 +201,57 @@ class CollectionMachine(ModelledCollection):
             assert why.scores.get("bm25", 0) == pytest.approx(expected[hit.id])
             assert why.passage.score == why.scores["dense"]
             assert hit.document == self.model[hit.id].document
+
+
+SPARSE = {"one": "weighted", "other": "binary", "passages": "passages"}
+
+
+class SparseMachine(CollectionMachine):
+    """A collection with sparse vectors beside the others; their kind is decided when it is created."""
+
+    has_sparse = True
+
+    def create(self) -> Collection:
+        if not self.n_folders:
+            self.sparse_kind = SPARSE[self.kind]
+        self.n_folders += 1
+        path = self.folder / str(self.n_folders)
+        return Collection.create(path, encoder=ENCODERS[self.kind], sparse=sparse_encoder(self.sparse_kind))
+
+    def open(self) -> Collection:
+        sparse = sparse_encoder(self.sparse_kind)
+        return Collection.open(self.collection.path, encoder=ENCODERS[self.kind], sparse=sparse)
+
+    def open_without_encoder(self) -> Collection:
+        return Collection.open(self.collection.path, sparse=sparse_encoder(self.sparse_kind))
+
+    def check_sparse(self, collection: Collection, oracle: Oracle, lexical: list, dense: list) -> None:
+        found = self.search(collection, QUERIES, mode="sparse", k=1000)
+        newer = self.search(collection, QUERIES, mode="sparse", where="year > 2019")
+        hybrid = self.search(collection, QUERIES, mode="hybrid", exact=True)
+        for number, query in enumerate(QUERIES):
+            oracle.check_hybrid(hybrid[number], [lexical[number], dense[number], found[number]], K)
+            if self.sparse_kind != "passages":
+                oracle.check_sparse(found[number], query, 1000, self.sparse_kind)
+                oracle.check_sparse(newer[number], query, K, self.sparse_kind, after=2019)
+                continue
+            matching = {one.id for one in oracle.documents if sparse_score(query, one.full_text, "passages") > 0}
+            assert {hit.id for hit in found[number]} == matching
+            for hit in found[number]:
+                read = hit.passage.text if hit.passage.start == 0 else f"{hit.document.title} {hit.passage.text}"
+                assert hit.score == pytest.approx(sparse_score(query, read, "passages")), read
+
+    @rule()
+    def reencode_sparse(self):
+        report = self.collection.reencode_sparse(sparse_encoder(self.sparse_kind))
+        assert report.sparse_passages >= len(self.model)
+
+    @rule()
+    def reopen_with_another(self):
+        for kind in SPARSE.values():
+            if kind != self.sparse_kind:
+                with pytest.raises(EncoderMismatchError, match="another sparse encoder"):
+                    Collection.open(self.collection.path, sparse=sparse_encoder(kind))
 
 
 class GivenVectorsMachine(CollectionMachine):

@@ -38,6 +38,11 @@ SEARCHES: list[dict[str, Any]] = [
     {"mode": "hybrid", "exact": True, "where": "year > 2019"},
     {"mode": "hybrid", "exact": True, "fusion": Fusion("weighted", depth=3)},
 ]
+SPARSE_SEARCHES: list[dict[str, Any]] = [
+    {"mode": "sparse"},
+    {"mode": "sparse", "where": "year > 2019"},
+    {"mode": "sparse", "syntax": "query"},
+]
 PARSED_QUERIES = ["+owl -night", '"owl night" fly', "-egg song"]
 
 
@@ -64,6 +69,7 @@ class ModelledCollection(RuleBasedStateMachine):
 
     compared = 0
     gives_vectors = False
+    has_sparse = False
 
     @initialize(kind=st.sampled_from(list(ENCODERS)))
     def start(self, kind):
@@ -83,6 +89,12 @@ class ModelledCollection(RuleBasedStateMachine):
 
     def open(self) -> Collection:
         return Collection.open(self.collection.path, encoder=ENCODERS[self.kind])
+
+    def open_without_encoder(self) -> Collection:
+        return Collection.open(self.collection.path)
+
+    def check_sparse(self, collection: Collection, oracle: Oracle, lexical: list, dense: list) -> None:
+        """Compare the searches of sparse vectors, where there are any."""
 
     def given(self, items: list[Item]) -> dict[str, Any]:
         """Return the arguments that come beside the documents."""
@@ -132,7 +144,7 @@ class ModelledCollection(RuleBasedStateMachine):
         return Oracle([one.document for one in items], self.vectors(items, kind))
 
     def open_reader(self) -> None:
-        self.reader = Collection.open(self.collection.path)
+        self.reader = self.open_without_encoder()
         self.note_reader()
 
     def note_reader(self) -> None:
@@ -143,13 +155,14 @@ class ModelledCollection(RuleBasedStateMachine):
     # ------------------------------------------------------------------------------------------------ after every step
 
     def search(self, collection: Collection, queries: list[str], *, mode: str, k: int = K, **options: Any) -> list:
-        if mode != "bm25" and (self.gives_vectors or collection is self.reader):
+        if mode in ("dense", "hybrid") and (self.gives_vectors or collection is self.reader):
             kind = self.reader_kind if collection is self.reader else self.kind
             options["vectors"] = self.query_vectors(queries, kind)
         return collection.search_many(queries, k, mode=mode, **options)
 
     def answers(self, collection: Collection) -> list[list[tuple[str, float]]]:
-        results = [result for options in SEARCHES for result in self.search(collection, QUERIES, **options)]
+        searches = SEARCHES + SPARSE_SEARCHES * self.has_sparse
+        results = [result for options in searches for result in self.search(collection, QUERIES, **options)]
         results += self.search(collection, PARSED_QUERIES, mode="bm25", syntax="query")
         results += [collection.similar(document_id, K) for document_id in [next(iter(self.model)), max(self.model)]]
         return [[(hit.id, hit.score) for hit in result] for result in results]
@@ -182,7 +195,8 @@ class ModelledCollection(RuleBasedStateMachine):
         for number, query in enumerate(QUERIES):
             oracle.check_bm25(lexical[number], query, 1000)
             oracle.check_bm25(newer[number], query, K, after=2019)
-            oracle.check_hybrid(hybrid[number], [lexical[number], exact[number]], K)
+            if not self.has_sparse:
+                oracle.check_hybrid(hybrid[number], [lexical[number], exact[number]], K)
             scores = {hit.id: hit.score for hit in exact[number]}
             assert all(hit.score == scores[hit.id] for hit in nearest[number])
             if kind != "passages":
@@ -194,6 +208,8 @@ class ModelledCollection(RuleBasedStateMachine):
                 read = hit.passage.text if hit.passage.start == 0 else f"{hit.document.title} {hit.passage.text}"
                 cosine = float(unit(vectors_of([read], "1")[0]) @ unit(vectors[number]))
                 assert hit.score == pytest.approx(cosine, abs=1e-6), (read, hit.score, cosine)
+        if self.has_sparse:
+            self.check_sparse(collection, oracle, lexical, exact)
         if kind != "passages":
             oracle.check_similar(collection.similar(oracle.documents[0].id, K), oracle.documents[0].id, K)
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from retrieval import Document, FunctionEncoder
+from retrieval.encoders import SparseFunctionEncoder
 
 # English, none of them a stop word, and all with stems of their own.
 WORDS = ["owl", "night", "fly", "winter", "swim", "song", "nest", "egg"]
@@ -43,6 +44,39 @@ def encoder(version: str = "1", max_tokens: int | None = None) -> FunctionEncode
         dimension=vectors_of([""], version).shape[1],
         max_tokens=max_tokens,
     )
+
+
+LARGEST_WEIGHT = 1.5
+"""Of the sparse vectors: a word that stands twice or more in a text reaches it, and is cut to it."""
+
+
+def sparse_of(texts: Iterable[str]) -> list[dict[int, float]]:
+    """Return a weight for each of `WORDS` in a text, in dimensions far apart."""
+    counted = [counts_of(text) for text in texts]
+    return [{7 * word: 0.3 + 0.6 * count for word, count in enumerate(counts) if count} for counts in counted]
+
+
+def sparse_encoder(kind: str) -> SparseFunctionEncoder:
+    """Return the sparse encoder of a kind: "weighted", "binary", or "passages", which reads four words at a time."""
+    return SparseFunctionEncoder(
+        sparse_of,
+        name=f"sparse words, {kind}",
+        version=1,
+        n_dimensions=7 * len(WORDS),
+        weighted=kind != "binary",
+        largest_weight=None if kind == "binary" else LARGEST_WEIGHT,
+        max_tokens=4 if kind == "passages" else None,
+    )
+
+
+def sparse_score(query: str, text: str, kind: str) -> float:
+    """Return the inner product of a query with a text's impacts, or with 1 for each dimension that both have."""
+    (asked,), (held,) = sparse_of([query]), sparse_of([text])
+    if kind == "binary":
+        return sum(float(np.float32(weight)) for dimension, weight in asked.items() if dimension in held)
+    steps = {dimension: max(1, round(255 * min(weight / LARGEST_WEIGHT, 1))) for dimension, weight in held.items()}
+    shared = asked.keys() & held.keys()
+    return sum(float(np.float32(asked[dimension])) * steps[dimension] * LARGEST_WEIGHT / 255 for dimension in shared)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -124,6 +158,12 @@ class Oracle:
         assert self._vectors is not None, "this oracle has no vectors"
         scores = self._vectors @ unit(query)
         self._check(results, scores, self.allowed(after), self._given, k, tolerance=1e-6, complete=complete)
+
+    def check_sparse(self, results: Iterable, query: str, k: int, kind: str, *, after: int | None = None) -> None:
+        """Check a search by sparse vectors of documents that are one passage each: equal words must tie exactly."""
+        scores = np.array([sparse_score(query, document.full_text, kind) for document in self.documents])
+        of_query = self._counts * (np.array(counts_of(query)) > 0)
+        self._check(results, scores, self.allowed(after) & (scores > 0), of_query, k, tolerance=1e-9)
 
     def check_similar(self, results: Iterable, document_id: str, k: int, *, complete: bool = True) -> None:
         """Check the documents that are most like a stored one, in a collection with one vector for each."""

@@ -7,7 +7,7 @@ pytest.register_assert_rewrite(
     "tests.retrieval.collection_machine", "tests.retrieval.collection_model", "tests.retrieval.collection_oracle"
 )
 
-from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine  # noqa: E402
+from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine, SparseMachine  # noqa: E402
 
 NIGHTLY = settings.get_current_profile_name() == "nightly"
 
@@ -16,3 +16,6 @@ TestCollection.settings = settings(max_examples=160 if NIGHTLY else 11, stateful
 
 TestGivenVectors = GivenVectorsMachine.TestCase
 TestGivenVectors.settings = settings(max_examples=80 if NIGHTLY else 6, stateful_step_count=20, deadline=None)
+
+TestSparseVectors = SparseMachine.TestCase
+TestSparseVectors.settings = settings(max_examples=80 if NIGHTLY else 6, stateful_step_count=20, deadline=None)

@@ -1,0 +1,150 @@
+"""The sparse vectors of a segment: passages cut, known ones found again, the others encoded, all indexed as a stream.
+
+A passage that any segment of the collection has keeps its stored vector, so that equal texts are encoded once and tie
+exactly, and an update encodes only what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from indexes.sparse_index import SparseIndexWriter
+from indexes.sparse_vectors import SparseVectors
+from retrieval.chunking import ChunkSettings, Passage, split_documents
+from retrieval.collection.manifest import SparsePart
+from retrieval.collection.parts import PartWriter
+from retrieval.collection.reports import ChangeReport
+from retrieval.collection.sparse_slot import SparseSlot, as_stored
+from retrieval.collection.sparse_store import write_sparse_sides
+from retrieval.documents import Document
+from retrieval.errors import EncoderError
+from retrieval.progress import ProgressBar, progress
+from retrieval.sparse_encoding import SparseLookup, encode_sparse_passages
+
+if TYPE_CHECKING:
+    from retrieval.collection.segment import Segment
+    from retrieval.collection.sparse_store import SparseStore
+
+_GROUP = 4096
+"""Documents whose passages are encoded together: the window in which texts are sorted by length."""
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+class _Text(NamedTuple):
+    """A document as the encoder sees it: its row in the new part, its text, the characters of its title."""
+
+    row: int
+    document_id: str
+    full_text: str
+    title_length: int
+
+
+class SparseWriter:
+    """Writes sparse parts with one encoder.
+
+    Args:
+        slot: the encoder, and how its vectors are stored.
+        long: what happens to texts longer than it reads.
+        report: where passages are counted.
+        show_progress: show a progress bar on a terminal.
+
+    Raises:
+        EncoderError: the encoder cannot be loaded.
+    """
+
+    def __init__(self, slot: SparseSlot, long: ChunkSettings, report: ChangeReport, *, show_progress: bool) -> None:
+        if slot.recorded is None:
+            raise EncoderError("the collection has no sparse vectors to write")
+        self._encoder = slot.get()
+        self._recorded = slot.recorded
+        self._long = long
+        self._report = report
+        self._show_progress = show_progress
+
+    def of_documents(self, parts: PartWriter, documents: Sequence[Document], known: Sequence[Segment]) -> SparsePart:
+        """Write the sparse vectors of new documents, row by row.
+
+        Args:
+            parts: where the part goes.
+            documents: in the order of their rows.
+            known: segments whose sparse vectors may serve again.
+        """
+        texts = (
+            _Text(row, document.id, document.full_text, len(document.title)) for row, document in enumerate(documents)
+        )
+        n_characters = sum(len(document.text) + len(document.title) for document in documents)
+        lookups = [_lookup(segment.sparse) for segment in known if segment.sparse is not None]
+        return self._write(parts, texts, lookups, n_characters)
+
+    def of_segment(self, parts: PartWriter, segment: Segment) -> SparsePart:
+        """Write the sparse vectors of a stored segment's documents, deleted ones left out."""
+        store = segment.documents
+        texts = (_Text(row, store.id(row), *store.full_text(row)) for row in segment.alive_rows().tolist())
+        n_characters = sum(len(store.full_text(row)[0]) for row in segment.alive_rows().tolist())
+        return self._write(parts, texts, [], n_characters)
+
+    def _write(
+        self, parts: PartWriter, texts: Iterator[_Text], known: Sequence[SparseLookup], n_characters: int
+    ) -> SparsePart:
+        rows = [np.empty(0, np.int32)]
+        spans = [np.empty((0, 2), np.int32)]
+        hashes = [np.empty((0, 16), np.uint8)]
+        # The total is an estimate by characters, put right group by group as texts are tokenised.
+        total = n_characters // _CHARACTERS_PER_TOKEN
+        payload = "impacts" if self._recorded.largest_weight is not None else "binary"
+        with parts.new("sparse") as part:
+            with (
+                progress("encoding sparse", unit="tokens", total=total, enabled=self._show_progress) as bar,
+                SparseIndexWriter(part.directory, payload) as index,  # type: ignore[arg-type]
+            ):
+                while group := list(islice(texts, _GROUP)):
+                    passages = self._split(group, bar)
+                    encoded = encode_sparse_passages(
+                        self._encoder, [passage for _, passage in passages], self._stored, known=known, progress=bar
+                    )
+                    index.add_many(encoded.vectors)
+                    rows.append(np.array([row for row, _ in passages], np.int32))
+                    spans.append(np.array([passage[:2] for _, passage in passages], np.int32).reshape(-1, 2))
+                    hashes.append(encoded.hashes)
+                    self._report.sparse_passages += len(passages)
+                    self._report.sparse_encoded += encoded.n_encoded
+            write_sparse_sides(part.directory, np.concatenate(rows), np.concatenate(spans), np.concatenate(hashes))
+        execution = msgspec.to_builtins(self._encoder.execution())
+        return SparsePart(part=part.sealed(), n_passages=sum(map(len, rows)), execution=execution)
+
+    def _split(self, group: Sequence[_Text], bar: ProgressBar) -> list[tuple[int, Passage]]:
+        """Return the passages of some documents, each with its document's row."""
+        split = split_documents(
+            [text.full_text for text in group],
+            [text.title_length for text in group],
+            self._encoder,
+            self._long,
+            [text.document_id for text in group],
+        )
+        bar.grow(-sum(len(text.full_text) for text in group) // _CHARACTERS_PER_TOKEN)
+        self._report.sparse_long_documents += split.long_documents
+        self._report.sparse_tokens_cut += split.tokens_cut
+        return [
+            (text.row, passage) for text, document in zip(group, split.passages, strict=True) for passage in document
+        ]
+
+    def _stored(self, vectors: SparseVectors) -> SparseVectors:
+        largest = self._recorded.largest_weight
+        if largest is not None and vectors.weights is not None:
+            self._report.sparse_weights_cut += int((vectors.weights > largest).sum())
+        return as_stored(vectors, self._recorded)
+
+
+def _lookup(store: SparseStore) -> SparseLookup:
+    def find(hashes: np.ndarray) -> tuple[np.ndarray, SparseVectors]:
+        positions = store.find(hashes)
+        found = positions >= 0
+        return found, store.index.vectors(positions[found])
+
+    return find

@@ -1,0 +1,109 @@
+"""From the texts of passages to their sparse vectors: each distinct text once, none that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from indexes.sparse_vectors import SparseVectors
+from retrieval.batching import plan_windows
+from retrieval.chunking import Passage
+from retrieval.encoders.sparse import SparseEncoder
+from retrieval.encoding import distinct_hashes
+from retrieval.progress import ProgressBar, no_progress
+from retrieval.staging import passage_hashes
+
+SparseLookup = Callable[[np.ndarray], tuple[np.ndarray, SparseVectors]]
+"""From (m, 16) hashes to (m,) bool, which are known, and the stored vectors of those, in order."""
+
+_BATCHES_IN_STEP = 8
+"""Batches that are encoded between two reports of progress."""
+
+_BATCH_TOKENS = 4096
+"""Tokens of a batch of an encoder that does not say how many it takes."""
+
+
+class EncodedSparse(NamedTuple):
+    """Passages with their sparse vectors.
+
+    Attributes:
+        vectors: as they are stored, in the order of the passages.
+        hashes: (n, 16) uint8, likewise.
+        n_encoded: passages that went through the encoder; the others were known or came twice.
+    """
+
+    vectors: SparseVectors
+    hashes: np.ndarray
+    n_encoded: int
+
+
+def encode_sparse_passages(
+    encoder: SparseEncoder,
+    passages: Sequence[Passage],
+    stored: Callable[[SparseVectors], SparseVectors],
+    *,
+    known: Sequence[SparseLookup] = (),
+    progress: ProgressBar | None = None,
+) -> EncodedSparse:
+    """Return the stored vectors of passages, encoding only what has none yet.
+
+    Equal texts get one vector, bit by bit. What is to be encoded goes through the encoder longest first.
+
+    Args:
+        encoder: makes the vectors.
+        passages: what is to be encoded, with its tokens to plan and to report with.
+        stored: brings what the encoder makes into the form in which it is stored; `known` gives that form.
+        known: where to look for vectors before encoding, in this order.
+        progress: counts tokens; its total grows by what is to be encoded.
+
+    Raises:
+        EncoderError: the encoder returned something else than sparse vectors.
+    """
+    hashes = passage_hashes([passage.text for passage in passages])
+    distinct, places = distinct_hashes(hashes)
+    made: list[SparseVectors] = []
+    numbers = np.empty(len(distinct), np.int64)  # which vector of all that are made is whose
+    missing = np.arange(len(distinct))
+    n_made = 0
+    for lookup in known:
+        if not len(missing):
+            break
+        found, vectors = lookup(hashes[distinct[missing]])
+        numbers[missing[found]] = n_made + np.arange(len(vectors))
+        made.append(vectors)
+        n_made += len(vectors)
+        missing = missing[~found]
+    bar = progress or no_progress()
+    lengths = np.maximum(np.array([passages[at].tokens for at in distinct[missing].tolist()], np.int64), 1)
+    bar.grow(int(lengths.sum()))
+    order = np.argsort(-lengths, kind="stable")
+    step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
+    for step in plan_windows(lengths[order], step_tokens):
+        chosen = missing[order[step]]
+        made.append(stored(encoder.encode_passages([passages[at].text for at in distinct[chosen].tolist()])))
+        numbers[chosen] = n_made + np.arange(len(chosen))
+        n_made += len(chosen)
+        bar.advance(int(lengths[order[step]].sum()))
+    return EncodedSparse(gathered(made, numbers[places]), hashes, len(missing))
+
+
+def gathered(blocks: Sequence[SparseVectors], numbers: np.ndarray) -> SparseVectors:
+    """Return chosen vectors of several blocks.
+
+    Args:
+        blocks: all with weights of one type, or all without.
+        numbers: (n,) int64, numbers of vectors counted one block after the other, in any order, also repeatedly.
+    """
+    if not blocks:
+        return SparseVectors(np.zeros(1, np.int64), np.empty(0, np.int32))
+    counts = np.concatenate([np.diff(block.offsets) for block in blocks])
+    dimensions = np.concatenate([block.dimensions for block in blocks])
+    starts = np.cumsum(counts) - counts
+    sizes = counts[numbers]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    places = np.repeat(starts[numbers] - offsets[:-1], sizes) + np.arange(offsets[-1])
+    weights = [block.weights for block in blocks if block.weights is not None]
+    chosen = np.concatenate(weights)[places] if weights else None
+    return SparseVectors(offsets, dimensions[places].astype(np.int32, copy=False), chosen)
