@@ -121,20 +121,24 @@ def optimize(index: Path, kind: str, *, as_json: bool) -> None:
 @click.command(short_help="Build the vectors of another model.")
 @index_argument
 @click.argument("encoder", metavar="[MODEL]", default="embedded")
+@click.option("--sparse", is_flag=True, help="MODEL is a sparse one: build the sparse vectors.")
 @json_option
-def reencode(index: Path, encoder: str, *, as_json: bool) -> None:
+def reencode(index: Path, encoder: str, *, sparse: bool, as_json: bool) -> None:
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
-    MODEL is the name or path of a sentence-transformers model, by default the embedded one. On a lexical index this
-    adds vectors. An approximate searcher has to be built anew with `optimize`.
+    MODEL is the name or path of a sentence-transformers model, by default the embedded one. On an index without vectors
+    of the kind this adds them. An approximate searcher has to be built anew with `optimize`.
     """
     from retrieval.collection.collection import Collection
 
     started = time.perf_counter()
     with Collection.open(index, progress=shows_progress()) as collection:
-        report = collection.reencode(encoder)
+        report = collection.reencode_sparse(encoder) if sparse else collection.reencode(encoder)
         stats = collection.stats()
     seconds = time.perf_counter() - started
+    if sparse:
+        _write_sparse_report(index, stats, report.sparse_encoded, seconds, as_json=as_json)
+        return
     if as_json:
         shown = {name: stats[name] for name in ("documents", "passages", "encoder")}
         write_json({"index": str(index), **shown, "encoded": report.encoded, "seconds": seconds})
@@ -142,4 +146,16 @@ def reencode(index: Path, encoder: str, *, as_json: bool) -> None:
     write(
         f"{visible(str(index))}: {plural(stats['passages'], 'vector')} by {visible(str(stats['encoder']['source']))} "
         f"({stats['encoder']['dimension']} dimensions) in {duration(seconds)}"
+    )
+
+
+def _write_sparse_report(index: Path, stats: dict[str, Any], encoded: int, seconds: float, *, as_json: bool) -> None:
+    found = stats["sparse"]
+    if as_json:
+        shown = {"documents": stats["documents"], "sparse": found, "encoded": encoded}
+        write_json({"index": str(index), **shown, "seconds": seconds})
+        return
+    write(
+        f"{visible(str(index))}: {plural(found['passages'], 'sparse vector')} by {visible(str(found['source']))}, "
+        f"{found['postings_per_document']:.1f} postings a document, in {duration(seconds)}"
     )

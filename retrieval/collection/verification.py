@@ -113,8 +113,8 @@ def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
     if kinds == {"sparse"} and _open(directory, manifest.segments):
         return (
-            "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole, "
-            "with Collection.reencode_sparse()"
+            "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole: "
+            f"`retrieval reencode {directory} MODEL --sparse`"
         )
     if kinds <= {"dense", "searcher"} and _open(directory, manifest.segments):
         return _fix_of_vectors(directory, manifest.encoder)

@@ -10,7 +10,7 @@ import pytest
 
 from indexes.errors import CorruptIndexError
 from retrieval import Collection, Document
-from retrieval.collection.manifest_file import FORMAT, read_manifest
+from retrieval.collection.manifest_file import FORMAT
 from retrieval.errors import CollectionError
 from tests.torture import crafted_index
 
@@ -20,7 +20,7 @@ PLAIN = 2
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-@pytest.fixture(params=range(1, FORMAT + 1))
+@pytest.fixture(params=range(1, PLAIN + 1))
 def old(tmp_path, request):
     """A copy of a committed index, as `tests/fixtures/make_format.py` made it."""
     return Path(shutil.copytree(FIXTURES / f"format-{request.param}", tmp_path / "old"))
@@ -264,3 +264,46 @@ def test_a_part_without_block_checksums_is_refused_with_what_to_do(old):
     sign(old, lambda manifest: manifest["segments"][0]["lexical"]["files"].pop("block-checksums.json"))
     with pytest.raises(CorruptIndexError, match=r"00000002-lexical has no block checksums.*index again"):
         Collection.open(old)
+
+
+def test_sparse_vectors_are_of_the_third_format_and_give_the_scores_that_they_gave(tmp_path):
+    from tests.fixtures.make_format import sparse_encoder
+
+    path = Path(shutil.copytree(FIXTURES / "format-3", tmp_path / "third"))
+    collection = Collection.open(path, sparse=sparse_encoder())
+    assert list(collection.ids()) == ["owl", "penguin", "東京", "fledermaus", "kiwi", "swift", "👾\nend"]
+    assert collection.verify().ok
+    # "Kiwis The kiwi walks at night and cannot fly." holds two small k, weight 1: impact 128 of 255, which stand for 2.
+    assert found(collection.search("kk", mode="sparse", where="height = 0.4")) == [("kiwi", 128 * 2 / 255)]
+    expected = {name: sparse_score("zoology", text) for name, text in texts_of(collection).items()}
+    hits = collection.search("zoology", mode="sparse", k=20)
+    assert {hit.id: hit.score for hit in hits} == {
+        name: pytest.approx(score) for name, score in expected.items() if score
+    }
+    collection.compact()
+    assert crafted_index.read_manifest(path)["format"] == 3
+    assert [(hit.id, hit.score) for hit in collection.search("zoology", mode="sparse", k=20)] == [
+        (hit.id, hit.score) for hit in hits
+    ]
+
+
+def texts_of(collection):
+    return {document.id: document.full_text for document in collection}
+
+
+def sparse_score(query, text):
+    """Return the sum over letters of half their number in the query times their impact, in steps of 2 / 255."""
+    return sum(
+        query.count(letter) / 2 * round(255 * min(text.count(letter) / 2, 2) / 2) * 2 / 255 for letter in set(query)
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_indexes_without_sparse_vectors_say_nothing_of_them(number, tmp_path):
+    """What an engine of their time could not read must not be in them."""
+    path = Path(shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "old"))
+    Collection.open(path).compact()
+    manifest = crafted_index.read_manifest(path)
+    assert manifest["format"] == PLAIN
+    assert "sparse" not in manifest
+    assert all("sparse" not in segment for segment in manifest["segments"])

@@ -125,7 +125,9 @@ def part_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     records = []
     for segment in manifest["segments"]:
         dense = segment.get("dense")
+        sparse = segment.get("sparse")
         records += [segment["documents"], segment["lexical"], segment.get("tombstones"), dense and dense["part"]]
+        records += [sparse and sparse["part"]]
     return {record["name"]: record for record in records if record}
 
 
