@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from retrieval.encoders.sparse import SparseEncoder
 from retrieval.encoding import distinct_hashes
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import passage_hashes
+
+if TYPE_CHECKING:
+    from retrieval.sparse_staging import SparseStaging
 
 SparseLookup = Callable[[np.ndarray], tuple[np.ndarray, SparseVectors]]
 """From (m, 16) hashes to (m,) bool, which are known, and the stored vectors of those, in order."""
@@ -45,6 +48,7 @@ def encode_sparse_passages(
     stored: Callable[[SparseVectors], SparseVectors],
     *,
     known: Sequence[SparseLookup] = (),
+    staging: SparseStaging | None = None,
     progress: ProgressBar | None = None,
 ) -> EncodedSparse:
     """Return the stored vectors of passages, encoding only what has none yet.
@@ -55,7 +59,8 @@ def encode_sparse_passages(
         encoder: makes the vectors.
         passages: what is to be encoded, with its tokens to plan and to report with.
         stored: brings what the encoder makes into the form in which it is stored; `known` gives that form.
-        known: where to look for vectors before encoding, in this order.
+        known: where to look for vectors before encoding, in this order; the staging area comes last.
+        staging: keeps what has been encoded, so that an interrupted run can go on there.
         progress: counts tokens; its total grows by what is to be encoded.
 
     Raises:
@@ -67,7 +72,7 @@ def encode_sparse_passages(
     numbers = np.empty(len(distinct), np.int64)  # which vector of all that are made is whose
     missing = np.arange(len(distinct))
     n_made = 0
-    for lookup in known:
+    for lookup in [*known, *([staging.find] if staging is not None else [])]:
         if not len(missing):
             break
         found, vectors = lookup(hashes[distinct[missing]])
@@ -83,6 +88,8 @@ def encode_sparse_passages(
     for step in plan_windows(lengths[order], step_tokens):
         chosen = missing[order[step]]
         made.append(stored(encoder.encode_passages([passages[at].text for at in distinct[chosen].tolist()])))
+        if staging is not None:
+            staging.add(hashes[distinct[chosen]], made[-1])
         numbers[chosen] = n_made + np.arange(len(chosen))
         n_made += len(chosen)
         bar.advance(int(lengths[order[step]].sum()))

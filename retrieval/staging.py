@@ -12,10 +12,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import mmap
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ BLOCK_SECONDS = 30.0
 next step takes no longer than the one before."""
 
 HASH_BYTES = 16
+
+_KINDS: dict[str, tuple[str, type]] = {"hashes": ("U8", np.uint8), "vectors": ("F32", np.float32)}
 
 
 def passage_hash(text: str) -> bytes:
@@ -71,7 +74,7 @@ class Staging:
         self._vectors: list[np.ndarray] = []  # (m, d) float32 each; written ones are mapped
         self._n_written = 0  # of these, the first so many are on disk
         self._durable_since = self._last_added = time.monotonic()
-        self._index: _Index | None = None
+        self._index: StagedPlaces | None = None
         self._adopt()
 
     def __len__(self) -> int:
@@ -109,9 +112,9 @@ class Staging:
             return
         hashes = np.concatenate(self._hashes[self._n_written :])
         vectors = np.concatenate(self._vectors[self._n_written :])
-        path = _write_block(self._folder, hashes, vectors)
+        path = write_block(self._folder, {"hashes": hashes, "vectors": vectors})
         self._hashes[self._n_written :] = [hashes]
-        self._vectors[self._n_written :] = [_map_block(path)[1]]
+        self._vectors[self._n_written :] = [map_block(path, _KINDS)["vectors"]]
         self._n_written += 1
         self._index = None
         self._durable_since = time.monotonic()
@@ -127,10 +130,9 @@ class Staging:
         """
         if not len(self) or not len(hashes):
             return np.zeros(len(hashes), bool), np.empty((0, self._dimension), np.float32)
-        index = self._sorted()
-        at = np.minimum(np.searchsorted(index.keys, _keys(hashes)), len(index.keys) - 1)
-        found = (index.hashes[at] == hashes).all(axis=1)
-        blocks, rows = index.blocks[at[found]], index.rows[at[found]]
+        if self._index is None:
+            self._index = StagedPlaces.of(self._hashes)
+        found, blocks, rows = self._index.find(hashes)
         vectors = np.empty((len(rows), self._dimension), np.float32)
         for block in np.unique(blocks).tolist():
             here = blocks == block
@@ -140,55 +142,23 @@ class Staging:
     def clear(self) -> None:
         """Remove the staged vectors of this key: they are committed."""
         self._hashes, self._vectors, self._index, self._n_written = [], [], None, 0
-        file_operations.remove_tree(self._folder)
-        with contextlib.suppress(OSError):
-            file_operations.remove_directory(self._folder.parent)  # unless another encoder's vectors wait in it
+        remove_blocks(self._folder)
 
     def _adopt(self) -> None:
-        for folder in (self._folder.parent, self._folder):
-            if not os.path.lexists(folder):
-                return
-            check_directory(folder)
-        for path in sorted(self._folder.iterdir()):
-            block = self._checked(path)
-            if block is None:
-                # A writer that was killed leaves a temporary file; any other that is not whole is damaged.
-                level = logging.INFO if path.suffix == ".tmp" else logging.WARNING
-                logger.log(level, "removing %s: not a whole block of encoded passages", path)
-                file_operations.remove_tree(path)
-                continue
-            self._hashes.append(block[0])
-            self._vectors.append(block[1])
+        for block in whole_blocks(self._folder, _KINDS, self._fits):
+            self._hashes.append(np.array(block["hashes"]))
+            self._vectors.append(block["vectors"])
         self._n_written = len(self._hashes)
         if self._hashes:
             logger.info("going on with %s passages that an interrupted run had encoded", f"{len(self):,}")
 
-    def _checked(self, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-        try:
-            if path.suffix != ".safetensors":
-                return None
-            with open_plain(path) as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
-                    return None
-            hashes, vectors = _map_block(path)
-        except (OSError, StorageError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError):
-            return None
-        fits = vectors.shape == (len(hashes), self._dimension) and hashes.shape == (len(hashes), HASH_BYTES)
-        return (np.array(hashes), vectors) if fits and np.isfinite(vectors).all() else None
-
-    def _sorted(self) -> _Index:
-        if self._index is None:
-            hashes = np.concatenate(self._hashes)
-            sizes = [len(block) for block in self._hashes]
-            blocks = np.repeat(np.arange(len(sizes)), sizes)
-            rows = np.concatenate([np.arange(size) for size in sizes])
-            keys = _keys(hashes)
-            order = np.argsort(keys, kind="stable")
-            self._index = _Index(keys[order], hashes[order], blocks[order], rows[order])
-        return self._index
+    def _fits(self, block: Mapping[str, np.ndarray]) -> bool:
+        hashes, vectors = block["hashes"], block["vectors"]
+        shapes = hashes.shape == (len(hashes), HASH_BYTES), vectors.shape == (len(hashes), self._dimension)
+        return all(shapes) and bool(np.isfinite(vectors).all())
 
 
-class _Index(NamedTuple):
+class StagedPlaces(NamedTuple):
     """Where each staged passage is, by ascending key: its hash (n, 16), its block and its row there."""
 
     keys: np.ndarray
@@ -196,16 +166,34 @@ class _Index(NamedTuple):
     blocks: np.ndarray
     rows: np.ndarray
 
+    @classmethod
+    def of(cls, blocks: Sequence[np.ndarray]) -> StagedPlaces:
+        """Sort the hashes of blocks, (m, 16) each."""
+        hashes = np.concatenate(blocks)
+        sizes = [len(block) for block in blocks]
+        numbers = np.repeat(np.arange(len(sizes)), sizes)
+        rows = np.concatenate([np.arange(size) for size in sizes])
+        keys = _keys(hashes)
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], hashes[order], numbers[order], rows[order])
+
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which of (m, 16) hashes are staged, (m,) bool, and of those the blocks and the rows in these."""
+        at = np.minimum(np.searchsorted(self.keys, _keys(hashes)), len(self.keys) - 1)
+        found = (self.hashes[at] == hashes).all(axis=1)
+        return found, self.blocks[at[found]], self.rows[at[found]]
+
 
 def _keys(hashes: np.ndarray) -> np.ndarray:
     """Return the first 8 bytes of each hash as a number, to sort and search by."""
     return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
 
 
-def _write_block(folder: Path, hashes: np.ndarray, vectors: np.ndarray) -> Path:
+def write_block(folder: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write arrays as a block and return its path; the folder and the one above it are made where they are missing."""
     from safetensors.numpy import save
 
-    content = save({"hashes": hashes, "vectors": vectors})
+    content = save(dict(arrays))
     path = folder / f"{hashlib.sha256(content).hexdigest()}.safetensors"
     for above in (folder.parent, folder):  # but not the collection's directory: without that, nothing is to be kept
         if not above.exists():
@@ -218,8 +206,54 @@ def _write_block(folder: Path, hashes: np.ndarray, vectors: np.ndarray) -> Path:
     return path
 
 
-def _map_block(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Map the two arrays of a block: 8 bytes with the header's length, the header in JSON, then the data."""
+def whole_blocks(
+    folder: Path, kinds: Mapping[str, tuple[str, type]], fits: Callable[[Mapping[str, np.ndarray]], bool]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the blocks of a folder that are whole and fit, mapped; what is not one is removed."""
+    for place in (folder.parent, folder):
+        if not os.path.lexists(place):
+            return
+        check_directory(place)
+    for path in sorted(folder.iterdir()):
+        block = _checked(path, kinds)
+        if block is None or not fits(block):
+            # A writer that was killed leaves a temporary file; any other that is not whole is damaged.
+            level = logging.INFO if path.suffix == ".tmp" else logging.WARNING
+            logger.log(level, "removing %s: not a whole block of encoded passages", path)
+            file_operations.remove_tree(path)
+        else:
+            yield block
+
+
+def remove_blocks(folder: Path) -> None:
+    """Remove a folder of blocks, and the staging area with it when nothing else waits there."""
+    file_operations.remove_tree(folder)
+    with contextlib.suppress(OSError):
+        file_operations.remove_directory(folder.parent)
+
+
+def _checked(path: Path, kinds: Mapping[str, tuple[str, type]]) -> dict[str, np.ndarray] | None:
+    try:
+        if path.suffix != ".safetensors":
+            return None
+        with open_plain(path) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
+                return None
+        return map_block(path, kinds)
+    except (OSError, StorageError, ValueError, ArithmeticError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def map_block(path: Path, kinds: Mapping[str, tuple[str, type]]) -> dict[str, np.ndarray]:
+    """Map the arrays of a block: 8 bytes with the header's length, the header in JSON, then the data.
+
+    Args:
+        path: the block.
+        kinds: for each array that it must hold the type's name in the header and in NumPy.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is not such a block.
+    """
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -227,14 +261,14 @@ def _map_block(path: Path) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"{path} is shorter than its header says")
         header = json.loads(file.read(length))
         content = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    arrays = []
-    for name, code, dtype in (("hashes", "U8", np.uint8), ("vectors", "F32", np.float32)):
+    arrays: dict[str, np.ndarray] = {}
+    for name, (code, dtype) in kinds.items():
         described = header[name]
-        n_rows, width = map(int, described["shape"])
+        shape = tuple(map(int, described["shape"]))
         begin, end = (8 + length + int(place) for place in described["data_offsets"])
-        if described["dtype"] != code or n_rows < 0 or width < 0:
+        if described["dtype"] != code or min(shape, default=-1) < 0:
             raise ValueError(f"{path} holds {name} as {described['dtype']} {described['shape']}")
-        if not 0 <= begin <= end <= size or end - begin != n_rows * width * np.dtype(dtype).itemsize:
+        if not 0 <= begin <= end <= size or end - begin != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{path} has another size than its header says")
-        arrays.append(content[begin:end].view(dtype).reshape(n_rows, width))
-    return arrays[0], arrays[1]
+        arrays[name] = np.frombuffer(content, dtype, math.prod(shape), begin).reshape(shape)
+    return arrays

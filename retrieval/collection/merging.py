@@ -131,15 +131,13 @@ def _merge_sparse(
     from retrieval.collection.sparse_store import write_sparse_sides
 
     numbers, positions, rows = _passage_places(sources, [store.rows for store in kept], order)
-    chosen = [np.sort(positions[numbers == number]) for number in range(len(kept))]
-    # Each kept passage by its place among the chosen ones, one source after the other.
-    firsts = np.cumsum([0, *map(len, chosen[:-1])])
-    places = np.empty(len(positions), np.int64)
+    # Each segment is in sequence order, so that what is taken of it stays in the order that it has there.
+    chosen = [positions[numbers == number] for number in range(len(kept))]
+    places = np.argsort(np.argsort(numbers, kind="stable"), kind="stable")
     spans = np.empty((len(positions), 2), np.int32)
     hashes = np.empty((len(positions), 16), np.uint8)
     for number, store in enumerate(kept):
         mine = numbers == number
-        places[mine] = firsts[number] + np.searchsorted(chosen[number], positions[mine])
         spans[mine], hashes[mine] = store.spans[positions[mine]], store.hashes[positions[mine]]
     with parts.new("sparse") as sparse:
         merge_sparse(list(zip((store.index for store in kept), chosen, strict=True)), places, sparse.directory)

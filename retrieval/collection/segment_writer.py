@@ -140,11 +140,15 @@ class SegmentWriter:
         """Let go of what was kept for an interrupted run; call it after the commit."""
         if self._vectors is not None:
             self._vectors.finish()
+        if self._sparse is not None:
+            self._sparse.finish()
 
     def keep(self) -> None:
         """Keep what has been encoded for the next attempt; call it when there will be no commit."""
         if self._vectors is not None:
             self._vectors.keep()
+        if self._sparse is not None:
+            self._sparse.keep()
 
     def _write_vectors(
         self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
@@ -179,7 +183,7 @@ class SegmentWriter:
             from retrieval.collection.sparse_writer import SparseWriter
 
             self._sparse = SparseWriter(
-                self.slots.sparse, self._settings.long, self.report, show_progress=self._progress
+                self._directory, self.slots.sparse, self._settings.long, self.report, show_progress=self._progress
             )
         return self._sparse
 

@@ -1,13 +1,15 @@
 """The sparse vectors of a segment: passages cut, known ones found again, the others encoded, all indexed as a stream.
 
 A passage that any segment of the collection has keeps its stored vector, so that equal texts are encoded once and tie
-exactly, and an update encodes only what changed.
+exactly, and an update encodes only what changed. What is encoded goes through the staging area, so that an interrupted
+run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -21,10 +23,12 @@ from retrieval.collection.parts import PartWriter
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.sparse_slot import SparseSlot, as_stored
 from retrieval.collection.sparse_store import write_sparse_sides
+from retrieval.collection.vector_writer import STAGING
 from retrieval.documents import Document
 from retrieval.errors import EncoderError
 from retrieval.progress import ProgressBar, progress
 from retrieval.sparse_encoding import SparseLookup, encode_sparse_passages
+from retrieval.sparse_staging import SparseStaging
 
 if TYPE_CHECKING:
     from retrieval.collection.segment import Segment
@@ -49,6 +53,7 @@ class SparseWriter:
     """Writes sparse parts with one encoder.
 
     Args:
+        directory: the collection; the staging area is a folder in it.
         slot: the encoder, and how its vectors are stored.
         long: what happens to texts longer than it reads.
         report: where passages are counted.
@@ -58,7 +63,9 @@ class SparseWriter:
         EncoderError: the encoder cannot be loaded.
     """
 
-    def __init__(self, slot: SparseSlot, long: ChunkSettings, report: ChangeReport, *, show_progress: bool) -> None:
+    def __init__(
+        self, directory: Path, slot: SparseSlot, long: ChunkSettings, report: ChangeReport, *, show_progress: bool
+    ) -> None:
         if slot.recorded is None:
             raise EncoderError("the collection has no sparse vectors to write")
         self._encoder = slot.get()
@@ -66,6 +73,15 @@ class SparseWriter:
         self._long = long
         self._report = report
         self._show_progress = show_progress
+        self._staging = SparseStaging(directory / STAGING, self._encoder, slot.recorded.largest_weight)
+
+    def finish(self) -> None:
+        """Remove the staged vectors: they are committed."""
+        self._staging.clear()
+
+    def keep(self) -> None:
+        """Make what has been encoded durable for the next attempt, after this one has failed."""
+        self._staging.flush()
 
     def of_documents(self, parts: PartWriter, documents: Sequence[Document], known: Sequence[Segment]) -> SparsePart:
         """Write the sparse vectors of new documents, row by row.
@@ -106,7 +122,12 @@ class SparseWriter:
                 while group := list(islice(texts, _GROUP)):
                     passages = self._split(group, bar)
                     encoded = encode_sparse_passages(
-                        self._encoder, [passage for _, passage in passages], self._stored, known=known, progress=bar
+                        self._encoder,
+                        [passage for _, passage in passages],
+                        self._stored,
+                        known=known,
+                        staging=self._staging,
+                        progress=bar,
                     )
                     index.add_many(encoded.vectors)
                     rows.append(np.array([row for row, _ in passages], np.int32))

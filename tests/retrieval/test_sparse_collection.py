@@ -447,3 +447,83 @@ class TestWithModels:
         other = save_buckets(tmp_path / "other", binarise=binarise, seed=1)
         with pytest.raises(EncoderMismatchError, match="weights"):
             Collection.open(tmp_path / "c", sparse=other)
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process while it encodes."""
+
+
+class TestInterruptedEncoding:
+    def encoder(self, kind, *, after=None):
+        """Return an encoder that fails after some texts, and what it has encoded."""
+        inner, seen = sparse_encoder(kind), []
+
+        class Failing(SparseFunctionEncoder):
+            def execution(self):
+                return {"batch_tokens": 1}  # few texts at a time
+
+            def encode_passages(self, texts):
+                if after is not None and len(seen) >= after:
+                    raise Interrupted
+                seen.extend(texts)
+                return inner.encode_passages(texts)
+
+        encoder = Failing(
+            lambda texts: [],
+            "failing",
+            1,
+            n_dimensions=inner.n_dimensions,
+            weighted=inner.weighted,
+            largest_weight=1.5,
+        )
+        return encoder, seen
+
+    @pytest.mark.parametrize("written", ["by the writer that fails", "before it is killed"])
+    def test_goes_on_where_it_stopped(self, tmp_path, kind, monkeypatch, written):
+        if written == "before it is killed":
+            monkeypatch.setattr("retrieval.staging.BLOCK_BYTES", 1)
+            monkeypatch.setattr("retrieval.collection.sparse_writer.SparseWriter.keep", lambda self: None)
+        documents = [Document(f"d{n}", " ".join(WORDS[: n % 8 + 1] * (n // 8 + 1))) for n in range(24)]
+        encoder, before = self.encoder(kind, after=10)
+        collection = Collection.create(tmp_path / "c", encoder=None, sparse=encoder)
+        with pytest.raises(Interrupted):
+            collection.add(documents)
+        assert 10 <= len(before) < 24
+        assert list((tmp_path / "c" / "staging").glob("*/*.safetensors"))
+        encoder, rest = self.encoder(kind)
+        collection = Collection.open(tmp_path / "c", sparse=encoder)
+        report = collection.add(documents)
+        assert len(rest) == report.sparse_encoded == 24 - len(before)
+        assert not set(rest) & set(before)
+        assert not (tmp_path / "c" / "staging").exists()
+        fresh = Collection.create(tmp_path / "fresh", encoder=None, sparse=self.encoder(kind)[0])
+        fresh.add(documents)
+        one, other = (next((each.path / "parts").glob("*-sparse")) for each in (collection, fresh))
+        for path in one.iterdir():
+            assert path.read_bytes() == (other / path.name).read_bytes(), path.name
+
+    def test_of_another_scale_or_damaged_is_not_taken(self, tmp_path):
+        from retrieval.collection.sparse_slot import as_stored, sparse_entry_of
+        from retrieval.sparse_staging import SparseStaging
+        from retrieval.staging import passage_hashes
+
+        encoder = sparse_encoder("weighted")
+        texts, hashes = list(TEXTS.values()), passage_hashes(list(TEXTS.values()))
+        area = SparseStaging(tmp_path / "staging", encoder, 1.5)
+        vectors = as_stored(encoder.encode_passages(texts), sparse_entry_of(encoder, 1.5))
+        area.add(hashes, vectors)
+        area.flush()
+        known, again = SparseStaging(tmp_path / "staging", encoder, 1.5).find(hashes[[5, 1, 1]])
+        assert known.all()
+        for row, text in enumerate((5, 1, 1)):
+            one, other = again.some(row, row + 1), vectors.some(text, text + 1)
+            assert one.dimensions.tolist() == other.dimensions.tolist()
+            assert one.weights.tolist() == other.weights.tolist()
+        assert not SparseStaging(tmp_path / "staging", encoder, 2.0).find(hashes)[0].any()
+        assert not area.find(passage_hashes(["never"]))[0].any()
+        (block,) = (tmp_path / "staging").glob("*/*.safetensors")
+        content = bytearray(block.read_bytes())
+        content[-1] ^= 1
+        block.write_bytes(content)
+        assert len(SparseStaging(tmp_path / "staging", encoder, 1.5)) == 0
+        assert not block.exists()
