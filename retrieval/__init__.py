@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from retrieval.collection.reports import ChangeReport
     from retrieval.collection.settings import Fields, Fusion
     from retrieval.documents import Document, DocumentReader, read_documents
-    from retrieval.encoders import Encoder, FunctionEncoder, load_encoder
+    from retrieval.encoders import Encoder, FunctionEncoder, SparseFunctionEncoder, load_encoder, load_sparse_encoder
     from retrieval.errors import RetrievalError
     from retrieval.filters import Filter, field, parse_filter
     from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
@@ -49,8 +49,10 @@ __all__ = [
     "MatchedPassage",
     "RetrievalError",
     "SearchResults",
+    "SparseFunctionEncoder",
     "field",
     "load_encoder",
+    "load_sparse_encoder",
     "parse_filter",
     "read_documents",
 ]
@@ -63,7 +65,13 @@ _HOMES = {
     "retrieval.collection.reports": ("ChangeReport",),
     "retrieval.collection.settings": ("Fields", "Fusion"),
     "retrieval.documents": ("Document", "DocumentReader", "read_documents"),
-    "retrieval.encoders": ("Encoder", "FunctionEncoder", "load_encoder"),
+    "retrieval.encoders": (
+        "Encoder",
+        "FunctionEncoder",
+        "SparseFunctionEncoder",
+        "load_encoder",
+        "load_sparse_encoder",
+    ),
     "retrieval.errors": ("RetrievalError",),
     "retrieval.filters": ("Filter", "field", "parse_filter"),
     "retrieval.results": ("Explanation", "Hit", "MatchedPassage", "SearchResults"),

@@ -173,7 +173,14 @@ def check_index(index: Path) -> Iterator[Finding]:
     if stats["deleted"] > stats["documents"]:
         fix = f"retrieval compact {index}"
         yield Finding("deleted", "note", f"{stats['deleted']:,} deleted documents still take space", fix)
-    yield from _check_encoder(index, stats["encoder"])
+    if stats["encoder"] is None and stats["sparse"] is None:
+        yield Finding("index encoder", "ok", "none: a lexical index")
+    if stats["encoder"] is not None:
+        owned = "vectors are given by their owner: searches need vector= or mode bm25"
+        yield from _check_encoder(index, "dense", stats["encoder"]["source"], owned)
+    if stats["sparse"] is not None:
+        owned = "sparse vectors are made by their owner's encoder: open the index with sparse="
+        yield from _check_encoder(index, "sparse", stats["sparse"]["source"], owned)
 
 
 def _check_access(index: Path) -> Iterator[Finding]:
@@ -189,22 +196,20 @@ def _check_access(index: Path) -> Iterator[Finding]:
         yield Finding("index access", "note", f"process {holder} is writing to {index}", fix)
 
 
-def _check_encoder(index: Path, encoder: dict[str, object] | None) -> Iterator[Finding]:
+def _check_encoder(index: Path, mode: Literal["dense", "sparse"], source: str | None, owned: str) -> Iterator[Finding]:
     """Tell whether queries can be turned into vectors here."""
-    if encoder is None:
-        yield Finding("index encoder", "ok", "none: a lexical index")
-        return
-    source = encoder["source"]
+    name = "index encoder" if mode == "dense" else "sparse encoder"
     if source is None:
-        yield Finding("index encoder", "note", "vectors are given by their owner: searches need vector= or mode bm25")
+        yield Finding(name, "note", owned)
         return
     from retrieval.collection.collection import Collection
 
     try:
         with Collection.open(index) as collection:
-            collection.search("probe", 1, mode="dense")
+            collection.search("probe", 1, mode=mode)
     except Exception as error:  # whatever a model's files make the libraries raise
-        fix = f"make the model available under this name, or `retrieval reencode {index} MODEL`"
-        yield Finding("index encoder", "problem", f"{source}: {error}", fix)
+        option = " --sparse" if mode == "sparse" else ""
+        fix = f"make the model available under this name, or `retrieval reencode {index} MODEL{option}`"
+        yield Finding(name, "problem", f"{source}: {error}", fix)
     else:
-        yield Finding("index encoder", "ok", f"{source} loads, and is the one that made the vectors")
+        yield Finding(name, "ok", f"{source} loads, and is the one that made the vectors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from retrieval.cli.health import check_index
 from tests.encoders.conftest import save_buckets, save_splade
 
 
@@ -41,6 +42,8 @@ def test_an_index_with_a_sparse_model(cli, tmp_path, corpus, models):
     assert "4 sparse vectors" in encoded.out
     assert ", binary" in cli("info", index).out
     assert cli("verify", index).status == 0
+    (finding,) = [finding for finding in check_index(index) if finding.name == "sparse encoder"]
+    assert (finding.status, finding.detail) == ("ok", f"{buckets} loads, and is the one that made the vectors")
     assert cli("search", index, "read a file", "--mode", "sparse", "--json").json["hits"]
 
 

@@ -30,16 +30,16 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Returns:
         (rows, k) scores and (rows, k) int64 numbers, in no particular order.
     """
-    values, ids = torch.topk(scores, k, dim=1, sorted=True)  # (rows, k) each; says nothing about ties
-    threshold = values[:, -1:]  # (rows, 1)
-    of_all, of_chosen = (scores == threshold).sum(1), (values == threshold).sum(1)  # (rows,)
-    undecided = torch.nonzero(of_all > of_chosen).flatten()
-    if len(undecided):
-        some, least = scores[undecided], threshold[undecided]
-        tied = some == least  # (undecided, n)
-        kept = (some > least) | (tied & (tied.cumsum(1) <= of_chosen[undecided, None]))
+    # One more than wanted shows where the last place is contested; whom topk chooses there is not defined.
+    values, ids = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    contested = torch.nonzero(values[:, k - 1] == values[:, -1]).flatten() if values.shape[1] > k else ids[:0, 0]
+    values, ids = values[:, :k].contiguous(), ids[:, :k].contiguous()  # (rows, k) each
+    if len(contested):
+        some, least = scores[contested], values[contested, -1:]
+        tied, places = some == least, (values[contested] == least).sum(1, keepdim=True)
+        kept = (some > least) | (tied & (tied.cumsum(1) <= places))  # (contested, n)
         chosen = torch.nonzero(kept)[:, 1].view(-1, k)  # every row keeps exactly k
-        ids[undecided], values[undecided] = chosen, some.gather(1, chosen)
+        ids[contested], values[contested] = chosen, some.gather(1, chosen)
     return values, ids
 
 
