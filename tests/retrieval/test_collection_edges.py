@@ -110,7 +110,7 @@ def test_a_fork_while_another_thread_uses_the_encoder_does_not_hang(tmp_path):
     holding, release = threading.Event(), threading.Event()
 
     def hold():
-        with collection._state.slot._lock:
+        with collection._state.current()[1].dense._lock:
             holding.set()
             release.wait()
 
