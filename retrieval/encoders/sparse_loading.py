@@ -111,7 +111,9 @@ def _open_model(folder: Path, source: str, prompts: Mapping[str, str] | None, de
     from transformers.utils import logging as transformers_logging
 
     from retrieval.encoders.own_modules import own_module_classes
+    from retrieval.models.registration import register_backbones
 
+    register_backbones()
     showed_progress = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
