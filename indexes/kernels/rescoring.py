@@ -15,7 +15,7 @@ from indexes.packing_kernels import whole
 
 @inner_kernel
 def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
-    search: Search, first: int, base: int, width: int, here: Array, begins: Array, ends: Array, n_here: int
+    search: Search, first: int, base: int, here: Array, begins: Array, ends: Array, n_here: int
 ) -> None:
     """Score the waiting documents first, first + 1, ..., all of the window, by reading its postings once more.
 
@@ -28,7 +28,6 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
         search: the search.
         first: first of the waiting documents, at most 65,535 before the last.
         base: first document of the window.
-        width: how many documents it has.
         here: (n_here,) int64, lists with postings in the window.
         begins: (n_here,) int64, where these begin; below 0 for columns, see `cursors.Cursors`.
         ends: (n_here,) int64, where they end.
@@ -40,7 +39,7 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
     place_of = np.full(len(query.lists), -1)
     for place in range(n_here):
         place_of[here[place]] = place
-    slots[:width] = 0
+    slots[:] = 0  # also behind the width, where only crafted rows lead
     scores = waiting.scores[first:n_waiting]
     norms = np.empty(len(scores) if has_norms else 0)
     for number in range(len(scores)):
@@ -55,7 +54,8 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
         if begins[place] < 0:
             column = -1 - begins[place] - base
             for number in range(len(scores)):
-                scores[number] += weight * postings.dense[column + waiting.rows[first + number]]
+                if scores[number] >= 0:
+                    scores[number] += weight * postings.dense[column + waiting.rows[first + number]]
             continue
         for position in range(begins[place], ends[place]):
             slot = whole(slots[postings.rows[position]]) - 1

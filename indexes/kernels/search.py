@@ -62,7 +62,7 @@ def _survey(segments: Segments, lists: Array, weights: Array, state: Array) -> t
         The scale of points, whether points are scores, by how much a score may differ from its points, and whether
         all lists lie inside their arrays.
     """
-    most, error, exact = 0.0, 0.0, True
+    most, error, exact, longest = 0.0, 0.0, True, 1
     for number in range(len(segments.table)):
         n_lists, total_weight = 0, 0.0
         for place in range(len(weights)):
@@ -79,8 +79,10 @@ def _survey(segments: Segments, lists: Array, weights: Array, state: Array) -> t
         total = largest_parts(query, postings, formula, segments.largest[number])
         exact = exact and are_scores(query.weights, formula, total)
         most, error = max(most, total), max(error, total_weight * formula.gap)
+        if n_lists <= MOST_LISTS:  # otherwise nothing is added up, but other segments may hold fewer of the lists
+            longest = max(longest, n_lists)
     # Rounding up adds at most 2 points for each list, and one more leaves room for inexact multiplication.
-    room = LARGEST_SUM - 3.0 * (len(weights) if len(weights) <= MOST_LISTS else 1)
+    room = LARGEST_SUM - 3.0 * longest
     scale = 1.0 if exact else room / max(most, 1e-300)
     return scale, exact, 0.0 if exact else error, True
 

@@ -111,8 +111,8 @@ def _score_above(waiting: Waiting, segments: Segments, scale: float, limit: int)
 
 @inner_kernel
 def settle(waiting: Waiting, segments: Segments, scale: float) -> bool:
-    """Give all documents that stay a score; False for damage."""
-    state, k = waiting.state, waiting.k
+    """Give all documents that stay a score; False for damage, and then `AT` tells in which segment."""
+    state, k, searched = waiting.state, waiting.k, waiting.state[AT]
     if state[UNSCORED] == 0:
         return True
     hope(waiting)
@@ -124,6 +124,7 @@ def settle(waiting: Waiting, segments: Segments, scale: float) -> bool:
         return False
     hope(waiting)
     drop(waiting)
+    state[AT] = searched
     return True
 
 

@@ -113,7 +113,7 @@ def points_of_score(score: float, scale: float, known: int) -> int:
     """
     if known or score <= 0:
         return whole(score)
-    return min(whole(scale * score) + 1, LARGEST_SUM)
+    return whole(min(scale * score, LARGEST_SUM - 1.0)) + 1  # crafted postings may lead to a scale without end
 
 
 @inner_kernel
@@ -212,7 +212,6 @@ def keep_best(search: Search, following: int) -> None:
     if state[KNOWN]:
         points, sequences = whole(waiting.points[last]), search.segment.sequences
         earlier = following < len(sequences) and LATEST - waiting.keys[last] < sequences[following]
-        drop(waiting)
         drop(waiting)
         raise_threshold(waiting)
         if earlier:

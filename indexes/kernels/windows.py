@@ -60,8 +60,7 @@ def _look_up_cost(documents: Documents) -> int:
 @inner_kernel
 def _pays(search: Search, n_new: int, spent: int) -> bool:
     """Tell whether new documents can be scored from the window's postings, and faster than from their own lists."""
-    has_values = len(search.segment.postings.values) > 0 or len(search.segment.postings.dense_starts) > 0
-    if not has_values or search.waiting.state[KNOWN]:
+    if len(search.segment.postings.values) != len(search.segment.postings.rows) or search.waiting.state[KNOWN]:
         return False
     return n_new <= LARGEST_SUM and n_new * _look_up_cost(search.segment.documents) > 2 * spent + CLEARING_COST
 
@@ -141,7 +140,7 @@ def search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR09
             if not collect(search, base, width, 0, 0.0 if state[KNOWN] else CLOSE):
                 return False
             if n_rooms == state[N_ROOMS] and _pays(search, state[WAITING] - first, spent):
-                score_from_postings(search, first, base, width, cursors.here, cursors.begins, cursors.ends, n_here)
+                score_from_postings(search, first, base, cursors.here, cursors.begins, cursors.ends, n_here)
         sums[:dirty] = 0
         if state[WAITING] >= 2 * waiting.k and state[KNOWN]:
             if not settle(waiting, search.segments, search.points.scale):
