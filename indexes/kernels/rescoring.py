@@ -8,21 +8,41 @@ import numpy as np
 
 from indexes.compilation import inner_kernel
 from indexes.kernels.exact import norm_of
-from indexes.kernels.views import CLOSE, KNOWN, UNSCORED, WAITING, Array, Search
+from indexes.kernels.views import CLOSE, KNOWN, UNSCORED, WAITING, WINDOW, Array, Search
 from indexes.kernels.waiting import points_of_score
 from indexes.packing_kernels import whole
 
 
 @inner_kernel
+def _hits(rows: Array, slots: Array, hits: Array) -> int:
+    """Write to `hits`, (WINDOW,) uint16, which of the rows have a slot that is not 0; return how many.
+
+    All are written, and kept where they count: whether a row has a slot nobody could foresee.
+    """
+    n_hits = 0
+    for position in range(min(len(rows), WINDOW)):
+        hits[n_hits] = position
+        n_hits += slots[np.uint64(rows[position])] != 0
+    return n_hits
+
+
+@inner_kernel
 def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
-    search: Search, first: int, base: int, here: Array, begins: Array, ends: Array, n_here: int
+    search: Search,
+    first: int,
+    base: int,
+    here: Array,
+    begins: Array,
+    ends: Array,
+    n_here: int,
+    is_clean: bool,
 ) -> None:
     """Score the waiting documents first, first + 1, ..., all of the window, by reading its postings once more.
 
     Pays where documents are many and postings few: nothing is fetched from the documents' own lists. A stored value
     tells the frequency, or that it cannot; a document with such a posting keeps waiting for its score. Lists are read
-    in the order of the query, so that sums grow in the same order as there. Overwrites the window's sums, with which
-    documents wait where.
+    in the order of the query, so that sums grow in the same order as there. The window's sums are overwritten, with
+    which documents wait where, and left clean.
 
     Args:
         search: the search.
@@ -32,6 +52,7 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
         begins: (n_here,) int64, where these begin; below 0 for columns, see `cursors.Cursors`.
         ends: (n_here,) int64, where they end.
         n_here: how many lists there are.
+        is_clean: whether the sums are clean already.
     """
     waiting, slots, n_waiting = search.waiting, search.sums, search.waiting.state[WAITING]
     query, postings, formula = search.segment.query, search.segment.postings, search.segment.formula
@@ -39,9 +60,10 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
     place_of = np.full(len(query.lists), -1)
     for place in range(n_here):
         place_of[here[place]] = place
-    slots[:] = 0  # also behind the width, where only crafted rows lead
+    if not is_clean:
+        slots[:] = 0  # also behind the last document, where only crafted rows lead
     scores = waiting.scores[first:n_waiting]
-    norms = np.empty(len(scores) if has_norms else 0)
+    norms, hits = np.empty(len(scores) if has_norms else 0), np.empty(WINDOW, np.uint16)
     for number in range(len(scores)):
         slots[waiting.rows[first + number] - base] = number + 1
         scores[number] = 0.0
@@ -57,9 +79,11 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
                 if scores[number] >= 0:
                     scores[number] += weight * postings.dense[column + waiting.rows[first + number]]
             continue
-        for position in range(begins[place], ends[place]):
+        begin, end = begins[place], ends[place]
+        for hit in range(_hits(postings.rows[begin:end], slots, hits)):
+            position = begin + whole(hits[hit])
             slot = whole(slots[postings.rows[position]]) - 1
-            if slot < 0 or slot >= len(scores) or scores[slot] < 0:
+            if slot >= len(scores) or scores[slot] < 0:
                 continue
             frequency = frequencies[postings.values[position]]
             if frequency == 0:
@@ -69,6 +93,7 @@ def score_from_postings(  # noqa: C901, PLR0912 - one pass, told in order
             else:
                 scores[slot] += weight * frequency
     for number in range(len(scores)):
+        slots[waiting.rows[first + number] - base] = 0
         if scores[number] >= 0:
             points = points_of_score(scores[number], search.points.scale, waiting.state[KNOWN])
             waiting.points[first + number] = points

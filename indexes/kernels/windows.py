@@ -58,11 +58,18 @@ def _look_up_cost(documents: Documents) -> int:
 
 
 @inner_kernel
-def _pays(search: Search, n_new: int, spent: int) -> bool:
-    """Tell whether new documents can be scored from the window's postings, and faster than from their own lists."""
+def _pays(search: Search, n_new: int, spent: int, clearing: int) -> bool:
+    """Tell whether new documents can be scored from the window's postings, and faster than from their own lists.
+
+    Args:
+        search: the search.
+        n_new: how many documents are new.
+        spent: postings of the window.
+        clearing: what clearing the sums would cost.
+    """
     if len(search.segment.postings.values) != len(search.segment.postings.rows) or search.waiting.state[KNOWN]:
         return False
-    return n_new <= LARGEST_SUM and n_new * _look_up_cost(search.segment.documents) > 2 * spent + CLEARING_COST
+    return n_new <= LARGEST_SUM and n_new * _look_up_cost(search.segment.documents) > 2 * spent + clearing
 
 
 @inner_kernel
@@ -133,14 +140,16 @@ def search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR09
                 return False
         elif spent * SPARSE_SHARE < width and spent + state[WAITING] <= len(waiting.rows):
             collect_listed(search, base, width, cursors.begins[:n_here], cursors.ends[:n_here])
+            if _pays(search, state[WAITING] - first, spent, 0):
+                score_from_postings(search, first, base, cursors.here, cursors.begins, cursors.ends, n_here, True)
             continue
         else:
             if state[THRESHOLD] == 0 and state[WAITING] == 0:
                 guess(search, base, width)
             if not collect(search, base, width, 0, 0.0 if state[KNOWN] else CLOSE):
                 return False
-            if n_rooms == state[N_ROOMS] and _pays(search, state[WAITING] - first, spent):
-                score_from_postings(search, first, base, cursors.here, cursors.begins, cursors.ends, n_here)
+            if n_rooms == state[N_ROOMS] and _pays(search, state[WAITING] - first, spent, CLEARING_COST):
+                score_from_postings(search, first, base, cursors.here, cursors.begins, cursors.ends, n_here, False)
         sums[:dirty] = 0
         if state[WAITING] >= 2 * waiting.k and state[KNOWN]:
             if not settle(waiting, search.segments, search.points.scale):
