@@ -34,11 +34,13 @@ from tests.indexes.postings_oracle import (
     plan_of,
     search,
     triples,
+    watch,
 )
 from tests.indexes.test_postings_search import opened, written
 
 EXAMPLES = settings.default.max_examples  # of the profile
 WINDOW = 1 << WINDOW_BITS
+COLUMN_SHARE = 16  # what reading a column costs, see `kernels.cursors`
 MAKERS = [bm25, impacts, columns, binary]
 SHARES = (0.7, 0.4, 0.2, 0.1, 0.02, 0.003)
 QUERIES = [
@@ -48,6 +50,12 @@ QUERIES = [
     {0: 0.3, 1: 0.3, 2: 0.7, 3: 1.1, 4: 2.0, 5: 3.0},
     {3: 1.0, 5: 1.0},
 ]
+
+
+@pytest.fixture
+def touched(monkeypatch):
+    """What the kernel reads; see `watch`."""
+    return watch(monkeypatch)
 
 
 def parts_of(generator, sizes, make, *, most=3, sequences=None):
@@ -123,17 +131,53 @@ def test_all_scores_tied_in_segments_that_interleave(make):
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_better_document_in_each_later_segment(make):
     """Ties fill the list before, and must give way in the right order while it is tidied up."""
+    better = [{0: 1, 1: 1}]  # the first of them where nothing is guessed from
     segments = [
         make(
-            lists_of([{0: 1}] * 1500 + [{0: 1, 1: 1}] * number + [{0: 1}] * 1400),
+            lists_of(
+                [{0: 1}] * 20 + better * (5 if number == 3 else 0) + [{0: 1}] * 1500 + better * number + [{0: 1}] * 1400
+            ),
             2,
-            sequences=np.arange(2900 + number) * 5 - 99 * number,
+            sequences=np.arange(2920 + number + (5 if number == 3 else 0)) * 5 - 99 * number,
         )
         for number in range(4)
     ]
     for k in (1, 3, 6, 7, 20, 400):
         check(segments, {0: 1.0, 1: 1.0}, k)
         check(segments[::-1], {0: 0.7, 1: 0.6}, k)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_ties_in_a_later_segment_that_come_before_those_of_an_earlier_one(make):
+    """When those that wait are cut to k between two windows, the last of them is of the first segment, and must go."""
+    n_held, k = WINDOW // 12, WINDOW // 10
+    held = np.concatenate([np.arange(n_held), WINDOW + np.arange(n_held)])
+    lists = [lists_of_postings(WINDOW + n_held + more, [(held, np.ones(2 * n_held, int))]) for more in (1, 0)]
+    after = 2 * WINDOW - 2 * (
+        k - n_held - 1
+    )  # then that last one comes where the second segment's second window begins
+    for shift in (10**6, after + 8, after - 8, 0, -(10**6)):
+        segments = [make(each, 1, sequences=2 * np.arange(len(each.offsets) - 1)) for each in lists]
+        sequences = segments[0].segment.sequences + shift + 1
+        segments[0] = make(lists[0], 1, sequences=sequences)
+        check(segments, {0: 1.0}, k)
+        check(segments, {0: 0.7}, k)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("n_segments", [1, 2])
+def test_a_first_threshold_that_was_guessed_too_high(make, n_segments, touched):
+    """All good documents stand where the sample is taken from, and they are fewer than are wanted."""
+    good = np.arange(60) * (WINDOW // 64)
+    held = [np.arange(WINDOW), good]
+    lists = lists_of_postings(WINDOW, [(rows, np.ones(len(rows), int)) for rows in held])
+    segments = [make(lists, 2, sequences=np.arange(WINDOW) * 2 + number) for number in range(n_segments)]
+    once = n_segments * (len(good) + (WINDOW // COLUMN_SHARE if make is columns else WINDOW))
+    for query in ({0: 1.0, 1: 5.0}, {0: 0.7, 1: 5.5}):
+        touched.taken()
+        for k in (61 * n_segments, 100 * n_segments):
+            check(segments, query, k)
+            assert touched.taken() > 1.2 * once
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -148,6 +192,27 @@ def test_sequence_numbers_of_any_size_and_sign(make):
             (hits,) = search(segments, [query], k)
             stored = [segments[number].segment.sequences[row] for number, row, _ in triples(hits)]
             assert hits.sequences.tolist() == stored
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_segments_that_number_their_lists_differently(make):
+    """Each holds some of the terms only, and documents of all wait for their scores together."""
+    generator, n_terms = np.random.default_rng(28), 9
+    segments, numbers = [], []
+    for place in range(4):
+        held = np.sort(generator.choice(n_terms, 6, False))
+        ids = np.full(n_terms, -1)
+        ids[held] = np.arange(len(held))
+        shares = [(0.6, 0.3, 0.1)[term % 3] for term in held]
+        rows = [np.flatnonzero(generator.random(2000) < share) for share in shares]
+        lists = lists_of_postings(2000, [(each, generator.integers(1, 60, len(each))) for each in rows])
+        average = {"average": 90.0} if make is bm25 else {}
+        segments.append(make(lists, len(held), sequences=np.arange(2000) * 4 + place, **average))
+        numbers.append(ids)
+    for weights in (np.arange(1.0, n_terms + 1), generator.random(n_terms) + 0.05):
+        plan = Plan(np.array([0, n_terms]), weights, numbers)
+        for k in (1, 10, 101, 500):
+            check_plan(segments, plan, k)
 
 
 # --- Scores from a window's postings ----------------------------------------------------------------------------------
@@ -203,6 +268,26 @@ def test_rows_behind_the_last_document_add_nothing_to_another():
     for weight in (1e-3, 1e-4, 1e-5, 1e-9):
         check([wrong], {0: 1.0, 1: weight}, 300)
         check([other, wrong], {0: 1.0, 1: weight}, 600)
+
+
+def test_documents_without_the_term_that_postings_name_are_not_returned():
+    made = bm25(lists_of([{0: 1, 1: 1}] * 3 + [{1: 1}] + [{0: 1, 1: 2}] * 3), 2)
+    arrays = [array.copy() for array in made.segment.postings.for_kernels()[:7]]
+    arrays[5][arrays[0][0] + 2] = 3  # the row of the third posting of list 0, which then is not found itself
+    postings = Postings(*map(CheckedArray, arrays), "here")
+    (hits,) = search([replace(made, segment=replace(made.segment, postings=postings))], [{0: 1.0}], 7)
+    assert triples(hits) == [hit for hit in expected([made], {0: 1.0}, 7) if hit[1] != 2]
+
+
+@pytest.mark.parametrize("make", [bm25, impacts, binary])
+def test_rows_behind_the_last_document_are_not_returned(make):
+    """Of a list that is so short that its postings are read again instead of the window's sums."""
+    made = make(lists_of([{0: 1} if row in {3, 5, 8} else {1: 1} for row in range(300)]), 2)
+    arrays = [array.copy() for array in made.segment.postings.for_kernels()[:7]]
+    arrays[5][arrays[0][0] + 2] = 301
+    postings = Postings(*map(CheckedArray, arrays), "here")
+    (hits,) = search([replace(made, segment=replace(made.segment, postings=postings))], [{0: 1.0}], 7)
+    assert triples(hits) == expected([made], {0: 1.0}, 2)
 
 
 def test_columns_beside_postings_without_values_are_scored_from_documents():
@@ -321,15 +406,18 @@ def test_damage_names_the_segment_that_is_damaged(damaged):
 def test_damage_names_the_segment_where_documents_of_another_were_scored_last():
     """In the second segment reading ceases early; then those that wait are scored, all of them of the first."""
     n = 20_000
-    first = lists_of_postings(n + 1, [(np.arange(n + 1), np.ones(n + 1, int)), (np.arange(400), np.full(400, 9))])
-    second = lists_of_postings(n, [(np.arange(n), np.ones(n, int)), (np.arange(5), np.ones(5, int))])
-    good, made = impacts(first, 2), impacts(second, 2, sequences=10**6 + np.arange(n))
+    rows, none = np.arange(n), np.empty(0, np.int64)
+    first, second = (
+        lists_of_postings(size, [(held, np.ones(len(held), int)) for held in (np.arange(size), *others)])
+        for size, others in ((n + 1, (rows[:400], none, none)), (n, (none, rows[:5], rows[5:10])))
+    )
+    good, made = binary(first, 4), binary(second, 4, sequences=10**6 + rows)
     arrays = [array.copy() for array in made.segment.postings.for_kernels()[:7]]
     arrays[3][0] -= 1
     named = Postings(*map(CheckedArray, arrays), "the second")
     segments = [good, replace(made, segment=replace(made.segment, postings=named))]
     with pytest.raises(CorruptIndexError, match="the second"):
-        search(segments, [{0: 0.001, 1: 1.0}], 200)
+        search(segments, [{0: 0.001, 1: 1.0, 2: 0.9, 3: 0.8}], 200)
 
 
 def test_parameters_at_their_ends_over_segments():
