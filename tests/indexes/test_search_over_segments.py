@@ -409,7 +409,7 @@ def test_damage_names_the_segment_where_documents_of_another_were_scored_last():
     rows, none = np.arange(n), np.empty(0, np.int64)
     first, second = (
         lists_of_postings(size, [(held, np.ones(len(held), int)) for held in (np.arange(size), *others)])
-        for size, others in ((n + 1, (rows[:400], none, none)), (n, (none, rows[:5], rows[5:10])))
+        for size, others in ((n + 1, (rows[:400], none, none)), (n, (none, rows[:150], rows[150:300])))
     )
     good, made = binary(first, 4), binary(second, 4, sequences=10**6 + rows)
     arrays = [array.copy() for array in made.segment.postings.for_kernels()[:7]]
