@@ -175,9 +175,9 @@ def test_a_first_threshold_that_was_guessed_too_high(make, n_segments, touched):
     once = n_segments * (len(good) + (WINDOW // COLUMN_SHARE if make is columns else WINDOW))
     for query in ({0: 1.0, 1: 5.0}, {0: 0.7, 1: 5.5}):
         touched.taken()
-        for k in (61 * n_segments, 100 * n_segments):
+        for k in (61 * n_segments, 70 * n_segments):
             check(segments, query, k)
-            assert touched.taken() > 1.2 * once
+            assert touched.taken() > once  # there was a second pass
 
 
 @pytest.mark.parametrize("make", MAKERS)
