@@ -93,7 +93,7 @@ def measure(data: Path, n: int = 200_000, source: str = "real", repeats: int = 3
     numbers["check"] = compared
     versions = {**package_versions(), **peer_versions()}
     columns = ["side", "seconds", "texts / s", "peak memory", "index"]
-    return Outcome("Lexical indexing", columns, rows, notes, numbers, versions=versions)
+    return Outcome(f"Lexical indexing, {n:,} {source} texts", columns, rows, notes, numbers, versions=versions)
 
 
 def main(
