@@ -133,7 +133,7 @@ def prepared(tmp_path, monkeypatch) -> Path:
         corpus.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (folder / "new" / "on-waders.md").write_text("# Waders\n\nThey sleep on one leg.\n", encoding="utf-8")
     pairs = "".join(f"what is question {number}\tthe answer to it is {number}\n" for number in range(8))
-    (folder / "questions.tsv").write_text(pairs, encoding="utf-8")
+    (folder / "questions.tsv").write_text("query\tpassage\n" + pairs, encoding="utf-8")
     (folder / "docs" / "owls.txt").write_text("Owls sleep by day.", encoding="utf-8")
     (testset / "queries.jsonl").write_text('{"_id": "q1", "text": "how do birds sleep"}\n', encoding="utf-8")
     (testset / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta2\t1\n", encoding="utf-8")

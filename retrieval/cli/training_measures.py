@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from retrieval.errors import TrainingDataError
 
 if TYPE_CHECKING:
     from retrieval.encoders.base import Encoder
+    from retrieval.encoders.sparse import SparseEncoder
+    from retrieval.training.ranking import Ranking
 
-Measure = Callable[["Encoder"], Mapping[str, float]]
+Measure = Callable[[Any], Mapping[str, float]]
 
 _MEASURES = ("nDCG@10", "RR@10", "R@100")
 _DEPTH = 100
@@ -33,9 +36,11 @@ def measurer(places: Sequence[str], split: str | None) -> Callable[[Any], dict[s
     measures = [_measure(Path(place), split) for place in places]
 
     def evaluate(model: Any) -> dict[str, float]:
-        from retrieval.encoders import load_encoder
+        from sentence_transformers import SparseEncoder as SparseModel
 
-        encoder = load_encoder(model)
+        from retrieval.encoders import load_encoder, load_sparse_encoder
+
+        encoder = load_sparse_encoder(model) if isinstance(model, SparseModel) else load_encoder(model)
         return {name: value for measure in measures for name, value in measure(encoder).items()}
 
     return evaluate
@@ -60,8 +65,13 @@ def _similarity(place: Path, split: str) -> Measure:
     if len(rows) < 2:
         raise TrainingDataError(f"{place} has too few scored sentence pairs: {report.summary()}")
 
-    def measure(encoder: Encoder) -> dict[str, float]:
+    def measure(encoder: Encoder | SparseEncoder) -> dict[str, float]:
         from scipy.stats import spearmanr
+
+        from retrieval.encoders.sparse import SparseEncoder
+
+        if isinstance(encoder, SparseEncoder):
+            raise TrainingDataError(f"{place} has sentence pairs, which are measured by dense vectors; give a test set")
 
         from indexes.vectors import normalise
 
@@ -76,7 +86,7 @@ def _similarity(place: Path, split: str) -> Measure:
 
 
 def _retrieval(place: Path, split: str) -> Measure:
-    """Measure exact dense search over whole texts, cut at the encoder's limit."""
+    """Measure exact search over whole texts, cut at the encoder's limit; by sparse vectors with and without weights."""
     from eval.measures import evaluate_run
     from eval.testsets import read_testset
 
@@ -88,16 +98,36 @@ def _retrieval(place: Path, split: str) -> Measure:
     texts = [f"{document.title or ''} {document.text or ''}".strip() for document in documents]
     queries = {name: text for name, text in testset.queries.items() if text.strip()}
 
-    def measure(encoder: Encoder) -> dict[str, float]:
-        from retrieval.training.ranking import rank_by_encoder
-
-        rankings, _, _ = rank_by_encoder(encoder, list(queries.values()), texts, _DEPTH)
-        run = {
-            query_id: [(ids[row], score) for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)]
-            for query_id, found in zip(queries, rankings, strict=True)
-        }
-        values = evaluate_run(run, testset.qrels, _MEASURES).measures
-        label = f"{place.resolve().name} {split}"
-        return {f"{label} {name} (n={len(testset.qrels)})": float(value) for name, value in values.items()}
+    def measure(encoder: Encoder | SparseEncoder) -> dict[str, float]:
+        found = {}
+        for kind, rankings in _rankings(encoder, list(queries.values()), texts).items():
+            run = {
+                query_id: [
+                    (ids[row], score) for row, score in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
+                ]
+                for query_id, best in zip(queries, rankings, strict=True)
+            }
+            values = evaluate_run(run, testset.qrels, _MEASURES).measures
+            label = f"{place.resolve().name} {split}{kind}"
+            found.update({f"{label} {name} (n={len(testset.qrels)})": float(value) for name, value in values.items()})
+        return found
 
     return measure
+
+
+def _rankings(
+    encoder: Encoder | SparseEncoder, queries: Sequence[str], texts: Sequence[str]
+) -> dict[str, list[Ranking]]:
+    """Return the rankings of all texts for each query, by what is said of them."""
+    from retrieval.collection.sparse_slot import LARGEST_WEIGHT
+    from retrieval.encoders.sparse import SparseEncoder
+    from retrieval.training.ranking import rank_by_encoder, rank_by_sparse_vectors
+
+    if not isinstance(encoder, SparseEncoder):
+        return {"": rank_by_encoder(encoder, queries, texts, _DEPTH)[0]}
+    of_queries, of_texts = encoder.encode_queries(queries), encoder.encode_passages(texts)
+    bare_queries, bare_texts = replace(of_queries, weights=None), replace(of_texts, weights=None)
+    found = {", without weights": rank_by_sparse_vectors(bare_queries, bare_texts, _DEPTH, LARGEST_WEIGHT)}
+    if of_texts.weights is not None:
+        found[""] = rank_by_sparse_vectors(of_queries, of_texts, _DEPTH, encoder.largest_weight or LARGEST_WEIGHT)
+    return found

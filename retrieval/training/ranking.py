@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from indexes.sparse_vectors import SparseVectors
     from retrieval.collection.collection import Collection
     from retrieval.encoders.base import Encoder
 
@@ -61,6 +64,26 @@ def rank_by_encoder(
 
         query_vectors, passage_vectors = normalise(query_vectors), normalise(passage_vectors)
     return rank_by_vectors(query_vectors, passage_vectors, k), query_vectors, passage_vectors
+
+
+def rank_by_sparse_vectors(
+    queries: SparseVectors, passages: SparseVectors, k: int, largest_weight: float
+) -> list[Ranking]:
+    """Rank a pool through the inverted index: by impacts of 8 bits, or by shared dimensions without weights.
+
+    Args:
+        queries: with weights or, as the passages, without.
+        passages: the pool.
+        k: passages for each query at most.
+        largest_weight: the weight that becomes the largest impact.
+    """
+    from indexes.sparse import SparseIndex, SparseIndexWriter, SparseSearcher, SparseSegment, quantised
+
+    with tempfile.TemporaryDirectory() as folder:
+        with SparseIndexWriter(Path(folder), "binary" if passages.weights is None else "impacts") as writer:
+            writer.add_many(passages if passages.weights is None else quantised(passages, largest_weight))
+        segment = SparseSegment(SparseIndex.open(Path(folder)), None, np.arange(len(passages)))
+        return [Ranking(hits.rows, hits.scores) for hits in SparseSearcher([segment]).search_many(queries, k)]
 
 
 def rank_by_collection(
