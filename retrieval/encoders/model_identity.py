@@ -42,6 +42,10 @@ _MODULE_SETTINGS = {
     "Dropout": (),
     "StaticEmbedding": (),
     "SpladePooling": ("pooling_strategy", "activation_function"),
+    "Convolution": ("kernel_sizes", "stacked"),
+    "MaxPoolBert": ("variant", "last", "heads"),
+    "ScalarMix": (),
+    "WeightedCls": (),
 }
 """What to name of the modules that we know; shapes follow from the weights."""
 

@@ -63,9 +63,9 @@ def load_sentence_transformer(
 def _load(
     folder: Path, source: str, prompts: Mapping[str, str] | None, truncate_dim: int | None, device: str | None
 ) -> Any:
-    from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
 
+    from retrieval.encoders.module_classes import open_sentence_transformer
     from retrieval.models.published_folder import readable_folder
     from retrieval.models.registration import register_backbones
 
@@ -74,13 +74,11 @@ def _load(
     transformers_logging.disable_progress_bar()
     try:
         with readable_folder(folder) as readable:
-            return SentenceTransformer(
-                str(readable),
+            return open_sentence_transformer(
+                readable,
                 device=device,
                 prompts=dict(prompts) if prompts is not None else None,
                 truncate_dim=truncate_dim,
-                trust_remote_code=False,
-                local_files_only=True,
                 model_kwargs={"use_safetensors": True},
             )
     except EncoderError as error:

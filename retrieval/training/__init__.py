@@ -6,8 +6,8 @@ from retrieval.training import builtin_recipe, train
 report = train(builtin_recipe("mirror-bert"), ["sentences.tsv"], out="my-encoder")
 ```
 
-What is trained is a sentence-transformers folder, which `load_encoder` and plain `SentenceTransformer` load. Nothing
-heavy is imported before `train` is called.
+What is trained is a sentence-transformers folder, which `load_encoder` and plain `SentenceTransformer` load; the latter
+wants `trust_remote_code=True` for a pooling of this package. Nothing heavy is imported before `train` is called.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         "\n".join(f"- {name}: {value}" for name, value in report["notes"].items()),
         "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"
         'encoder = load_encoder("path/to/this/folder")\n```\n\n'
-        "or `sentence_transformers.SentenceTransformer(path)`.",
+        "or `sentence_transformers.SentenceTransformer(path)`, which needs `trust_remote_code=True` where "
+        "`modules.json` names modules of `retrieval`.",
         "## Data\n\n"
         + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
         "## Recipe\n\n" + _table(("setting", "value"), [(name, _value(value)) for name, value in recipe.items()]),

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
 from tests.cli.test_cli_startup import HEAVY, loaded_by
@@ -73,6 +74,26 @@ def test_a_retrieval_test_set_is_measured(cli, recipe, sentences, tmp_path):
     # The query is the text of its document: rank one, whatever the encoder.
     expected = {f"beir test {name} (n=1)": 1.0 for name in ("nDCG@10", "RR@10", "R@100")}
     assert done.json["before"] == done.json["after"] == expected
+
+
+@pytest.mark.parametrize(
+    ("pooling", "weights"), [("convolution", "convolutions.0.weight"), ("weighted_cls", "mixing.weight")]
+)
+def test_a_pooling_that_learns(cli, tiny_bert, tuples, tmp_path, corpus, pooling, weights):
+    settings = [f"model_settings.backbone={tiny_bert}", f"model_settings.pooling={pooling}", "max_tokens=32"]
+    settings += ["batch_size=8", "learning_rate=1e-3"]
+    found = []
+    for steps in (1, 3):
+        out = tmp_path / f"{steps}-steps"
+        changes = [part for setting in (*settings, f"max_steps={steps}") for part in ("--set", setting)]
+        done = cli("train", "pairs", "--data", tuples, "--out", out, "--json", *changes)
+        assert done.status == 0, done.err
+        assert done.json["steps"] == steps
+        (path,) = out.glob("1_*/model.safetensors")
+        found.append(load_file(path)[weights])
+    assert not np.array_equal(*found)
+    assert cli("index", tmp_path / "x.index", corpus, "--encoder", out).status == 0
+    assert cli("search", tmp_path / "x.index", "csv", "--mode", "dense", "--json").json["hits"]
 
 
 def test_settings_on_the_command_line(cli, recipe, sentences, tmp_path):

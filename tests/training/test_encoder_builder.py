@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from retrieval.encoders import load_encoder
 from retrieval.errors import EncoderError, RecipeError, TrainingError
+from retrieval.models.pooling.building import USUAL
 from retrieval.training import builtin_recipe, train
-from retrieval.training.builders.encoder import POOLINGS, build_model
+from retrieval.training.builders.encoder import build_model
 from tests.training.conftest import vocabulary
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
@@ -71,7 +72,7 @@ def token_vectors(model, text: str) -> torch.Tensor:
         return model[0](model.preprocess([text]))["token_embeddings"][0]
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", USUAL)
 def test_pooling_by_name(tiny_bert, pooling):
     model = build_model(backbone=str(tiny_bert), pooling=pooling).eval()
     tokens = token_vectors(model, "the dog eats")

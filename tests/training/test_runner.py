@@ -85,6 +85,21 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(mirror, sentences, tmp_path,
     assert not (tmp_path / "broken" / "run").exists()
 
 
+@pytest.mark.parametrize("pooling", ["convolution", "max_seq_mha"])
+def test_a_pooling_with_weights_is_resumed_too(mirror, sentences, tmp_path, monkeypatch, pooling):
+    settings = {**mirror.model_settings, "pooling": pooling}
+    recipe = mirror.changed({"model_settings": settings, "checkpoint_steps": 2})
+    train(recipe, sentences, tmp_path / "whole")
+    with monkeypatch.context() as patches:
+        interrupt_after(patches, 3)
+        with pytest.raises(Interrupted):
+            train(recipe, sentences, tmp_path / "broken")
+    assert train(recipe, sentences, tmp_path / "broken", resume=True).resumed
+    (module,) = (path.name for path in (tmp_path / "whole").glob("1_*"))
+    assert same(weights(tmp_path / "whole" / module), weights(tmp_path / "broken" / module))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
 @pytest.fixture
 def labelled(tmp_path):
     """A file of sentence pairs in three classes."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.encoders.embedded import EMBEDDED, embedded_folder, load_embedded
 from retrieval.encoders.model_files import model_folder
+from retrieval.encoders.module_classes import open_sentence_transformer
 from retrieval.errors import EncoderError, RecipeError, TrainingError
+from retrieval.models.pooling.building import NAMES, pooling_modules
 from retrieval.training.registry import nearest
 
 if TYPE_CHECKING:
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-POOLINGS = ("cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens", "weightedmean")
-"""Names of sentence-transformers' pooling."""
+POOLINGS = NAMES
+"""Names of poolings: sentence-transformers' own and ours; `pooling_modules` says what they are."""
 
 # What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors.
 _HEADS = re.compile(
@@ -40,7 +42,12 @@ def build_model(
     Args:
         backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by
             path or name.
-        pooling: one of `POOLINGS`; "" keeps a sentence-transformers folder's modules, and is "mean" for others.
+        pooling: "" keeps a sentence-transformers folder's modules, and is "mean" for others. By sentence-transformers
+            "cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens" and "weightedmean". A convolution over the tokens,
+            then their mean or largest value: "convolution", "convolution_max", "convolution_stack" and
+            "convolution_stack_max". MaxPoolBERT's "max_cls", "mha", "max_seq_mha", "mean_seq_mha" and "sum_seq_mha".
+            Learnt weights over all layers: "scalar_mix", "scalar_mix_cls" and "weighted_cls". Details are in
+            `retrieval.models.pooling.building`.
         normalise: end with vectors of length one; where pooling is "", the folder says.
         random_weights: forget what the backbone has learned, keep its shape and tokenizer.
         allow_mismatch: take a checkpoint whose parameters are not those of its configuration.
@@ -52,7 +59,7 @@ def build_model(
     """
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from sentence_transformers.sentence_transformer.modules import Normalize
 
     if pooling and pooling not in POOLINGS:
         raise RecipeError(f"unknown pooling {pooling!r}{nearest(pooling, POOLINGS)}: one of {', '.join(POOLINGS)}")
@@ -61,18 +68,13 @@ def build_model(
         check_parameters(folder)
     options: dict[str, Any] = {"model_kwargs": {"use_safetensors": True}}
     try:
-        if (folder / "modules.json").is_file():
-            model = SentenceTransformer(str(folder), local_files_only=True, device="cpu", **options)
-            if pooling:
-                transformer = model[0]
-                extra = [Normalize()] if normalise else []
-                model = SentenceTransformer(
-                    modules=[transformer, Pooling(_width(transformer), pooling), *extra], device="cpu"
-                )
-        else:
-            transformer = Transformer(str(folder), **options)
+        saved = (folder / "modules.json").is_file()
+        if saved:
+            model = open_sentence_transformer(folder, device="cpu", **options)
+        if pooling or not saved:
+            transformer = model[0] if saved else Transformer(str(folder), **options)
             extra = [Normalize()] if normalise else []
-            modules = [transformer, Pooling(_width(transformer), pooling or "mean"), *extra]
+            modules = [transformer, *pooling_modules(pooling or "mean", transformer), *extra]
             model = SentenceTransformer(modules=modules, device="cpu")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -87,10 +89,6 @@ def _folder(backbone: str) -> Path:
         return model_folder(backbone)
     load_embedded(device="cpu").close()  # checks that the weights are the published ones
     return embedded_folder()
-
-
-def _width(transformer: Any) -> int:
-    return int(transformer.get_embedding_dimension())
 
 
 def _forget(model: Any) -> None:
