@@ -82,10 +82,8 @@ class MaxPoolBert(StatesModule):
         return states.sum(dim=0) if self.variant == "sum_seq_mha" else states.amax(dim=0)
 
     def _attended(self, attention: nn.MultiheadAttention, states: Tensor, mask: Tensor) -> Tensor:
-        ignored = ~mask
-        ignored[:, 0] &= mask.any(dim=1)  # a text without tokens attends to a zero, not to nothing, which is NaN
         query = first_tokens(states, mask)[:, None]  # (batch, 1, H)
-        attended, _ = attention(query, states, states, key_padding_mask=ignored, need_weights=False)
+        attended, _ = attention(query, states, states, key_padding_mask=~mask, need_weights=False)
         return attended[:, 0]
 
     def get_embedding_dimension(self) -> int:
