@@ -8,7 +8,7 @@ from typing import Any
 
 from retrieval.encoders.model_files import model_folder
 from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
-from retrieval.encoders.own_modules import refuse_sparse
+from retrieval.encoders.own_modules import open_sentence_transformer, refuse_sparse
 from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, dtype_of
 from retrieval.encoders.weights import remembered_digest
 from retrieval.errors import EncoderError
@@ -65,7 +65,6 @@ def _load(
 ) -> Any:
     from transformers.utils import logging as transformers_logging
 
-    from retrieval.encoders.module_classes import open_sentence_transformer
     from retrieval.models.published_folder import readable_folder
     from retrieval.models.registration import register_backbones
 

@@ -1,8 +1,8 @@
-"""Models with modules of this package, and which folders hold a sparse encoder: read from their JSON, nothing loaded.
+"""Models with modules of this package, and which folders hold a sparse encoder, as their JSON says.
 
 sentence-transformers asks for `trust_remote_code=True` before it imports a module class that is not its own, even one
-that is installed. That consent would cover code in the model's folder as well. Here the classes of this package, and no
-others, are handed to it instead.
+that is installed. That consent would cover code in the model's folder as well. Here the classes of a fixed table, and
+no others, are handed to it instead.
 """
 
 from __future__ import annotations
@@ -10,11 +10,25 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import EncoderError
 
-_OURS = "retrieval.models."
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_OURS = "retrieval."
+_CLASSES = frozenset(
+    {
+        "retrieval.models.pooling.convolution.Convolution",
+        "retrieval.models.pooling.max_pool_bert.MaxPoolBert",
+        "retrieval.models.pooling.scalar_mix.ScalarMix",
+        "retrieval.models.pooling.weighted_cls.WeightedCls",
+        "retrieval.models.ultra_high_dimensional.module.UltraHighDimensional",
+    }
+)
+"""Module classes as a saved `modules.json` names them, by their place in this package."""
+
 _SPARSE_MODULES = ("SpladePooling", "SparseAutoEncoder", "SparseStaticEmbedding", "UltraHighDimensional")
 
 
@@ -22,24 +36,37 @@ def own_module_classes(folder: Path) -> dict[str, type]:
     """Return the classes of this package that a model's `modules.json` names, by these names.
 
     Raises:
-        EncoderError: a name below `retrieval.models` is no module class.
+        EncoderError: it names one of this package that is not in the table.
     """
-    from sentence_transformers.base.modules.module import Module
-
-    classes = {}
+    classes: dict[str, type] = {}
     for module in _json(folder / "modules.json", []):
         name = str(module.get("type"))
         if not name.startswith(_OURS):
             continue
-        place, _, class_name = name.rpartition(".")
-        try:
-            found = getattr(importlib.import_module(place), class_name)
-        except (ImportError, AttributeError, ValueError):
-            found = None
-        if not (isinstance(found, type) and issubclass(found, Module)):
+        if name not in _CLASSES:
             raise EncoderError(f"model {folder} needs the module {name}, which this version does not have; upgrade it")
-        classes[name] = found
+        place, _, class_name = name.rpartition(".")
+        classes[name] = getattr(importlib.import_module(place), class_name)
     return classes
+
+
+def open_sentence_transformer(folder: Path, **settings: Any) -> SentenceTransformer:
+    """Return the dense model of a folder, without remote code and without a network.
+
+    Args:
+        folder: of a sentence-transformers or a transformers model.
+        **settings: for `SentenceTransformer`.
+
+    Raises:
+        EncoderError: `modules.json` names a module of this package that there is none of.
+        Exception: whatever the libraries raise for a folder that they cannot load.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model: SentenceTransformer = SentenceTransformer._load_with_module_classes(
+        str(folder), own_module_classes(folder), trust_remote_code=False, local_files_only=True, **settings
+    )
+    return model
 
 
 def is_sparse(folder: Path) -> bool:

@@ -12,13 +12,14 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from retrieval.encoders import load_encoder
-from retrieval.encoders.module_classes import module_classes
+from retrieval.encoders.own_modules import own_module_classes
 from retrieval.errors import EncoderError
 from retrieval.models.pooling.building import NAMES, USUAL, pooling_modules
 from retrieval.models.pooling.convolution import Convolution
 from retrieval.models.pooling.max_pool_bert import VARIANTS, MaxPoolBert
 from retrieval.models.pooling.scalar_mix import ScalarMix
 from retrieval.models.pooling.weighted_cls import WeightedCls
+from retrieval.models.ultra_high_dimensional.module import UltraHighDimensional
 from retrieval.training.builders.encoder import build_model
 from tests.training.conftest import tiny_bert
 from tests.training.test_encoder_builder import saved
@@ -327,7 +328,7 @@ class TestFolders:
     def test_names_that_are_not_in_the_table_are_not_imported(self, mixed):
         path = mixed / "modules.json"
         plain = path.read_text(encoding="utf-8")
-        assert module_classes(mixed) == {"retrieval.models.pooling.scalar_mix.ScalarMix": ScalarMix}
+        assert own_module_classes(mixed) == {"retrieval.models.pooling.scalar_mix.ScalarMix": ScalarMix}
         path.write_text(plain.replace("scalar_mix.ScalarMix", "scalar_mix.Tensor"), encoding="utf-8")
         with pytest.raises(EncoderError, match=r"needs the module retrieval\.models\.pooling\.scalar_mix\.Tensor"):
             load_encoder(mixed)
@@ -353,7 +354,7 @@ class TestFolders:
 
 
 def test_every_class_is_in_the_table(tmp_path):
-    classes = (Convolution, MaxPoolBert, ScalarMix, WeightedCls)
+    classes = (Convolution, MaxPoolBert, ScalarMix, WeightedCls, UltraHighDimensional)
     names = [f"{each.__module__}.{each.__name__}" for each in classes]
     (tmp_path / "modules.json").write_text(json.dumps([{"type": name} for name in names]), encoding="utf-8")
-    assert module_classes(tmp_path) == dict(zip(names, classes, strict=True))
+    assert own_module_classes(tmp_path) == dict(zip(names, classes, strict=True))

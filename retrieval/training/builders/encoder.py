@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.encoders.embedded import EMBEDDED, embedded_folder, load_embedded
 from retrieval.encoders.model_files import model_folder
-from retrieval.encoders.module_classes import open_sentence_transformer
+from retrieval.encoders.own_modules import open_sentence_transformer
 from retrieval.errors import EncoderError, RecipeError, TrainingError
 from retrieval.models.pooling.building import NAMES, pooling_modules
 from retrieval.training.registry import nearest
