@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,26 @@ _NAME = "dictionary"
 def encode_term(term: str) -> bytes:
     """Return a term's bytes; a lone surrogate, which broken JSON may contain, is kept and sorts where it should."""
     return term.encode("utf-8", "surrogatepass")
+
+
+class EncodedTerms(NamedTuple):
+    """Terms as kernels take them, to be looked up in several dictionaries.
+
+    Attributes:
+        content: uint8, their bytes, one after the other.
+        offsets: (n + 1,) int64, where each begins, and the end of the last.
+    """
+
+    content: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, terms: Sequence[str]) -> EncodedTerms:
+        """Encode terms."""
+        encoded = [encode_term(term) for term in terms]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), read_only(offsets))  # bytes are read-only
 
 
 class TermDictionary:
@@ -55,7 +76,7 @@ class TermDictionary:
     def __iter__(self) -> Iterator[str]:
         return map(self._decoded, self.encoded())
 
-    def find(self, terms: Sequence[str]) -> np.ndarray:
+    def find(self, terms: Sequence[str] | EncodedTerms) -> np.ndarray:
         """Return the number of each term, int64, -1 where it is not in the dictionary.
 
         Raises:
@@ -64,13 +85,10 @@ class TermDictionary:
         """
         from indexes import list_kernels
 
-        encoded = [encode_term(term) for term in terms]
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
-        wanted = np.frombuffer(b"".join(encoded), np.uint8)  # read-only, for bytes are
-        found = np.empty(len(encoded), np.int64)
+        wanted = terms if isinstance(terms, EncodedTerms) else EncodedTerms.of(terms)
+        found = np.empty(len(wanted.offsets) - 1, np.int64)
         content, places = read_only(self._terms.bytes.whole()), read_only(self._terms.offsets.whole())
-        if not list_kernels.find_terms(content, places, wanted, read_only(offsets), found):
+        if not list_kernels.find_terms(content, places, wanted.content, wanted.offsets, found):
             raise self._terms.damaged()
         return found
 

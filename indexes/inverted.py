@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from indexes.arrays import ArrayFolder
-from indexes.dictionary import TermDictionary
+from indexes.dictionary import EncodedTerms, TermDictionary
 from indexes.documents import PackedDocuments
 from indexes.errors import CorruptIndexError
 from indexes.format_one import is_format_one, open_format_one
@@ -95,7 +95,7 @@ class InvertedIndex:
         """Number of (term, document) pairs."""
         return self.postings.n_postings
 
-    def term_ids(self, terms: Sequence[str]) -> np.ndarray:
+    def term_ids(self, terms: Sequence[str] | EncodedTerms) -> np.ndarray:
         """Return the id of each term, int64, -1 where no document holds it."""
         return self.dictionary.find(terms)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexes.dictionary import EncodedTerms
 from indexes.errors import CorruptIndexError
 from indexes.inverted import InvertedIndex
 from indexes.living import LivingDocuments, check_segment
@@ -69,10 +70,10 @@ class LexicalStatistics:
         Raises:
             CorruptIndexError: the counts of a term are impossible.
         """
-        numbers = []
+        numbers, encoded = [], EncodedTerms.of(terms)
         total = np.zeros(len(terms), np.int64)
         for segment, counted in zip(self.segments, self._frequencies, strict=True):
-            ids = segment.index.term_ids(terms)
+            ids = segment.index.term_ids(encoded)
             numbers.append(ids)
             if counted is None:
                 starts, ends = segment.index.spans(ids)

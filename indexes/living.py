@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexes.compilation import read_only
+from indexes.segment_table import AllowedDocuments
 
 Masks = Sequence[np.ndarray | None]
 """For each segment which documents pass a filter, (n_documents,) bool, None where all do."""
@@ -38,9 +39,10 @@ class LivingDocuments:
         self._sizes = tuple(sizes)
         self.masks = tuple(None if mask is None or mask.all() else read_only(np.array(mask, bool)) for mask in alive)
         self._all = [read_only(np.empty(0, bool)) if mask is None else mask for mask in self.masks]
+        self._unfiltered = AllowedDocuments(self._all)
 
-    def allowed(self, masks: Masks | None) -> list[np.ndarray]:
-        """Return which documents may be returned, for each segment; an empty array where all may.
+    def allowed(self, masks: Masks | None) -> AllowedDocuments:
+        """Return which documents may be returned.
 
         Args:
             masks: the filter; None allows all. Deleted documents are left out whatever it says.
@@ -49,9 +51,11 @@ class LivingDocuments:
             ValueError: the masks do not fit the segments.
         """
         if masks is None:
-            return self._all
+            return self._unfiltered
         if len(masks) != len(self._sizes):
             raise ValueError(f"{len(masks)} masks for {len(self._sizes)} segments; give one for each")
+        if all(mask is None for mask in masks):
+            return self._unfiltered
         allowed = []
         for number, (mask, alive, size) in enumerate(zip(masks, self.masks, self._sizes, strict=True)):
             if mask is None:
@@ -62,5 +66,5 @@ class LivingDocuments:
             both = np.array(mask, bool)
             if alive is not None:
                 both &= alive
-            allowed.append(read_only(both))
-        return allowed
+            allowed.append(both)
+        return AllowedDocuments(allowed)

@@ -37,7 +37,7 @@ class PostingsSearch:
 
     Args:
         searched: what to search; numbers of segments in `Hits` are their places there.
-        allowed: for each segment which documents may be returned, (n_documents,) bool; an empty array allows all.
+        allowed: which documents may be returned.
         plan: the queries.
         k: how many documents to return at most for each, at least 1.
         daring: 1 is exact; a larger factor multiplies the score that a document must be able to reach where lists are
@@ -47,13 +47,13 @@ class PostingsSearch:
     def __init__(
         self,
         searched: SearchedSegments,
-        allowed: Sequence[np.ndarray],
+        allowed: AllowedDocuments,
         plan: Plan,
         k: int,
         daring: float = 1.0,
     ) -> None:
         self._searched = searched
-        self._allowed = AllowedDocuments(allowed)
+        self._allowed = allowed
         self._k = min(k, searched.n_documents)
         self._daring = float(daring)  # an integer would have the kernel compiled once more
         self._n_queries = len(plan.bounds) - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from math import lcm
 from typing import Literal
 
@@ -44,9 +45,14 @@ class Fields:
 
         Postings hold integer frequencies; boosts become integers in units of 1 / unit.
         """
-        title, text = (Fraction(boost).limit_denominator(100) for boost in (self.title_boost, self.text_boost))
-        unit = lcm(title.denominator, text.denominator)
-        return int(title * unit), int(text * unit), unit
+        return _integers(self.title_boost, self.text_boost)
+
+
+@cache
+def _integers(title_boost: float, text_boost: float) -> tuple[int, int, int]:
+    title, text = (Fraction(boost).limit_denominator(100) for boost in (title_boost, text_boost))
+    unit = lcm(title.denominator, text.denominator)
+    return int(title * unit), int(text * unit), unit
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from indexes.lists import Lists, offsets_of, transposed
 from indexes.postings import Postings
 from indexes.postings_search import Plan, PostingsSearch
 from indexes.postings_writer import PostingsWriter
-from indexes.segment_table import Formula, PostingsSegment, SearchedSegments
+from indexes.segment_table import AllowedDocuments, Formula, PostingsSegment, SearchedSegments
 
 
 @dataclass
@@ -173,7 +173,7 @@ def search(
     masks = [read_only(np.empty(0, bool))] * len(segments) if allowed is None else list(map(read_only, allowed))
     plan = plan_of(queries, len(segments))
     searched = SearchedSegments([made.segment for made in segments])
-    return PostingsSearch(searched, masks, plan, k, daring).run(threads)
+    return PostingsSearch(searched, AllowedDocuments(masks), plan, k, daring).run(threads)
 
 
 def expected(

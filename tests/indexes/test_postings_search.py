@@ -24,7 +24,7 @@ from indexes.errors import CorruptIndexError
 from indexes.postings import Postings
 from indexes.postings_search import PostingsSearch, score_rows
 from indexes.postings_writer import PostingsWriter
-from indexes.segment_table import SearchedSegments
+from indexes.segment_table import AllowedDocuments, SearchedSegments
 from tests.indexes.postings_oracle import (
     binary,
     bm25,
@@ -554,7 +554,7 @@ def test_what_daring_searches_find_does_not_depend_on_the_searches_before():
     found, searched, plan = [], SearchedSegments([made.segment]), plan_of(queries, 1)
     for luck in ([0, 0, 0, 0], [0, 100, 0, 0], [0, 0, 0, 100], [0, 100, 0, 100]):
         searched.luck[:] = luck
-        every = PostingsSearch(searched, [np.empty(0, bool)], plan, 20, 1.5).run(threads=1)
+        every = PostingsSearch(searched, AllowedDocuments([np.empty(0, bool)]), plan, 20, 1.5).run(threads=1)
         found.append([triples(hits) for hits in every])
     assert found[1:] == found[:1] * 3
     alone = [triples(search([made], [query], 20, daring=1.5)[0]) for query in queries[::-1]]

@@ -20,7 +20,7 @@ from indexes.errors import CorruptIndexError
 from indexes.lists import offsets_of
 from indexes.postings import WINDOW_BITS, Postings
 from indexes.postings_search import Plan, PostingsSearch
-from indexes.segment_table import SearchedSegments
+from indexes.segment_table import AllowedDocuments, SearchedSegments
 from tests.indexes.postings_oracle import (
     Made,
     binary,
@@ -87,7 +87,7 @@ def test_segments_whose_sequences_interleave(make, sizes):
         known = [expected(segments, query, k) for query in QUERIES]
         for threads in (1, 2):
             queries = QUERIES * 8
-            found = PostingsSearch(searched, none, plan_of(queries, len(sizes)), k).run(threads)
+            found = PostingsSearch(searched, AllowedDocuments(none), plan_of(queries, len(sizes)), k).run(threads)
             assert [triples(hits) for hits in found] == known * 8
         for query, best in zip(QUERIES, known, strict=True):
             assert triples(search(segments, [query], k)[0]) == best
@@ -327,7 +327,7 @@ def check_plan(segments: list[Made], plan: Plan, k: int) -> None:
     every = np.concatenate(scores)
     order = np.lexsort((np.concatenate(sequences), -every))[:k]
     searched = SearchedSegments([made.segment for made in segments])
-    (hits,) = PostingsSearch(searched, [np.empty(0, bool)] * len(segments), plan, k).run(1)
+    (hits,) = PostingsSearch(searched, AllowedDocuments([np.empty(0, bool)] * len(segments)), plan, k).run(1)
     assert hits.scores.tolist() == every[order].tolist()
     assert hits.segments.tolist() == np.concatenate(numbers)[order].tolist()
     assert hits.rows.tolist() == np.concatenate(rows)[order].tolist()
