@@ -71,7 +71,7 @@ class SearchEvidence:
 
     def _sparse_passage(self, segment: int, row: int) -> MatchedPassage | None:
         store = self._snapshot.segments[segment].sparse
-        if self._sparse is None or store is None:
+        if self._sparse is None or store is None or not len(store.of_document(row)):
             return None
         position, score = self._snapshot.sparse.best_passage(self._sparse, segment, row)
         return self._matched(segment, row, store.spans[position], score)

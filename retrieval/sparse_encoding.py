@@ -10,7 +10,7 @@ import numpy as np
 from indexes.sparse_vectors import SparseVectors
 from retrieval.batching import plan_windows
 from retrieval.chunking import Passage
-from retrieval.encoders.sparse import SparseEncoder
+from retrieval.encoders.sparse import SparseEncoder, check_sparse, name_of
 from retrieval.encoding import distinct_hashes
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import passage_hashes
@@ -64,7 +64,7 @@ def encode_sparse_passages(
         progress: counts tokens; its total grows by what is to be encoded.
 
     Raises:
-        EncoderError: the encoder returned something else than sparse vectors.
+        EncoderError: the encoder returned something else than one sparse vector for each text.
     """
     hashes = passage_hashes([passage.text for passage in passages])
     distinct, places = distinct_hashes(hashes)
@@ -87,7 +87,10 @@ def encode_sparse_passages(
     step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
     for step in plan_windows(lengths[order], step_tokens):
         chosen = missing[order[step]]
-        made.append(stored(encoder.encode_passages([passages[at].text for at in distinct[chosen].tolist()])))
+        encoded = encoder.encode_passages([passages[at].text for at in distinct[chosen].tolist()])
+        # An encoder may be anybody's class; what is wrong with its vectors would be found after the commit, or never.
+        check_sparse(encoded, len(chosen), encoder.n_dimensions, name_of(encoder), weighted=encoder.weighted)
+        made.append(stored(encoded))
         if staging is not None:
             staging.add(hashes[distinct[chosen]], made[-1])
         numbers[chosen] = n_made + np.arange(len(chosen))

@@ -120,20 +120,29 @@ def optimize(index: Path, kind: str, *, as_json: bool) -> None:
 
 @click.command(short_help="Build the vectors of another model.")
 @index_argument
-@click.argument("encoder", metavar="[MODEL]", default="embedded")
+@click.argument("encoder", metavar="[MODEL]", required=False)
 @click.option("--sparse", is_flag=True, help="MODEL is a sparse one: build the sparse vectors.")
+@click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")
 @json_option
-def reencode(index: Path, encoder: str, *, sparse: bool, as_json: bool) -> None:
+def reencode(index: Path, encoder: str | None, *, sparse: bool, largest_weight: float | None, as_json: bool) -> None:
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
-    MODEL is the name or path of a sentence-transformers model, by default the embedded one. On an index without vectors
-    of the kind this adds them. An approximate searcher has to be built anew with `optimize`.
+    MODEL is the name or path of a sentence-transformers model, by default the embedded one; with --sparse it has to be
+    named. On an index without vectors of the kind this adds them. An approximate searcher has to be built anew with
+    `optimize`.
     """
-    from retrieval.collection.collection import Collection
+    from retrieval.collection.collection import EMBEDDED, Collection
 
+    if sparse and encoder is None:
+        raise CollectionError("--sparse needs MODEL, the name or path of a sparse model")
+    if largest_weight is not None and not sparse:
+        raise CollectionError("--largest-weight is of sparse vectors; give --sparse as well")
     started = time.perf_counter()
     with Collection.open(index, progress=shows_progress()) as collection:
-        report = collection.reencode_sparse(encoder) if sparse else collection.reencode(encoder)
+        if sparse and encoder is not None:
+            report = collection.reencode_sparse(encoder, largest_weight=largest_weight)
+        else:
+            report = collection.reencode(encoder or EMBEDDED)
         stats = collection.stats()
     seconds = time.perf_counter() - started
     if sparse:

@@ -37,7 +37,7 @@ from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import DuplicatePolicy
 from retrieval.collection.writing import Writer
 from retrieval.documents import Document
-from retrieval.errors import CollectionError, QueryError
+from retrieval.errors import CollectionError, EncoderError, QueryError
 from retrieval.search import QueryRunner, SearchOptions
 
 if TYPE_CHECKING:
@@ -320,8 +320,13 @@ class Collection:
 
         Args:
             sparse: the sparse encoder.
-            largest_weight: see `create`.
+            largest_weight: see `create`; what the collection has now is not taken over.
+
+        Raises:
+            EncoderError: it is no sparse encoder, or cannot be loaded.
         """
+        if sparse is None:
+            raise EncoderError("reencode_sparse() needs a sparse encoder; sparse vectors cannot be taken out again")
         with self._writer.change(sparse=_sparse_slot(sparse, largest_weight)) as transaction:
             transaction.replace_sparse()
         return transaction.report
@@ -385,8 +390,9 @@ class Collection:
 
         Arguments are those of `search`; `vectors` is (n, d), one for each query. Results are those of `search` for the
         same query vectors; texts that are encoded together may get vectors, and scores, that differ in the last digits.
-        `threads` says how many plain queries BM25 searches for at a time, as many as there are processors if None;
-        results do not depend on it. Queries with `syntax="query"` run one after the other.
+        `threads` says for how many plain queries postings, BM25's and those of sparse vectors, are searched at a time,
+        as many as there are processors if None; results do not depend on it. Queries with `syntax="query"` run one
+        after the other.
         """
         if threads is not None and threads < 1:
             raise QueryError(f"threads must be at least 1, not {threads!r}; leave it out to use all processors")
@@ -411,7 +417,8 @@ class Collection:
     def similar(self, document_id: str, k: int = 10, *, where: FilterSpec | None = None) -> SearchResults:
         """Return the documents most similar to a stored one, which is left out.
 
-        With vectors: by the best match between any two passages. Without: by BM25 with the document's own terms.
+        With vectors: by the best match between any two passages. Without, or with sparse vectors only: by BM25 with the
+        document's own terms.
 
         Raises:
             CollectionError: the id is not there.

@@ -36,25 +36,30 @@ def sparse_entry_of(encoder: SparseEncoder, largest_weight: float | None = None)
         largest_weight: weight that is stored as impact 255; by default what the encoder says, else `LARGEST_WEIGHT`.
 
     Raises:
-        CollectionError: the largest weight makes no sense.
+        CollectionError: the largest weight makes no sense, or the encoder has no or too many dimensions.
     """
     from indexes.sparse_vectors import MOST_DIMENSIONS
 
-    if encoder.n_dimensions > MOST_DIMENSIONS:
+    if not 1 <= encoder.n_dimensions <= MOST_DIMENSIONS:
         raise CollectionError(
-            f"the sparse encoder has {encoder.n_dimensions:,} dimensions, an index holds {MOST_DIMENSIONS:,}"
+            f"the sparse encoder has {encoder.n_dimensions:,} dimensions, an index holds 1 to {MOST_DIMENSIONS:,}"
         )
     if not encoder.weighted:
         if largest_weight is not None:
             raise CollectionError("binary vectors have no weights; leave largest_weight out")
         largest = None
     else:
-        largest = float(largest_weight or encoder.largest_weight or LARGEST_WEIGHT)
-        if largest_weight is not None and not 0 < largest_weight <= 1e6:
-            raise CollectionError(f"largest_weight must be positive and at most 1e6, not {largest_weight!r}")
+        offered = (largest_weight, encoder.largest_weight, LARGEST_WEIGHT)
+        largest = float(next(weight for weight in offered if weight is not None))
+        # The encoder's own, too: a manifest with another number could not be read again.
+        if not 0 < largest <= 1e6:
+            raise CollectionError(
+                f"largest_weight must be positive and at most 1e6, not {largest!r}"
+                + ("" if largest_weight is not None else ", as the sparse encoder says; give largest_weight=")
+            )
     return SparseEntry(
         identity=msgspec.to_builtins(encoder.identity()),
-        n_dimensions=encoder.n_dimensions,
+        n_dimensions=int(encoder.n_dimensions),
         payload="impacts" if encoder.weighted else "binary",
         largest_weight=largest,
         source=encoder.source,
@@ -105,15 +110,22 @@ class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
         """Return the queries' vectors, once it is sure that the stored ones compare with them.
 
         Their weights are scaled so that scores are those of the model's own weights, up to the steps of the impacts.
+
+        Raises:
+            EncoderError: the encoder cannot be loaded, or returned something else than a sparse vector for each text.
+            EncoderMismatchError: it makes other vectors than the stored ones.
         """
         from indexes.sparse_vectors import LARGEST_IMPACT, SparseVectors
+        from retrieval.encoders.sparse import check_sparse, name_of
 
         encoder = self.get()
         with self._lock:
             if not self._execution_checked and self.recorded is not None:
                 check_execution(encoder, self.recorded, snapshot)
                 self._execution_checked = True
-        vectors = encoder.encode_queries(texts)
+        vectors = check_sparse(
+            encoder.encode_queries(texts), len(texts), encoder.n_dimensions, name_of(encoder), weighted=None
+        )
         largest = self.recorded.largest_weight if self.recorded else None
         if largest is None:
             return vectors
@@ -130,9 +142,11 @@ def check_execution(encoder: SparseEncoder, recorded: SparseEntry, snapshot: Sna
     here = msgspec.to_builtins(encoder.execution())
     for segment in snapshot.segments:
         store = segment.sparse
-        if store is None or store.execution == here or not len(segment.alive_rows()):
+        if store is None or store.execution == here:
             continue
-        rows = segment.alive_rows()[:_CANARIES].tolist()
+        rows = [row for row in segment.alive_rows()[:_CANARIES].tolist() if len(store.of_document(row))]
+        if not rows:
+            continue
         positions = np.array([store.of_document(row)[0] for row in rows], np.int64)
         # A document's first passage is encoded as it stands in the text.
         spans = store.spans[positions].tolist()

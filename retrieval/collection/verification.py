@@ -11,9 +11,10 @@ from pathlib import Path
 from indexes.errors import CorruptIndexError, StorageError
 from indexes.plain_files import check_directory
 from indexes.storage import check_contents
-from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest, Part, SegmentEntry
+from retrieval.collection.manifest import PARTS, EncoderEntry, Manifest, Part, SegmentEntry, SparseEntry
 from retrieval.collection.manifest_file import read_manifest
 from retrieval.collection.segment import Segment
+from retrieval.collection.snapshot import Snapshot
 
 _HOLDS = {
     "documents": "stored documents",
@@ -97,7 +98,7 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
         report.fix = _READ
         return report
     if report.ok:
-        report.problems += _problems_between(directory, manifest.segments)
+        report.problems += _problems_between(directory, manifest)
         report.fix = "" if report.ok else f"{_RESTORE}; no disk does this: the files were made by something else"
     else:
         report.fix = _fix(directory, manifest, damaged)
@@ -112,10 +113,7 @@ def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
     if kinds == {"searcher"}:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
     if kinds == {"sparse"} and _open(directory, manifest.segments):
-        return (
-            "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole: "
-            f"`retrieval reencode {directory} MODEL --sparse`"
-        )
+        return _fix_of_sparse(directory, manifest.sparse)
     if kinds <= {"dense", "searcher"} and _open(directory, manifest.segments):
         return _fix_of_vectors(directory, manifest.encoder)
     if "documents" not in kinds and "tombstones" not in kinds and _open(directory, manifest.segments):
@@ -132,6 +130,15 @@ def _fix_of_vectors(directory: Path, encoder: EncoderEntry | None) -> str:
     return (
         "restore the index from a backup; or make the vectors again from the stored texts, which are whole: "
         f"`retrieval reencode {directory} {encoder.source}`"
+    )
+
+
+def _fix_of_sparse(directory: Path, recorded: SparseEntry | None) -> str:
+    source, largest = (None, None) if recorded is None else (recorded.source, recorded.largest_weight)
+    scale = "" if largest is None else f" --largest-weight {largest!r}"
+    return (
+        "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole: "
+        f"`retrieval reencode {directory} {source or 'MODEL'} --sparse{scale}`"
     )
 
 
@@ -152,13 +159,20 @@ def _open(directory: Path, entries: Iterable[SegmentEntry]) -> bool:
     return True
 
 
-def _problems_between(directory: Path, entries: Iterable[SegmentEntry]) -> Iterator[str]:
+def _problems_between(directory: Path, manifest: Manifest) -> list[str]:
     """Find what no checksum can: that documents, postings and vectors do not speak of the same rows."""
-    for entry in entries:
+    problems: list[str] = []
+    for entry in manifest.segments:
         try:
-            yield from _problems_of(Segment(directory, entry))
+            problems += _problems_of(Segment(directory, entry))
         except StorageError as error:
-            yield str(error)
+            problems.append(str(error))
+    if not problems:
+        try:
+            Snapshot(directory, manifest)  # compares the segments with what the manifest says of their encoders
+        except StorageError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _problems_of(segment: Segment) -> Iterator[str]:

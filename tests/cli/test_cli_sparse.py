@@ -38,6 +38,10 @@ def test_an_index_with_a_sparse_model(cli, tmp_path, corpus, models):
     again = cli("index", index, corpus, "--sparse", splade, "--json").json
     assert (again["unchanged"], again["sparse_passages_encoded"]) == (4, 0)
 
+    assert "needs MODEL" in cli("reencode", index, "--sparse").error
+    assert "give --sparse as well" in cli("reencode", index, splade, "--largest-weight", 3).error
+    assert cli("reencode", index, splade, "--sparse", "--largest-weight", 2.5).status == 0
+    assert "impacts, 255 is 2.5" in cli("info", index).out
     encoded = cli("reencode", index, buckets, "--sparse")
     assert "4 sparse vectors" in encoded.out
     assert ", binary" in cli("info", index).out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from indexes.errors import CorruptIndexError
 from indexes.file_operations import watch
+from indexes.sparse_vectors import SparseVectors
 from retrieval import Collection, Document, Fusion
 from retrieval.chunking import ChunkSettings
 from retrieval.encoders import SparseFunctionEncoder
@@ -219,13 +221,58 @@ class TestEncoding:
             ]
 
         assert (scale("a"), scale("b", own=2.5), scale("c", own=2.5, largest_weight=7)) == (4.0, 2.5, 7.0)
-        for wrong in (0, -1.0, 1e9, float("nan")):
+        for wrong in (0, -1.0, 1e9, float("nan"), float("inf")):
             with pytest.raises(CollectionError, match="largest_weight must be positive"):
                 scale("d", largest_weight=wrong)
+            with pytest.raises(CollectionError, match="as the sparse encoder says; give largest_weight="):
+                scale("d", own=wrong)
+        assert scale("d", own=-1.0, largest_weight=3) == 3.0
         with pytest.raises(CollectionError, match="binary vectors have no weights"):
             Collection.create(tmp_path / "e", encoder=None, sparse=sparse_encoder("binary"), largest_weight=2)
         with pytest.raises(CollectionError, match="give sparse="):
             Collection.create(tmp_path / "e", encoder=None, largest_weight=2)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda v: v.some(0, len(v) - 1), "returned 2 vectors for 3 texts"),
+            (lambda v: SparseVectors(v.offsets, v.dimensions + 50, v.weights), "it has 56"),
+            (lambda v: SparseVectors(v.offsets, v.dimensions), "without weights, against what it says"),
+            (lambda v: SparseVectors(v.offsets, v.dimensions[::-1], v.weights), "not in order"),
+            (lambda v: SparseVectors(v.offsets, v.dimensions, v.weights * np.nan), "not in order"),
+            (lambda v: np.zeros((3, 56)), "returned ndarray"),
+        ],
+    )
+    def test_wrong_vectors_of_somebodys_encoder_are_refused(self, tmp_path, change, message):
+        inner, wrong = sparse_encoder("weighted"), {"passages": True, "queries": False}
+
+        class Wrong(SparseFunctionEncoder):
+            def encode_passages(self, texts):
+                vectors = inner.encode_passages(texts)
+                return change(vectors) if wrong["passages"] else vectors
+
+            def encode_queries(self, texts):
+                vectors = inner.encode_queries(texts)
+                return change(vectors) if wrong["queries"] else vectors
+
+        encoder = Wrong(lambda texts: [], "wrong", 1, n_dimensions=56)
+        collection = Collection.create(tmp_path / "c", encoder=None, sparse=encoder)
+        with pytest.raises(EncoderError, match=f"encoder 'wrong' returned .*{message.removeprefix('returned ')}"):
+            collection.add(DOCUMENTS[:3])
+        assert len(Collection.open(collection.path, sparse=encoder)) == 0
+        wrong.update(passages=False, queries=True)
+        collection.add(DOCUMENTS[:3])
+        if "without weights" in message:  # queries may come without: all are 1
+            assert collection.search("owl", mode="sparse").ids
+            return
+        with pytest.raises(EncoderError, match=message):
+            collection.search_many(["owl", "fly", "owl night"], mode="sparse")
+
+    def test_sparse_vectors_are_not_dropped_by_accident(self, tmp_path):
+        collection = Collection.create(tmp_path / "c", encoder=None, sparse=sparse_encoder("weighted"))
+        with pytest.raises(EncoderError, match="needs a sparse encoder"):
+            collection.reencode_sparse(None)
+        assert collection.stats()["sparse"] is not None
 
     def test_a_query_is_encoded_by_the_encoder_that_is_recorded(self, collection, kind, tmp_path):
         other = sparse_encoder("binary" if kind == "weighted" else "weighted")
@@ -356,7 +403,8 @@ class TestOnDisk:
         report = collection.verify()
         assert f"{part.name}/passage-hashes.npy" in report.problems[0]
         assert "[sparse vectors]" in report.problems[0]
-        assert f"retrieval reencode {collection.path} MODEL --sparse" in report.fix
+        scale = " --largest-weight 1.5" if collection.snapshot.manifest.sparse.payload == "impacts" else ""
+        assert f"`retrieval reencode {collection.path} MODEL --sparse{scale}`" in report.fix
 
     @pytest.mark.parametrize(
         ("name", "values", "message"),
@@ -397,6 +445,21 @@ class TestOnDisk:
         crafted_index.write_manifest(collection.path, manifest)
         with pytest.raises(CorruptIndexError, match=message):
             Collection.open(collection.path)
+        assert any(re.search(message, problem) for problem in collection.verify().problems)
+
+    def test_documents_without_passages_are_explained_all_the_same(self, tmp_path):
+        collection = Collection.create(tmp_path / "c", encoder=None, sparse=sparse_encoder("weighted"))
+        collection.add([Document("a", "owl"), Document("b", "owl night")])
+        folder = next((collection.path / "parts").glob("*-sparse"))
+        np.save(folder / "passage-rows.npy", np.array([1, 1], np.int32))
+        manifest = crafted_index.read_manifest(collection.path)
+        crafted_index.sign_part(folder, crafted_index.part_records(manifest)[folder.name])
+        manifest["segments"][0]["sparse"]["execution"] = {"device": "another"}
+        crafted_index.write_manifest(collection.path, manifest)
+        collection = Collection.open(collection.path, sparse=sparse_encoder("weighted"))
+        hits = {hit.id: hit.explain() for hit in collection.search("owl", mode="hybrid")}
+        assert hits["a"].passage is None
+        assert hits["b"].passage is not None
 
     def test_exported_documents_make_the_same_collection(self, collection, kind, tmp_path):
         from retrieval import read_documents
