@@ -80,7 +80,7 @@ class SparseRetriever:
 
     def best_passage(self, query: SparseVectors, segment: int, row: int) -> tuple[int, float]:
         """Return the position of a document's best passage in its segment's store, and its score."""
-        positions = np.arange(*np.searchsorted(self._stores[segment].rows, [row, row + 1]))
+        positions = np.array(self._stores[segment].of_document(row), np.int64)
         scores = self._searcher.score(query, segment, positions)
         best = int(scores.argmax())  # the first of equal ones
         return int(positions[best]), float(scores[best])

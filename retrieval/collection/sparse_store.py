@@ -78,7 +78,8 @@ class SparseStore:
 
     def of_document(self, row: int) -> range:
         """Return the positions of a document's passages."""
-        return range(*np.searchsorted(self.rows, [row, row + 1]).tolist())
+        # Of the same type: NumPy would convert all rows first.
+        return range(*np.searchsorted(self.rows, np.array([row, row + 1], self.rows.dtype)).tolist())
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
