@@ -42,8 +42,8 @@ class SearchOptions:
         bm25: BM25's parameters.
         unit: integer unit of the stored term frequencies (see `Fields`).
         fusion: how lists are fused in hybrid mode.
-        threads: how many plain queries BM25 searches for at a time; None takes all processors. Those in query syntax
-            run one after the other, for each has a filter of its own.
+        threads: for how many plain queries postings, BM25's and those of sparse vectors, are searched at a time; None
+            takes all processors. Queries in query syntax run one after the other, for each has a filter of its own.
     """
 
     bm25: BM25Settings

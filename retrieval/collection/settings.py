@@ -65,8 +65,8 @@ class Fusion:
             to [0, 1], times the list's weight (absent documents get 0).
         constant: RRF's constant.
         depth: candidates taken from each retriever, whatever k is, so that the top 10 is a prefix of the top 100.
-        dense_weight: weight of the dense list, 0 to 1; BM25's is 1 - dense_weight. With RRF it scales the terms too,
-            0.5 being the plain formula.
+        dense_weight: weight of the dense list, 0 to 1; BM25's is 1 - dense_weight, whether there are dense vectors or
+            not. With RRF weights scale the terms too, 0.5 being the plain formula.
         sparse_weight: weight of the list of sparse vectors, 0 to 1, where there is one, beside those of the others.
     """
 
