@@ -114,6 +114,26 @@ class TestSearch:
         with pytest.raises(QueryError, match="sparse_weight"):
             Fusion(sparse_weight=2)
 
+    @pytest.mark.parametrize("method", ["rrf", "weighted"])
+    def test_three_lists_are_fused_by_their_weights(self, tmp_path, kind, method):
+        from tests.retrieval.collection_oracle import encoder
+
+        collection = Collection.create(tmp_path / "c", encoder=encoder("1"), sparse=sparse_encoder(kind))
+        collection.add(DOCUMENTS)
+        expected = dict.fromkeys(TEXTS, 0.0)
+        for mode, weight in (("bm25", 0.7), ("dense", 0.3), ("sparse", 0.8)):
+            hits = collection.search("owl night", 1000, mode=mode)
+            for rank, hit in enumerate(hits, 1):
+                if method == "rrf":
+                    expected[hit.id] += 2 * weight / (60 + rank)
+                else:
+                    worst, best = hits.scores.min(), hits.scores.max()
+                    expected[hit.id] += weight * (hit.score - worst) / (best - worst)
+        fusion = Fusion(method=method, dense_weight=0.3, sparse_weight=0.8)
+        hits = collection.search("owl night", 10, fusion=fusion)
+        assert {hit.id: hit.score for hit in hits} == pytest.approx(expected)
+        assert hits.scores.tolist() == sorted(hits.scores.tolist(), reverse=True)
+
     def test_many_queries_at_once_from_many_threads(self, collection):
         queries = ["owl night", "fly", "egg song", "winter swim"] * 5
         expected = [found(collection.search(query, mode="sparse")) for query in queries]
