@@ -189,7 +189,8 @@ class VectorStore:
 
     def passages_of(self, row: int) -> tuple[int, int]:
         """Return the positions [start, stop) of a document's passages; start == stop when it has none."""
-        start, stop = np.searchsorted(self.rows, [row, row + 1])
+        # Of the same type: NumPy would convert all rows first.
+        start, stop = np.searchsorted(self.rows, np.array([row, row + 1], self.rows.dtype))
         return int(start), int(stop)
 
     def gather(self, positions: np.ndarray) -> np.ndarray:
