@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retrieval.batching import plan_windows
-from retrieval.encoders.base import Encoder
+from retrieval.encoders.base import Encoder, check_vectors, name_of
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import Staging, passage_hashes
 
@@ -80,7 +80,9 @@ def encode_passages(
     step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
     for step in plan_windows(lengths[order], step_tokens):
         rows = missing[order[step]]
-        vectors[rows] = encoder.encode_passages([texts[text] for text in distinct[rows].tolist()])
+        encoded = encoder.encode_passages([texts[text] for text in distinct[rows].tolist()])
+        # An encoder may be anybody's class: one vector for several texts would become the vector of them all.
+        vectors[rows] = check_vectors(encoded, len(rows), encoder.dimension, name_of(encoder))
         if staging is not None:
             staging.add(hashes[distinct[rows]], vectors[rows])
         bar.advance(int(lengths[order[step]].sum()))

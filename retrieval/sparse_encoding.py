@@ -10,7 +10,8 @@ import numpy as np
 from indexes.sparse_vectors import SparseVectors
 from retrieval.batching import plan_windows
 from retrieval.chunking import Passage
-from retrieval.encoders.sparse import SparseEncoder, check_sparse, name_of
+from retrieval.encoders.base import name_of
+from retrieval.encoders.sparse import SparseEncoder, check_sparse
 from retrieval.encoding import distinct_hashes
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import passage_hashes

@@ -91,12 +91,14 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
 
     def encode_queries(self, texts: list[str], snapshot: Snapshot) -> np.ndarray:
         """Return the queries' vectors, (n, d) float32, once it is sure that the stored ones compare with them."""
+        from retrieval.encoders.base import check_vectors, name_of
+
         encoder = self.get()
         with self._lock:
             if not self._execution_checked:
                 check_execution(encoder, snapshot)
                 self._execution_checked = True
-        return encoder.encode_queries(texts)
+        return check_vectors(encoder.encode_queries(texts), len(texts), encoder.dimension, name_of(encoder))
 
 
 def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:

@@ -116,7 +116,8 @@ class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
             EncoderMismatchError: it makes other vectors than the stored ones.
         """
         from indexes.sparse_vectors import LARGEST_IMPACT, SparseVectors
-        from retrieval.encoders.sparse import check_sparse, name_of
+        from retrieval.encoders.base import name_of
+        from retrieval.encoders.sparse import check_sparse
 
         encoder = self.get()
         with self._lock:

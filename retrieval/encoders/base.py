@@ -88,6 +88,19 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
+class _Named(Protocol):
+    @property
+    def source(self) -> str | None: ...
+
+    def identity(self) -> dict[str, Any]: ...
+
+
+def name_of(encoder: _Named) -> str:
+    """Return what to call an encoder, dense or sparse, in a message: its source, else its name, else its kind."""
+    identity = encoder.identity()
+    return repr(encoder.source or identity.get("name") or identity.get("kind") or type(encoder).__name__)
+
+
 def check_vectors(vectors: Any, n_texts: int, dimension: int | None, name: str) -> np.ndarray:
     """Return what an encoder produced as (n_texts, d) float32.
 

@@ -66,12 +66,6 @@ class SparseEncoder(Protocol):
         """Let go of the model."""
 
 
-def name_of(encoder: SparseEncoder) -> str:
-    """Return what to call an encoder in a message: its source, else its name, else its kind."""
-    identity = encoder.identity()
-    return repr(encoder.source or identity.get("name") or identity.get("kind") or type(encoder).__name__)
-
-
 def check_sparse(vectors: Any, n_texts: int, n_dimensions: int, name: str, *, weighted: bool | None) -> SparseVectors:
     """Return what a sparse encoder produced, after looking at it.
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrieval import Collection, Document
 from retrieval.encoders import FunctionEncoder
 from retrieval.encoding import encode_passages
 from retrieval.errors import EncoderError
@@ -111,6 +112,27 @@ def test_vectors_that_are_not_finite():
     encoder = FunctionEncoder(lambda texts: np.full((len(texts), 2), np.inf), "bad", 1, dimension=2)
     with pytest.raises(EncoderError, match="NaN or infinity"):
         encode_passages(encoder, ["a"])
+
+
+@pytest.mark.parametrize("returned", [np.ones((1, 2)), np.ones((3, 1)), np.ones(2), np.full((3, 2), np.nan), "x"])
+def test_wrong_vectors_of_somebodys_encoder_are_refused(returned, tmp_path):
+    class Wrong(FunctionEncoder):
+        wrong = True
+
+        def encode_passages(self, texts):
+            return returned if self.wrong else np.ones((len(texts), 2), np.float32)
+
+        def encode_queries(self, texts):
+            return returned
+
+    encoder = Wrong(lambda texts: np.ones((len(texts), 2)), "wrong", 1, dimension=2)
+    with pytest.raises(EncoderError, match="encoder 'wrong' returned"):
+        encode_passages(encoder, ["a", "bb", "ccc"])
+    encoder.wrong = False
+    collection = Collection.create(tmp_path / "c", encoder=encoder)
+    collection.add(Document("a", "x"))
+    with pytest.raises(EncoderError, match="encoder 'wrong' returned"):
+        collection.search_many(["a", "b", "c"], mode="dense")
 
 
 def test_nothing_to_do():
