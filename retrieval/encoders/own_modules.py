@@ -77,8 +77,8 @@ def is_sparse(folder: Path) -> bool:
     modules = _json(folder / "modules.json", [])
     if modules:
         return any(str(module.get("type")).endswith(_SPARSE_MODULES) for module in modules)
-    architectures = _json(folder / "config.json", {}).get("architectures") or []
-    return any(str(name).endswith("ForMaskedLM") for name in architectures)
+    architectures = _json(folder / "config.json", {}).get("architectures")
+    return isinstance(architectures, list) and any(str(name).endswith("ForMaskedLM") for name in architectures)
 
 
 def refuse_sparse(folder: Path) -> None:

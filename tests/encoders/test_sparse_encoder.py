@@ -199,6 +199,12 @@ class TestLoading:
         with pytest.raises(EncoderError, match=r"config_sentence_transformers\.json holds"):
             load_sparse_encoder(folder)
 
+    @pytest.mark.parametrize("architectures", [5, None, "BertForMaskedLM", [3]])
+    def test_architectures_that_are_none(self, tmp_path, architectures):
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": architectures}))
+        with pytest.raises(EncoderError, match="not a sparse encoder"):
+            load_sparse_encoder(tmp_path)
+
     @pytest.mark.parametrize("wrong", [3, SparseFunctionEncoder, None])
     def test_what_is_no_encoder(self, wrong):
         with pytest.raises(EncoderError, match="not a sparse encoder"):
