@@ -15,6 +15,9 @@ from retrieval.errors import EncoderError, RecipeError, TrainingError
 from retrieval.models.pooling.building import USUAL
 from retrieval.training import builtin_recipe, train
 from retrieval.training.builders.encoder import build_model
+from tests.models.alibi_oracle import SMALL as ALIBI
+from tests.models.alibi_oracle import parameter_shapes, random_parameters
+from tests.models.published_checkpoint import add_sentence_transformer, write_checkpoint
 from tests.training.conftest import vocabulary
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
@@ -172,3 +175,40 @@ def test_what_is_no_backbone(tmp_path, tiny_bert):
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="cannot be loaded"):
         build_model(backbone=str(tmp_path / "empty"))
+
+
+class TestNetworksOfThisPackage:
+    def test_a_published_folder_is_trained_without_its_code(self, tiny_bert, tmp_path, sentences):
+        parameters = random_parameters(parameter_shapes("jina-bert-v2", {**ALIBI, "vocab_size": len(vocabulary())}))
+        folder = write_checkpoint(tmp_path / "published", parameters, vocab_size=len(vocabulary()))
+        (folder / "modeling_bert.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()", encoding="utf-8")
+        add_sentence_transformer(folder, tiny_bert)
+        before = load_encoder(folder).encode_passages(["the dog eats"])
+        changes = {"model_settings": {"backbone": str(folder)}, "batch_size": 8, "max_tokens": 32, "limit": 16}
+        recipe = builtin_recipe("mirror-bert").changed({**changes, "learning_rate": 1e-3, "drophead": 0.2})
+        recipe = recipe.changed({"model_settings": {"pooling": "mean"}})
+        train(recipe, sentences, tmp_path / "out")
+        assert not (tmp_path / "ran").exists()
+        after = load_encoder(tmp_path / "out").encode_passages(["the dog eats"])
+        assert after.shape == before.shape
+        assert not np.allclose(after, before, atol=1e-4)
+
+    def test_one_is_read_as_it_is(self, tiny_bert, tmp_path):
+        folder = write_checkpoint(
+            tmp_path / "published",
+            random_parameters(parameter_shapes("jina-bert-v2", {**ALIBI, "vocab_size": len(vocabulary())})),
+            vocab_size=len(vocabulary()),
+        )
+        add_sentence_transformer(folder, tiny_bert)
+        expected = load_encoder(folder).encode_passages(["the dog eats"])
+        found = build_model(backbone=str(folder)).eval().encode(["the dog eats"])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_a_missing_parameter_is_named(self, tiny_bert, tmp_path):
+        parameters = random_parameters(parameter_shapes("jina-bert-v2", {**ALIBI, "vocab_size": len(vocabulary())}))
+        lost = next(name for name in parameters if "attention" in name)
+        del parameters[lost]
+        folder = write_checkpoint(tmp_path / "published", parameters, vocab_size=len(vocabulary()))
+        add_sentence_transformer(folder, tiny_bert)
+        with pytest.raises(EncoderError, match=lost.removeprefix("bert.").replace(".", r"\.")):
+            build_model(backbone=str(folder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from retrieval.training.registry import nearest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-_LOGGER = logging.getLogger(__name__)
 
 POOLINGS = NAMES
 """Names of poolings: sentence-transformers' own and ours; `pooling_modules` says what they are."""
@@ -41,7 +38,7 @@ def build_model(
 
     Args:
         backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by
-            path or name.
+            path or name; the networks of `retrieval.models` are known, and their published folders read without code.
         pooling: "" keeps a sentence-transformers folder's modules, and is "mean" for others. By sentence-transformers
             "cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens" and "weightedmean". A convolution over the tokens,
             then their mean or largest value: "convolution", "convolution_max", "convolution_stack" and
@@ -57,31 +54,43 @@ def build_model(
         TrainingError: the checkpoint's parameters do not match; the message lists them.
         RecipeError: there is no such pooling.
     """
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sentence_transformer.modules import Normalize
+    from retrieval.models.published_folder import readable_folder
+    from retrieval.models.registration import register_backbones
 
     if pooling and pooling not in POOLINGS:
         raise RecipeError(f"unknown pooling {pooling!r}{nearest(pooling, POOLINGS)}: one of {', '.join(POOLINGS)}")
     folder = _folder(backbone)
-    if backbone != EMBEDDED and not allow_mismatch:
-        check_parameters(folder)
-    options: dict[str, Any] = {"model_kwargs": {"use_safetensors": True}}
-    try:
-        saved = (folder / "modules.json").is_file()
-        if saved:
-            model = open_sentence_transformer(folder, device="cpu", **options)
-        if pooling or not saved:
-            transformer = model[0] if saved else Transformer(str(folder), **options)
-            extra = [Normalize()] if normalise else []
-            modules = [transformer, *pooling_modules(pooling or "mean", transformer), *extra]
-            model = SentenceTransformer(modules=modules, device="cpu")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise EncoderError(f"backbone {backbone!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+    register_backbones()
+    with readable_folder(folder) as readable:
+        if backbone != EMBEDDED and not allow_mismatch:
+            check_parameters(readable, backbone)
+        try:
+            model = _assembled(readable, pooling, normalise=normalise)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise EncoderError(f"backbone {backbone!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     if random_weights:
         _forget(model)
     return model
+
+
+def _assembled(folder: Path, pooling: str, *, normalise: bool) -> SentenceTransformer:
+    """Return the folder's own pipeline, or its transformer with other modules behind it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    options: dict[str, Any] = {"model_kwargs": {"use_safetensors": True}}
+    if not (folder / "modules.json").is_file():
+        transformer = Transformer(str(folder), **options)
+    else:
+        model = open_sentence_transformer(folder, device="cpu", **options)
+        if not pooling:
+            return model
+        transformer = model[0]
+    extra = [Normalize()] if normalise else []
+    modules = [transformer, *pooling_modules(pooling or "mean", transformer), *extra]
+    return SentenceTransformer(modules=modules, device="cpu")
 
 
 def _folder(backbone: str) -> Path:
@@ -101,13 +110,14 @@ def _forget(model: Any) -> None:
         backbone._init_weights(module)
 
 
-def check_parameters(folder: Path) -> None:
+def check_parameters(folder: Path, name: str) -> None:
     """Refuse a checkpoint whose parameters are not those that its configuration asks for.
 
     Heads for other tasks may be there and an unused pooler may be missing.
 
     Args:
         folder: of a transformers or sentence-transformers model.
+        name: what messages call it.
 
     Raises:
         TrainingError: parameters are missing, unexpected, or of another shape; the message lists them.
@@ -126,7 +136,7 @@ def check_parameters(folder: Path) -> None:
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise EncoderError(f"backbone {str(folder)!r} cannot be loaded: {type(error).__name__}: {reason}") from error
+        raise EncoderError(f"backbone {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     faults = {
@@ -137,7 +147,7 @@ def check_parameters(folder: Path) -> None:
     listed = [f"{kind}: {_some(sorted(names))}" for kind, names in faults.items() if names]
     if listed:
         raise TrainingError(
-            f"the checkpoint {folder} does not match its configuration; {'; '.join(listed)}. Use the checkpoint that "
+            f"the checkpoint {name} does not match its configuration; {'; '.join(listed)}. Use the checkpoint that "
             "belongs to the configuration, or set allow_mismatch = true in model_settings"
         )
 
