@@ -37,7 +37,7 @@ class Run:
         examples: see `data.arrow_file`.
         folder: where checkpoints and the model go.
         sources: where the examples come from.
-        device: None takes a GPU when there is one.
+        device: "cpu" or "cuda", see `checked_device`.
         progress: show a bar.
     """
 
@@ -48,7 +48,7 @@ class Run:
         folder: RunFolder,
         *,
         sources: Sequence[Source],
-        device: str | None,
+        device: str,
         progress: bool,
     ) -> None:
         from transformers import set_seed
@@ -57,7 +57,7 @@ class Run:
         self._examples = examples
         self._folder = folder
         self._progress = progress
-        self._device = _checked_device(device)
+        self._device = device
         self._bf16 = _takes_bf16(recipe, self._device)
         set_seed(recipe.seed)
         self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
@@ -164,7 +164,7 @@ class Run:
             max_steps=recipe.max_steps or -1,
             learning_rate=recipe.learning_rate,
             lr_scheduler_type=recipe.schedule,
-            warmup_steps=recipe.warmup if recipe.warmup < 1 else 0,
+            warmup_steps=recipe.warmup if recipe.warmup < 1 else steps,  # below 1 it is read as a share
             weight_decay=recipe.weight_decay,
             max_grad_norm=recipe.max_gradient_norm,
             seed=recipe.seed,
@@ -232,7 +232,12 @@ def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
     return {name: float(value) for name, value in evaluate(model).items()}
 
 
-def _checked_device(device: str | None) -> str:
+def checked_device(device: str | None) -> str:
+    """Return the device to train on; None takes a GPU when there is one.
+
+    Raises:
+        TrainingError: there is no such device.
+    """
     import torch
 
     has_gpu = torch.cuda.is_available()

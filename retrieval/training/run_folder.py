@@ -86,6 +86,10 @@ class RunFolder:
         """Write down what the run is, once it can go on: after the examples were read."""
         self._recipe.write_text(json.dumps(settings, indent=1, ensure_ascii=False), encoding="utf-8")
 
+    def forget(self) -> None:
+        """Let a run that cannot go on begin anew: its examples are read again."""
+        self._recipe.unlink(missing_ok=True)
+
     def finish(self, report: dict[str, Any]) -> None:
         """Write the report of a finished run and remove what only an unfinished one needs."""
         self.report.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from retrieval.errors import MissingExtraError
+from retrieval.errors import MissingExtraError, RetrievalError
 from retrieval.training.data.arrow_file import store_examples, stored_examples
 from retrieval.training.data.sources import Source, as_sources
 from retrieval.training.recipe import Recipe
 from retrieval.training.report import TrainingReport
-from retrieval.training.run import Evaluate, Run
-from retrieval.training.run_folder import RunFolder
+from retrieval.training.run import Evaluate, Run, checked_device
+from retrieval.training.run_folder import RunFolder, last_checkpoint
 
 __all__ = ["Evaluate", "TrainingReport", "train"]
 
@@ -38,7 +38,8 @@ def train(
         data: files or folders of examples; several are several tasks.
         out: folder to be made; the trained model is there afterwards.
         evaluate: measures the model before and after.
-        resume: go on with an interrupted run in this folder, from its last checkpoint.
+        resume: go on with an interrupted run in this folder, from its last checkpoint. A run that one of the errors
+            below ended before its first checkpoint is forgotten, and its folder may be taken again.
         strict: an unusable row of data is an error instead of a count.
         device: "cpu" or "cuda"; by default a GPU when there is one.
         progress: show a progress bar.
@@ -55,15 +56,21 @@ def train(
     sources = [as_sources(given) for given in ([data] if isinstance(data, (str, Path)) else data)]
     folder = RunFolder(Path(out))
     settings = {**recipe.checked().as_dict(), "sources": _described(sources, recipe)}
+    device = checked_device(device)
     goes_on = folder.begin(settings, resume=resume)
     if goes_on:
         examples = stored_examples(folder.state)
     else:
         examples = store_examples(folder.state, sources, recipe, strict=strict)
         folder.remember(settings)
-    with _quiet_libraries():
-        run = Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
-        return run.train(evaluate, goes_on=goes_on)
+    try:
+        with _quiet_libraries():
+            run = Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
+            return run.train(evaluate, goes_on=goes_on)
+    except RetrievalError:
+        if last_checkpoint(folder.checkpoints) is None:
+            folder.forget()  # what has to be changed would make it another run, which the folder would refuse
+        raise
 
 
 def _described(sources: Sequence[Source], recipe: Recipe) -> list[list[str]]:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from retrieval.encoders import load_encoder
-from retrieval.errors import MissingExtraError, RecipeError, TrainingDataError, TrainingError
+from retrieval.errors import MissingExtraError, RecipeError, RetrievalError, TrainingDataError, TrainingError
 from retrieval.training import Recipe, builtin_recipe, train
 from retrieval.training.run_folder import last_checkpoint
 from retrieval.training.trainer import DenseTrainer
@@ -280,6 +280,21 @@ def test_sentences_spread_and_the_loss_falls(mirror, sentences, tmp_path):
     assert report.losses[-1][1] < report.losses[0][1] / 2
 
 
+@pytest.mark.parametrize(("warmup", "peak"), [(0.0, 0), (0.5, 3), (1.0, 6)])
+def test_the_learning_rate_rises_over_the_share_of_the_steps(mirror, sentences, tmp_path, monkeypatch, warmup, peak):
+    rates = []
+    original = DenseTrainer.compute_loss
+
+    def compute_loss(self, *given, **options):
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return original(self, *given, **options)
+
+    monkeypatch.setattr(DenseTrainer, "compute_loss", compute_loss)
+    train(mirror.changed({"warmup": warmup, "schedule": "linear"}), sentences, tmp_path / "run")
+    expected = [step / peak if step < peak else (6 - step) / (6 - peak) for step in range(6)]
+    assert rates == pytest.approx([1e-3 * share for share in expected])
+
+
 def test_a_limit_draws_at_random_with_the_seed(mirror, sentences, tmp_path):
     first = train(mirror.changed({"limit": 8}), sentences, tmp_path / "a")
     assert first.steps == 1
@@ -344,6 +359,15 @@ class TestWrongUse:
     def test_a_device_that_is_not_there(self, mirror, sentences, tmp_path):
         with pytest.raises(TrainingError, match="cannot train on device 'abacus'"):
             train(mirror, sentences, tmp_path / "run", device="abacus")
+        assert not (tmp_path / "run").exists()  # nothing was read for it
+
+    @pytest.mark.parametrize(
+        "fault", [{"model_settings": {"backbone": "/nowhere"}}, {"loss_settings": {"temperature": 1e-45}}]
+    )
+    def test_a_fault_before_the_first_checkpoint_leaves_the_folder_free(self, mirror, sentences, tmp_path, fault):
+        with pytest.raises(RetrievalError):
+            train(mirror.changed(fault), sentences, tmp_path / "run")
+        assert train(mirror.changed({"max_steps": 1}), sentences, tmp_path / "run").steps == 1
 
     def test_a_missing_extra_is_named(self, mirror, sentences, tmp_path, monkeypatch):
         import importlib.util
