@@ -101,3 +101,28 @@ def test_measures_before_and_after_are_of_both_kinds_of_vectors(small, tuples, t
     assert set(report.before) == set(report.after) == names
     # Without weights no text shares more dimensions with the query than the query's own text.
     assert report.after["beir test, without weights R@100 (n=1)"] == 1.0
+
+
+@pytest.mark.parametrize("binarise", [False, True])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tuples, tmp_path, monkeypatch, binarise):
+    from retrieval.training.trainer import SparseTrainer
+
+    class Interrupted(BaseException):
+        """Stands for a kill: nothing of the run catches it."""
+
+    recipe = small.changed({"checkpoint_steps": 1, "model_settings": {"binarise": binarise}})
+    original = SparseTrainer.compute_loss
+
+    def compute_loss(self, *given, **options):
+        if self.state.global_step >= 2:
+            raise Interrupted
+        return original(self, *given, **options)
+
+    train(recipe, tuples, tmp_path / "whole")
+    with monkeypatch.context() as patches:
+        patches.setattr(SparseTrainer, "compute_loss", compute_loss)
+        with pytest.raises(Interrupted):
+            train(recipe, tuples, tmp_path / "broken")
+    train(recipe, tuples, tmp_path / "broken", resume=True)
+    for name in ("model.safetensors", "1_UltraHighDimensional/model.safetensors", "1_UltraHighDimensional/config.json"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
