@@ -9,6 +9,8 @@ import torch
 from sentence_transformers.base.losses.merged_forward import embed_columns
 from torch import Tensor, nn
 
+from retrieval.errors import RecipeError
+
 VectorLoss = Callable[[list[Tensor]], Tensor]
 
 
@@ -31,6 +33,16 @@ class EmbeddingLoss(nn.Module):
     def forward(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return the loss of a batch; labels are not looked at."""
         return self._function([vectors.float() for vectors in embed_columns(self.model, sentence_features)])
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not positive: a negative one would push positives away.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not temperature > 0:
+        raise RecipeError(f"temperature in loss_settings is {temperature}, but must be above 0")
 
 
 def cosine_matrix(first: Tensor, second: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ class Recipe:
         return dataclasses.replace(self, **merged)
 
     def checked(self) -> Recipe:
-        """Return the recipe if its builder and its loss exist and take its settings; this imports them.
+        """Return the recipe if its builder and its loss exist and take its settings and kind of data; imports them.
 
         Raises:
             RecipeError: they do not.
@@ -167,6 +167,7 @@ class Recipe:
         registry.check_settings(build_model, self.model_settings, "model_settings")
         build_loss = registry.find("losses", self.loss, "build_loss")
         registry.check_settings(build_loss, self.loss_settings, "loss_settings")
+        registry.check_data(self.loss, self.data)
         return self
 
     def as_dict(self) -> dict[str, Any]:

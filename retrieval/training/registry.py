@@ -4,7 +4,8 @@ A name is its module's with dashes for underscores: the loss "info-nce" is `loss
 
 | folder | what the file defines |
 | --- | --- |
-| `losses/` | `build_loss(model, *, …settings) -> torch.nn.Module`, called with a batch's features and labels |
+| `losses/` | `build_loss(model, *, …settings) -> torch.nn.Module`, called with a batch's features and labels; |
+| | and `DATA`, the kinds of examples that it is for; without it, all |
 | `builders/` | `build_model(*, …settings)`, which returns a sentence-transformers model |
 | `recipes/` | `RECIPE`, a `Recipe` |
 
@@ -18,7 +19,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 from retrieval.errors import RecipeError
 
@@ -53,7 +55,7 @@ def find(kind: str, name: str, attribute: str) -> Any:
 
 
 def check_settings(function: Callable[..., Any], settings: Mapping[str, Any], place: str) -> None:
-    """Refuse settings that a function does not take.
+    """Refuse settings that a function does not take, or values of another type than it says.
 
     Args:
         function: its keyword-only arguments are the settings there are.
@@ -61,13 +63,38 @@ def check_settings(function: Callable[..., Any], settings: Mapping[str, Any], pl
         place: where they stand in a recipe, for the message: "loss_settings".
 
     Raises:
-        RecipeError: a setting is unknown; the message lists the valid ones and names the nearest.
+        RecipeError: a setting is unknown, and the message lists the valid ones and names the nearest; or a value is of
+            a wrong type.
     """
+    import msgspec
+
     parameters = inspect.signature(function).parameters.values()
-    valid = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    for name in settings:
+    valid = {
+        parameter.name: Any if parameter.annotation is parameter.empty else parameter.annotation
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    hints = get_type_hints(SimpleNamespace(__annotations__=valid), globalns=function.__globals__)
+    for name, value in settings.items():
         if name not in valid:
             raise RecipeError(unknown_key(name, valid, place))
+        try:
+            msgspec.convert(value, hints[name])
+        except msgspec.ValidationError as error:
+            fault = str(error).replace("`", "").lower()
+            raise RecipeError(f"{name} in {place} is {value!r}: {fault}") from None
+
+
+def check_data(loss: str, kind: str) -> None:
+    """Refuse a loss on examples that it would not understand, or would take for others.
+
+    Raises:
+        RecipeError: the loss is for examples of other kinds; the message lists them.
+    """
+    build_loss = find("losses", loss, "build_loss")
+    kinds = getattr(inspect.getmodule(build_loss), "DATA", None)
+    if kinds is not None and kind not in kinds:
+        raise RecipeError(f"loss {loss!r} is for data of kind {' or '.join(kinds)}, not {kind}; change one of them")
 
 
 def unknown_key(name: str, valid: Iterable[str], place: str) -> str:

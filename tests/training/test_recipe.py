@@ -94,6 +94,15 @@ def test_a_file_that_is_missing(tmp_path):
         ({"model_settings": {"poling": "cls"}}, r"'poling' in model_settings \(did you mean 'pooling'\?\)"),
         ({"loss": "info_nce"}, r"unknown loss 'info_nce' \(did you mean 'info-nce'\?\)"),
         ({"model": "decoder"}, "unknown model 'decoder'"),
+        ({"loss_settings": {"temperature": "low"}}, "temperature in loss_settings is 'low': expected float, got str"),
+        (
+            {"loss": "matryoshka", "loss_settings": {"dimensions": 64}},
+            r"dimensions in .* is 64: expected arr",
+        ),
+        ({"model_settings": {"normalise": 1}}, "normalise in model_settings is 1: expected bool, got int"),
+        ({"data": "labelled"}, "loss 'info-nce' is for data of kind sentences or pairs or tuples, not labelled"),
+        ({"loss": "cosine-regression"}, "loss 'cosine-regression' is for data of kind scored, not pairs"),
+        ({"loss": "mirror", "data": "tuples"}, "is for data of kind sentences or pairs, not tuples"),
     ],
 )
 def test_what_only_losses_and_builders_know(changes, words):
@@ -110,3 +119,10 @@ def test_every_setting_is_documented():
     assert Recipe.__doc__ is not None
     for setting in dataclasses.fields(Recipe):
         assert f"\n        {setting.name}: " in Recipe.__doc__
+
+
+@pytest.mark.parametrize("loss", ["info-nce", "group-info-nce", "mirror", "matryoshka"])
+@pytest.mark.parametrize("temperature", [0.0, -0.05])
+def test_a_temperature_that_is_not_positive(loss, temperature):
+    with pytest.raises(RecipeError, match=r"temperature in loss_settings is .* must be above 0"):
+        registry.find("losses", loss, "build_loss")(None, temperature=temperature)

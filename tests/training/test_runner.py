@@ -383,7 +383,7 @@ class TestWrongUse:
         assert not (tmp_path / "run").exists()
 
     def test_data_of_another_kind(self, mirror, sentences, tmp_path):
-        recipe = mirror.changed({"data": "scored"})
+        recipe = mirror.changed({"data": "scored", "loss": "cosine-regression"})
         with pytest.raises(TrainingDataError, match=r"sentences\.txt:1: no column with a first sentence"):
             train(recipe, sentences, tmp_path / "run")
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+DATA = ("scored",)
+
 
 def build_loss(model: Any) -> nn.Module:
     """Return the loss over batches of two sentences and a similarity from 0 to 1.

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+DATA = ("tuples",)
+
 
 def build_loss(model: Any, *, margin: float = 1.0) -> nn.Module:
     """Return the mean loss over batches of anchor, positive and negative, by Euclidean distance.

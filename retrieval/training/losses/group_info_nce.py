@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from retrieval.training.embedding_loss import EmbeddingLoss, cosine_matrix
+from retrieval.training.embedding_loss import EmbeddingLoss, check_temperature, cosine_matrix
+
+DATA = ("sentences", "pairs", "tuples")
 
 
 def group_info_nce(
@@ -47,7 +49,12 @@ def grouped(columns: list[Tensor]) -> Tensor:
 
 
 def build_loss(model: nn.Module, *, temperature: float = 0.01, expanded_negatives: bool = False) -> nn.Module:
-    """Return the loss over batches of query, positive and any number of negatives."""
+    """Return the loss over batches of query, positive and any number of negatives.
+
+    Raises:
+        RecipeError: the temperature is not positive.
+    """
+    check_temperature(temperature)
     return EmbeddingLoss(
         model,
         lambda columns: group_info_nce(

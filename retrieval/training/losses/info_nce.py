@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from retrieval.training.embedding_loss import EmbeddingLoss, cosine_matrix, stacked_negatives
+from retrieval.training.embedding_loss import EmbeddingLoss, check_temperature, cosine_matrix, stacked_negatives
+
+DATA = ("sentences", "pairs", "tuples")
 
 
 def info_nce(
@@ -53,7 +55,12 @@ def info_nce(
 
 
 def build_loss(model: nn.Module, *, temperature: float = 0.05, bidirectional: bool = True) -> nn.Module:
-    """Return the loss over batches of query, positive and any number of negatives."""
+    """Return the loss over batches of query, positive and any number of negatives.
+
+    Raises:
+        RecipeError: the temperature is not positive.
+    """
+    check_temperature(temperature)
     return EmbeddingLoss(
         model,
         lambda columns: info_nce(

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from retrieval.errors import RecipeError
-from retrieval.training.embedding_loss import EmbeddingLoss, VectorLoss, stacked_negatives
+from retrieval.training.embedding_loss import EmbeddingLoss, VectorLoss, check_temperature, stacked_negatives
 from retrieval.training.losses.group_info_nce import group_info_nce, grouped
 from retrieval.training.losses.info_nce import info_nce
+
+DATA = ("sentences", "pairs", "tuples")
 
 
 def matryoshka(columns: list[Tensor], loss: VectorLoss, dimensions: Sequence[int], weights: Sequence[float]) -> Tensor:
@@ -65,15 +67,16 @@ def build_loss(
         expanded_negatives: of `group_info_nce`.
 
     Raises:
-        RecipeError: dimensions and weights do not match, or one is not positive.
+        RecipeError: dimensions and weights do not match, or one of them or the temperature is out of its range.
     """
+    check_temperature(temperature)
     weights = list(weights) or [1.0] * len(dimensions)
     if not dimensions or len(weights) != len(dimensions):
         raise RecipeError(
             f"{len(dimensions)} dimensions have {len(weights)} weights; give one weight for each dimension"
         )
     if min(dimensions) < 1 or min(weights) < 0:
-        raise RecipeError(f"dimensions {list(dimensions)} and weights {weights} must be positive")
+        raise RecipeError(f"dimensions {list(dimensions)} must be positive, weights {weights} at least 0")
 
     def inner(columns: list[Tensor]) -> Tensor:
         if group:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from retrieval.training.embedding_loss import EmbeddingLoss, cosine_matrix
+from retrieval.training.embedding_loss import EmbeddingLoss, check_temperature, cosine_matrix
+
+DATA = ("sentences", "pairs")
 
 
 def mirror(first: Tensor, second: Tensor, *, temperature: float = 0.04, positive_in_denominator: bool = True) -> Tensor:
@@ -38,7 +40,12 @@ def mirror(first: Tensor, second: Tensor, *, temperature: float = 0.04, positive
 
 
 def build_loss(model: nn.Module, *, temperature: float = 0.04, positive_in_denominator: bool = True) -> nn.Module:
-    """Return the loss over batches of two columns, the two copies of each text."""
+    """Return the loss over batches of two columns, the two copies of each text.
+
+    Raises:
+        RecipeError: the temperature is not positive.
+    """
+    check_temperature(temperature)
     return EmbeddingLoss(
         model,
         lambda columns: mirror(

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+DATA = ("tuples", "scored")  # not labelled: classes are numbered as they come, so that 1 may be the negative
+
 
 def orthogonal_projection(queries: Tensor, passages: Tensor, labels: Tensor) -> Tensor:
     """Return the mean over pairs of (cos(q, p) - y)^2.

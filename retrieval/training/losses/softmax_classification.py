@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+DATA = ("labelled",)
+
 
 def build_loss(model: Any, *, classes: int = 3) -> nn.Module:
     """Return the loss over batches of two sentences and a class number; W is trained along and dropped afterwards.

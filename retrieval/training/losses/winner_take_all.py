@@ -16,6 +16,8 @@ from retrieval.models.ultra_high_dimensional.calibration import calibrate
 from retrieval.models.ultra_high_dimensional.dead_dimensions import DimensionWatch
 from retrieval.training.losses.sparse_ranking import Objective, SparseRankingLoss
 
+DATA = ("sentences", "pairs", "tuples")
+
 
 class WinnerTakeAllLoss(SparseRankingLoss):
     """`SparseRankingLoss` with the hooks of `retrieval.training.hooks`.
