@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", required=True, help="Where the model goes.")
 @click.option("--split", metavar="NAME", help="Which split of folders (train).")
 @click.option(
-    "--test", "tests", metavar="FOLDER", multiple=True, help="Measure before and after: a retrieval or STS set."
+    "--test", "tests", metavar="SOURCE", multiple=True, help="Measure before and after: a retrieval or STS set."
 )
 @click.option("--test-split", metavar="NAME", help="Which split of the test sets (test).")
 @click.option(
@@ -52,11 +52,13 @@ def train(
 ) -> None:
     """Train an encoder; RECIPE is a built-in recipe or a TOML file.
 
-    Built in are mirror-bert, simcse (sentences), pairs, hard-negatives, kalm, sbert-triplet (queries and passages),
-    sbert-nli (labelled sentence pairs) and sbert-sts (scored ones). A TOML file starts from one of them and changes
-    settings: recipe = "pairs" on one line, learning_rate = 3e-5 on another.
+    Built in are mirror-bert, simcse (sentences), pairs, kalm, ultra-high-dimensional (queries and passages),
+    hard-negatives, sbert-triplet (with negatives, too), sbert-nli (labelled sentence pairs) and sbert-sts (scored
+    ones). A TOML file starts from one of them and changes settings: recipe = "pairs" on one line, learning_rate = 3e-5
+    on another.
 
-    The folder is a sentence-transformers model with a model card: `retrieval index my.index docs/ --encoder FOLDER`.
+    The folder is a sentence-transformers model with a model card: `retrieval index my.index docs/ --encoder FOLDER`,
+    or `--sparse FOLDER` for ultra-high-dimensional.
     """
     from retrieval.cli.training_measures import measurer
     from retrieval.training import read_recipe
@@ -77,7 +79,13 @@ def train(
             progress=shows_progress(),
         )
     except KeyboardInterrupt:
-        note(f"interrupted; the same command with --resume goes on from the last checkpoint in {out}")
+        from retrieval.training.run_folder import RunFolder, last_checkpoint
+
+        if last_checkpoint(RunFolder(out).checkpoints) is None:
+            goes_on = "begins anew, since there is no checkpoint yet (checkpoint_steps makes more of them)"
+        else:
+            goes_on = f"goes on from the last checkpoint in {out}"
+        note(f"interrupted; the same command with --resume {goes_on}")
         leave(INTERRUPTED)
     if as_json:
         write_json({"out": str(report.out), **report.as_dict()})

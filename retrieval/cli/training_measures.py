@@ -20,6 +20,8 @@ Measure = Callable[[Any], Mapping[str, float]]
 
 _MEASURES = ("nDCG@10", "RR@10", "R@100")
 _DEPTH = 100
+_ANY_SCORE = (-1e4, 1e4)
+"""Only the order of scores counts: whatever scale a set has, none of its pairs is left out for it."""
 
 
 def measurer(places: Sequence[str], split: str | None) -> Callable[[Any], dict[str, float]]:
@@ -59,7 +61,8 @@ def _similarity(place: Path, split: str) -> Measure:
     from retrieval.training.recipe import Recipe
 
     source = Source(place, split if place.is_dir() else None)
-    recipe = Recipe(name="sts", data="scored", score_range=(0.0, 5.0))
+    label = f"{place.resolve().name} {split}" if place.is_dir() else place.resolve().name
+    recipe = Recipe(name="sts", data="scored", score_range=_ANY_SCORE)
     report = ExampleReport()
     rows = list(read_source(source, recipe, report))
     if len(rows) < 2:
@@ -80,7 +83,7 @@ def _similarity(place: Path, split: str) -> Measure:
         )
         cosines = np.einsum("nd,nd->n", first, second)  # (n_pairs,)
         correlation = spearmanr(cosines, [row["score"] for row in rows]).statistic
-        return {f"{place.resolve().name} {split} Spearman (n={len(rows)})": float(correlation)}
+        return {f"{label} Spearman (n={len(rows)})": float(correlation)}
 
     return measure
 

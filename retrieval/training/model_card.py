@@ -32,7 +32,7 @@ def model_card(report: Mapping[str, Any]) -> str:
     examples = sum(report["counts"].values())
     used = min(recipe["limit"] or examples, examples)
     sections = [
-        _front_matter(),
+        _front_matter(sparse=report["sparse"]),
         f"# {recipe['name']}\n\n{recipe['summary'][:1].upper()}{recipe['summary'][1:]}.".rstrip("\n ."),
         f"Backbone: `{backbone}`. Seed {recipe['seed']}. {used:,} of {examples:,} examples, {report['steps']:,} steps, "
         f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
@@ -40,10 +40,7 @@ def model_card(report: Mapping[str, Any]) -> str:
         "texts had as many tokens as are read; longer ones were cut.",
         _measures(report["before"], report["after"]),
         "\n".join(f"- {name}: {value}" for name, value in report["notes"].items()),
-        "## Use\n\n```python\nfrom retrieval import load_encoder\n\n"
-        'encoder = load_encoder("path/to/this/folder")\n```\n\n'
-        "or `sentence_transformers.SentenceTransformer(path)`, which needs `trust_remote_code=True` where "
-        "`modules.json` names modules of `retrieval`.",
+        _use(sparse=report["sparse"]),
         "## Data\n\n"
         + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
         "## Recipe\n\n" + _table(("setting", "value"), [(name, _value(value)) for name, value in recipe.items()]),
@@ -52,10 +49,21 @@ def model_card(report: Mapping[str, Any]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter() -> str:
-    tags = ["sentence-transformers", "sentence-similarity", "feature-extraction"]
-    lines = "\n".join(f"- {tag}" for tag in tags)
-    return f"---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\ntags:\n{lines}\n---"
+def _front_matter(*, sparse: bool) -> str:
+    kinds = ["sparse-encoder", "sparse"] if sparse else ["sentence-similarity"]
+    lines = "\n".join(f"- {tag}" for tag in ("sentence-transformers", *kinds, "feature-extraction"))
+    task = "feature-extraction" if sparse else "sentence-similarity"
+    return f"---\nlibrary_name: sentence-transformers\npipeline_tag: {task}\ntags:\n{lines}\n---"
+
+
+def _use(*, sparse: bool) -> str:
+    load, model = ("load_sparse_encoder", "SparseEncoder") if sparse else ("load_encoder", "SentenceTransformer")
+    return (
+        f"## Use\n\n```python\nfrom retrieval.encoders import {load}\n\n"
+        f'encoder = {load}("path/to/this/folder")\n```\n\n'
+        f"or `sentence_transformers.{model}(path)`, which needs `trust_remote_code=True` where `modules.json` names "
+        "modules of `retrieval`."
+    )
 
 
 def _measures(before: Mapping[str, float], after: Mapping[str, float]) -> str:

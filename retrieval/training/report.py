@@ -24,6 +24,7 @@ class TrainingReport:
         losses: (step, mean loss since the entry before).
         before: measures of the untrained model.
         after: measures of the trained one.
+        sparse: the model is a sparse encoder, not a dense one.
         resumed: an earlier process had begun the run.
         versions: of the packages that have a say.
         execution: device and precision.
@@ -40,6 +41,7 @@ class TrainingReport:
     losses: list[tuple[int, float]]
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
+    sparse: bool = False
     resumed: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)

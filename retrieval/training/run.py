@@ -61,7 +61,7 @@ class Run:
         self._bf16 = _takes_bf16(recipe, self._device)
         set_seed(recipe.seed)
         self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
-        _prepare(self._model, recipe, sources)
+        self._prompts = _prepare(self._model, recipe, sources)
         self._model.to(self._device)
 
     def train(self, evaluate: Evaluate | None, *, goes_on: bool) -> TrainingReport:
@@ -74,6 +74,7 @@ class Run:
         Raises:
             TrainingError: loss or gradients are not finite.
         """
+        from sentence_transformers import SentenceTransformer
         from transformers import set_seed
 
         recipe = self._recipe
@@ -99,6 +100,7 @@ class Run:
             losses=[(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
             before=before,
             after=_measured(evaluate, self._model),
+            sparse=not isinstance(self._model, SentenceTransformer),
             resumed=goes_on,
             versions=versions(),
             execution={"device": self._device, "precision": "bf16" if self._bf16 else "fp32"},
@@ -129,6 +131,11 @@ class Run:
             max_tokens=self._model.max_seq_length,
             recipe=recipe,
             batches=batches,
+            prompts={
+                name: self._prompts["query" if name == "query" else "document"]
+                for name in dataset.column_names
+                if name not in ("label", "score")
+            },
         )
         kind = trainer_class(self._model)
         trainer = kind(
@@ -210,19 +217,27 @@ class Run:
                 raise TrainingError(f"training stopped: {error}; {kept}; {advice}") from error
 
 
-def _prepare(model: Any, recipe: Recipe, sources: Sequence[Source]) -> None:
-    """Set what the recipe says about lengths, and tell the model the prompt of its queries."""
+def _prepare(model: Any, recipe: Recipe, sources: Sequence[Source]) -> dict[str, str]:
+    """Set what the recipe says about lengths, and tell the model the prompt of its queries.
+
+    Returns:
+        What stands before "query" and "document" texts in training: the prompts of the backbone, as the trained encoder
+        will put them there; nothing where the queries were read with instructions, which then are the prompts.
+    """
     from retrieval.encoders.model_loading import set_max_tokens
+    from retrieval.encoders.sentence_transformer import prompts_of
 
     if recipe.max_tokens:
         set_max_tokens(model, recipe.max_tokens)
     instructions = {source.instruction_for(recipe) for source in sources}
-    if instructions != {""}:
-        texts = {source.name: source.instruction_for(recipe) for source in sources}
-        if len(instructions) == 1:
-            texts = {"query": instructions.pop()}
-        prompts = {name: INSTRUCTION.format(instruction=text, query="") for name, text in texts.items() if text}
-        model.prompts = {**model.prompts, "document": "", **prompts}
+    if instructions == {""}:
+        return {**prompts_of(model)}
+    texts = {source.name: source.instruction_for(recipe) for source in sources}
+    if len(instructions) == 1:
+        texts = {"query": instructions.pop()}
+    prompts = {name: INSTRUCTION.format(instruction=text, query="") for name, text in texts.items() if text}
+    model.prompts = {**model.prompts, "document": "", **prompts}
+    return {"query": "", "document": ""}
 
 
 def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:

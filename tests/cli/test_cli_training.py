@@ -14,7 +14,7 @@ from tests.training.conftest import sentences, tiny_bert, tuples
 
 __all__ = ["sentences", "tiny_bert", "tuples"]
 
-PAIRS = [("the man plays", "the man plays", 5.0), ("the man plays", "a red house", 0.4), ("old dog", "new dog", 3.0)]
+PAIRS = [("the man plays", "the man plays", 10.0), ("the man plays", "a red house", 0.4), ("old dog", "new dog", 3.0)]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_run_that_is_measured_and_used(cli, recipe, sentences, tmp_path, corpu
     assert report["recipe"]["seed"] == 7
     assert report["steps"] == 6
     (name,) = report["after"]
-    assert name == "sts.tsv test Spearman (n=3)"
+    assert name == "sts.tsv Spearman (n=3)"
     from retrieval.encoders import load_encoder
 
     encoder = load_encoder(tmp_path / "model")
@@ -148,6 +148,8 @@ def test_an_interrupted_run_goes_on(cli, recipe, sentences, tmp_path, monkeypatc
         stopped = cli(*arguments, tmp_path / "broken")
         assert stopped.status == 130
         assert "--resume goes on from the last checkpoint" in stopped.err
+        early = cli(*arguments, tmp_path / "early", "--set", "checkpoint_steps=0")
+        assert "--resume begins anew, since there is no checkpoint yet" in early.err
     refused = cli(*arguments, tmp_path / "broken")
     assert refused.status == 2
     assert "resume" in refused.error

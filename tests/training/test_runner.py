@@ -295,6 +295,27 @@ def test_the_learning_rate_rises_over_the_share_of_the_steps(mirror, sentences, 
     assert rates == pytest.approx([1e-3 * share for share in expected])
 
 
+def test_the_prompts_of_a_backbone_stand_before_texts_in_training_too(tiny_bert, tuples, tmp_path):
+    from retrieval.training.builders.encoder import build_model
+
+    model = build_model(backbone=str(tiny_bert))
+    model.save_pretrained(str(tmp_path / "plain"))
+    model.prompts = {"query": "the dog reads ", "document": "a river is "}
+    model.save_pretrained(str(tmp_path / "prompted"))
+    rows = [json.loads(line) for line in tuples.read_text(encoding="utf-8").splitlines()]
+    (tmp_path / "with.tsv").write_text(
+        "query\tpositive\n" + "".join(f"the dog reads {row['query']}\ta river is {row['positive']}\n" for row in rows),
+        encoding="utf-8",
+    )
+
+    def trained(name, data):
+        changes = {"model_settings": {"backbone": str(tmp_path / name)}, "batch_size": 8, "max_tokens": 64}
+        train(builtin_recipe("pairs").changed({**changes, "learning_rate": 1e-3}), data, tmp_path / f"of-{name}")
+        return weights(tmp_path / f"of-{name}")
+
+    assert same(trained("prompted", tuples), trained("plain", tmp_path / "with.tsv"))
+
+
 def test_a_limit_draws_at_random_with_the_seed(mirror, sentences, tmp_path):
     first = train(mirror.changed({"limit": 8}), sentences, tmp_path / "a")
     assert first.steps == 1

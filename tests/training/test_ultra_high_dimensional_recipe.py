@@ -126,3 +126,13 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tuples, tmp_path, mon
     train(recipe, tuples, tmp_path / "broken", resume=True)
     for name in ("model.safetensors", "1_UltraHighDimensional/model.safetensors", "1_UltraHighDimensional/config.json"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_card_says_that_the_model_is_sparse(small, tuples, tmp_path):
+    train(small.changed({"max_steps": 1}), tuples, tmp_path / "run")
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert "- sparse-encoder\n" in card
+    assert "pipeline_tag: feature-extraction\n" in card
+    assert 'encoder = load_sparse_encoder("path/to/this/folder")' in card
+    assert "sentence_transformers.SparseEncoder(path)" in card
+    assert "similarity" not in card
