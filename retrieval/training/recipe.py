@@ -168,6 +168,8 @@ class Recipe:
         build_loss = registry.find("losses", self.loss, "build_loss")
         registry.check_settings(build_loss, self.loss_settings, "loss_settings")
         registry.check_data(self.loss, self.data)
+        if self.instruction and self.data not in ("pairs", "tuples"):
+            raise RecipeError(f"instruction stands before queries, and {self.data} have none; leave it out")
         return self
 
     def as_dict(self) -> dict[str, Any]:

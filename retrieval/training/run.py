@@ -231,7 +231,8 @@ def _prepare(model: Any, recipe: Recipe, sources: Sequence[Source]) -> dict[str,
         set_max_tokens(model, recipe.max_tokens)
     instructions = {source.instruction_for(recipe) for source in sources}
     if instructions == {""}:
-        return {**prompts_of(model)}
+        own = prompts_of(model)
+        return {"query": own["query"], "document": own["document"]}
     texts = {source.name: source.instruction_for(recipe) for source in sources}
     if len(instructions) == 1:
         texts = {"query": instructions.pop()}

@@ -101,6 +101,7 @@ def test_a_file_that_is_missing(tmp_path):
         ),
         ({"model_settings": {"normalise": 1}}, "normalise in model_settings is 1: expected bool, got int"),
         ({"data": "labelled"}, "loss 'info-nce' is for data of kind sentences or pairs or tuples, not labelled"),
+        ({"instruction": "find it", "data": "sentences"}, "instruction stands before queries, and sentences have none"),
         ({"loss": "cosine-regression"}, "loss 'cosine-regression' is for data of kind scored, not pairs"),
         ({"loss": "mirror", "data": "tuples"}, "is for data of kind sentences or pairs, not tuples"),
     ],
