@@ -14,6 +14,7 @@ from retrieval.progress import progress as progress_bar
 from retrieval.training import hooks, registry
 from retrieval.training.data.arrow_file import StoredExamples
 from retrieval.training.data.sources import INSTRUCTION, Source
+from retrieval.training.execution import takes_bf16
 from retrieval.training.model_card import model_card, versions
 from retrieval.training.recipe import Recipe
 from retrieval.training.report import TrainingReport
@@ -37,7 +38,7 @@ class Run:
         examples: see `data.arrow_file`.
         folder: where checkpoints and the model go.
         sources: where the examples come from.
-        device: "cpu" or "cuda", see `checked_device`.
+        device: "cpu" or "cuda", see `execution.checked_device`.
         progress: show a bar.
     """
 
@@ -58,7 +59,7 @@ class Run:
         self._folder = folder
         self._progress = progress
         self._device = device
-        self._bf16 = _takes_bf16(recipe, self._device)
+        self._bf16 = takes_bf16(recipe, self._device)
         set_seed(recipe.seed)
         self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
         self._prompts = _prepare(self._model, recipe, sources)
@@ -246,29 +247,3 @@ def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
         return {}
     model.eval()
     return {name: float(value) for name, value in evaluate(model).items()}
-
-
-def checked_device(device: str | None) -> str:
-    """Return the device to train on; None takes a GPU when there is one.
-
-    Raises:
-        TrainingError: there is no such device.
-    """
-    import torch
-
-    has_gpu = torch.cuda.is_available()
-    if device is None:
-        return "cuda" if has_gpu else "cpu"
-    if device not in ("cpu", "cuda") or (device == "cuda" and not has_gpu):
-        raise TrainingError(
-            f"cannot train on device {device!r}: {'cpu or cuda' if has_gpu else 'this machine has cpu'}"
-        )
-    return device
-
-
-def _takes_bf16(recipe: Recipe, device: str) -> bool:
-    import torch
-
-    if recipe.precision != "auto":
-        return recipe.precision == "bf16"
-    return device != "cpu" and torch.cuda.is_bf16_supported()

@@ -9,9 +9,10 @@ from pathlib import Path
 from retrieval.errors import MissingExtraError, RetrievalError
 from retrieval.training.data.arrow_file import store_examples, stored_examples
 from retrieval.training.data.sources import Source, as_sources
+from retrieval.training.execution import checked_device
 from retrieval.training.recipe import Recipe
 from retrieval.training.report import TrainingReport
-from retrieval.training.run import Evaluate, Run, checked_device
+from retrieval.training.run import Evaluate, Run
 from retrieval.training.run_folder import RunFolder, last_checkpoint
 
 __all__ = ["Evaluate", "TrainingReport", "train"]
