@@ -136,3 +136,12 @@ def test_the_card_says_that_the_model_is_sparse(small, tuples, tmp_path):
     assert 'encoder = load_sparse_encoder("path/to/this/folder")' in card
     assert "sentence_transformers.SparseEncoder(path)" in card
     assert "similarity" not in card
+
+
+def test_the_ranking_loss_alone_trains_as_well(small, tuples, tmp_path):
+    report = train(
+        small.changed({"loss": "sparse-ranking", "loss_settings": {"balance": 1e-3}}), tuples, tmp_path / "run"
+    )
+    assert report.steps == 5
+    assert report.notes == {}
+    assert load_sparse_encoder(tmp_path / "run").n_dimensions == 112

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from retrieval.errors import RetrievalError
 
+DATA = ("sentences", "pairs", "tuples")
+
 Objective = Literal["softmax", "hinge"]
 
 
@@ -158,3 +160,25 @@ class SparseRankingLoss(nn.Module):
     def _encoded(self, features: dict[str, Any], task: str) -> Tensor:
         encoded: Tensor = self.model(features, task=task)["sentence_embedding"]
         return encoded
+
+
+def build_loss(
+    model: Any,
+    *,
+    objective: Objective = "softmax",
+    temperature: float = 1.0,
+    margin: float = 1.0,
+    binary: float = 0.0,
+    binary_temperature: float = 1.0,
+    balance: float = 0.0,
+) -> SparseRankingLoss:
+    """Return the loss over batches of query, positive and any number of negatives, for any sparse encoder."""
+    return SparseRankingLoss(
+        model,
+        objective=objective,
+        temperature=temperature,
+        margin=margin,
+        binary=binary,
+        binary_temperature=binary_temperature,
+        balance=balance,
+    )
