@@ -145,7 +145,7 @@ def _lenient_cache() -> Any:
 def kernels_are_cached() -> bool:
     """Tell whether all kernels are compiled already, for this process or on disk.
 
-    Use it to announce `warm_up`, which takes about half a minute otherwise. A cache directory shared by machines with
+    Use it to announce `warm_up`, which takes some 50 seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
     from indexes import kernels, list_kernels, packing_kernels, string_kernels
