@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 
@@ -19,7 +20,7 @@ RecordedT = TypeVar("RecordedT", bound=_Recorded)
 MadeT = TypeVar("MadeT", bound=_Closable)
 
 
-class RecordedSlot(Generic[RecordedT, MadeT]):
+class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
     """Holds one encoder of an open collection; subclasses load, check and compare it.
 
     Args:
@@ -63,8 +64,10 @@ class RecordedSlot(Generic[RecordedT, MadeT]):
                 self._encoder = self._load()
             return self._encoder
 
+    @abstractmethod
     def _check_given(self, encoder: MadeT) -> None:
-        raise NotImplementedError
+        """Raise EncoderMismatchError unless the caller's encoder is the recorded one."""
 
+    @abstractmethod
     def _load(self) -> MadeT:
-        raise NotImplementedError
+        """Return the recorded encoder, loaded and checked."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from retrieval.collection.parts import PartWriter
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.sparse_slot import SparseSlot, as_stored
 from retrieval.collection.sparse_store import write_sparse_sides
-from retrieval.collection.vector_writer import STAGING
+from retrieval.collection.vector_writer import CHARACTERS_PER_TOKEN, GROUP, STAGING, FullText
 from retrieval.documents import Document
 from retrieval.errors import EncoderError
 from retrieval.progress import ProgressBar, progress
@@ -33,20 +33,6 @@ from retrieval.sparse_staging import SparseStaging
 if TYPE_CHECKING:
     from retrieval.collection.segment import Segment
     from retrieval.collection.sparse_store import SparseStore
-
-_GROUP = 4096
-"""Documents whose passages are encoded together: the window in which texts are sorted by length."""
-
-_CHARACTERS_PER_TOKEN = 4
-
-
-class _Text(NamedTuple):
-    """A document as the encoder sees it: its row in the new part, its text, the characters of its title."""
-
-    row: int
-    document_id: str
-    full_text: str
-    title_length: int
 
 
 class SparseWriter:
@@ -92,7 +78,8 @@ class SparseWriter:
             known: segments whose sparse vectors may serve again.
         """
         texts = (
-            _Text(row, document.id, document.full_text, len(document.title)) for row, document in enumerate(documents)
+            FullText(row, document.id, document.full_text, len(document.title))
+            for row, document in enumerate(documents)
         )
         n_characters = sum(len(document.text) + len(document.title) for document in documents)
         lookups = [_lookup(segment.sparse) for segment in known if segment.sparse is not None]
@@ -101,25 +88,25 @@ class SparseWriter:
     def of_segment(self, parts: PartWriter, segment: Segment) -> SparsePart:
         """Write the sparse vectors of a stored segment's documents, deleted ones left out."""
         store = segment.documents
-        texts = (_Text(row, store.id(row), *store.full_text(row)) for row in segment.alive_rows().tolist())
+        texts = (FullText(row, store.id(row), *store.full_text(row)) for row in segment.alive_rows().tolist())
         n_characters = sum(len(store.full_text(row)[0]) for row in segment.alive_rows().tolist())
         return self._write(parts, texts, [], n_characters)
 
     def _write(
-        self, parts: PartWriter, texts: Iterator[_Text], known: Sequence[SparseLookup], n_characters: int
+        self, parts: PartWriter, texts: Iterator[FullText], known: Sequence[SparseLookup], n_characters: int
     ) -> SparsePart:
         rows = [np.empty(0, np.int32)]
         spans = [np.empty((0, 2), np.int32)]
         hashes = [np.empty((0, 16), np.uint8)]
         # The total is an estimate by characters, put right group by group as texts are tokenised.
-        total = n_characters // _CHARACTERS_PER_TOKEN
+        total = n_characters // CHARACTERS_PER_TOKEN
         payload = "impacts" if self._recorded.largest_weight is not None else "binary"
         with parts.new("sparse") as part:
             with (
                 progress("encoding sparse", unit="tokens", total=total, enabled=self._show_progress) as bar,
                 SparseIndexWriter(part.directory, payload) as index,  # type: ignore[arg-type]
             ):
-                while group := list(islice(texts, _GROUP)):
+                while group := list(islice(texts, GROUP)):
                     passages = self._split(group, bar)
                     encoded = encode_sparse_passages(
                         self._encoder,
@@ -139,7 +126,7 @@ class SparseWriter:
         execution = msgspec.to_builtins(self._encoder.execution())
         return SparsePart(part=part.sealed(), n_passages=sum(map(len, rows)), execution=execution)
 
-    def _split(self, group: Sequence[_Text], bar: ProgressBar) -> list[tuple[int, Passage]]:
+    def _split(self, group: Sequence[FullText], bar: ProgressBar) -> list[tuple[int, Passage]]:
         """Return the passages of some documents, each with its document's row."""
         split = split_documents(
             [text.full_text for text in group],
@@ -148,7 +135,7 @@ class SparseWriter:
             self._long,
             [text.document_id for text in group],
         )
-        bar.grow(-sum(len(text.full_text) for text in group) // _CHARACTERS_PER_TOKEN)
+        bar.grow(-sum(len(text.full_text) for text in group) // CHARACTERS_PER_TOKEN)
         self._report.sparse_long_documents += split.long_documents
         self._report.sparse_tokens_cut += split.tokens_cut
         return [

@@ -33,19 +33,25 @@ if TYPE_CHECKING:
 
 STAGING = "staging"
 
-_GROUP = 4096
+GROUP = 4096
 """Documents whose passages are encoded together: the window in which texts are sorted by length."""
 
-_CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN = 4
 
 
-class _Text(NamedTuple):
+class FullText(NamedTuple):
     """A document as the encoder sees it: its row in the new part, its text, the characters of its title."""
 
     row: int
     document_id: str
     full_text: str
     title_length: int
+
+    @classmethod
+    def of(cls, documents: Iterable[Document]) -> Iterator[FullText]:
+        """Return documents as the encoder sees them, in their order."""
+        for row, document in enumerate(documents):
+            yield cls(row, document.id, document.full_text, len(document.title))
 
 
 class VectorWriter:
@@ -77,7 +83,8 @@ class VectorWriter:
             known: segments whose vectors may serve again.
         """
         texts = (
-            _Text(row, document.id, document.full_text, len(document.title)) for row, document in enumerate(documents)
+            FullText(row, document.id, document.full_text, len(document.title))
+            for row, document in enumerate(documents)
         )
         n_characters = sum(len(document.text) + len(document.title) for document in documents)
         lookups = [_lookup(segment.passages) for segment in known if segment.passages is not None]
@@ -86,7 +93,7 @@ class VectorWriter:
     def of_segment(self, parts: PartWriter, segment: Segment) -> DensePart:
         """Write the vectors of a stored segment's documents, deleted ones left out."""
         store = segment.documents
-        texts = (_Text(row, store.id(row), *store.full_text(row)) for row in segment.alive_rows().tolist())
+        texts = (FullText(row, store.id(row), *store.full_text(row)) for row in segment.alive_rows().tolist())
         n_characters = sum(len(store.full_text(row)[0]) for row in segment.alive_rows().tolist())
         return self._write(parts, texts, [], n_characters)
 
@@ -99,18 +106,18 @@ class VectorWriter:
         self._staging.flush()
 
     def _write(
-        self, parts: PartWriter, texts: Iterator[_Text], known: Sequence[Lookup], n_characters: int
+        self, parts: PartWriter, texts: Iterator[FullText], known: Sequence[Lookup], n_characters: int
     ) -> DensePart:
         spans: list[np.ndarray] = []
         hashes: list[np.ndarray] = []
         # The total is an estimate by characters, put right group by group as texts are tokenised.
-        total = n_characters // _CHARACTERS_PER_TOKEN
+        total = n_characters // CHARACTERS_PER_TOKEN
         with parts.new("dense") as part:
             with (
                 VectorStoreWriter(part.directory, self._encoder.dimension) as store,
                 progress("encoding", unit="tokens", total=total, enabled=self._show_progress) as bar,
             ):
-                while group := list(islice(texts, _GROUP)):
+                while group := list(islice(texts, GROUP)):
                     rows, group_spans, group_hashes, vectors = self._encode(group, known, bar)
                     store.append(vectors, rows)
                     spans.append(group_spans)
@@ -120,7 +127,7 @@ class VectorWriter:
         return DensePart(part=part.sealed(), n_passages=sum(map(len, spans)), execution=execution)
 
     def _encode(
-        self, group: Sequence[_Text], known: Sequence[Lookup], bar: ProgressBar
+        self, group: Sequence[FullText], known: Sequence[Lookup], bar: ProgressBar
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return rows, spans, hashes and vectors of the passages of some documents."""
         split = split_documents(
@@ -130,7 +137,7 @@ class VectorWriter:
             self._long,
             [text.document_id for text in group],
         )
-        bar.grow(-sum(len(text.full_text) for text in group) // _CHARACTERS_PER_TOKEN)
+        bar.grow(-sum(len(text.full_text) for text in group) // CHARACTERS_PER_TOKEN)
         passages = [passage for document in split.passages for passage in document]
         encoded = encode_passages(
             self._encoder,
@@ -164,8 +171,8 @@ def write_given_vectors(parts: PartWriter, waiting: Sequence[PendingDocument], r
     lengths = [len(pending.stored.document.full_text) for pending in waiting]
     with parts.new("dense") as part:
         with VectorStoreWriter(part.directory, recorded.dimension) as store:
-            for start in range(0, len(waiting), _GROUP):
-                group = [pending.vector for pending in waiting[start : start + _GROUP]]
+            for start in range(0, len(waiting), GROUP):
+                group = [pending.vector for pending in waiting[start : start + GROUP]]
                 vectors = as_stored(np.stack([vector for vector in group if vector is not None]), recorded)
                 store.append(vectors, np.arange(start, start + len(vectors)))
         spans = np.stack([np.zeros(len(waiting), np.int32), np.array(lengths, np.int32)], axis=1)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.errors import EncoderError
+from retrieval.models.bert_heads import first_tokens
 from retrieval.models.pooling.base import StatesModule
-from retrieval.models.pooling.states import all_layers, first_tokens, padded, token_mask
+from retrieval.models.pooling.states import all_layers, padded, token_mask
 
 VARIANTS = ("max_cls", "mha", "max_seq_mha", "mean_seq_mha", "sum_seq_mha")
 """Names of the variants; [CLS] alone is the usual pooling "cls"."""

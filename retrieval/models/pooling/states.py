@@ -36,17 +36,6 @@ def padded(features: dict[str, Any], states: Tensor, mask: Tensor) -> Tensor:
     return batch
 
 
-def first_tokens(batch: Tensor, mask: Tensor) -> Tensor:
-    """Return the state of each text's first token, [CLS], (batch, H); of a text without tokens what is at position 0.
-
-    Args:
-        batch: (batch, T, H).
-        mask: (batch, T) bool.
-    """
-    places = mask.int().argmax(dim=1)  # (batch,)
-    return batch[torch.arange(len(batch), device=batch.device), places]
-
-
 def all_layers(features: dict[str, Any], n_states: int) -> tuple[Tensor, ...]:
     """Return the states after the embeddings and after every layer.
 

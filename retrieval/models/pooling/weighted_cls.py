@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from retrieval.errors import EncoderError
+from retrieval.models.bert_heads import first_tokens
 from retrieval.models.pooling.base import StatesModule
-from retrieval.models.pooling.states import all_layers, first_tokens, padded, token_mask
+from retrieval.models.pooling.states import all_layers, padded, token_mask
 
 
 class WeightedCls(StatesModule):
