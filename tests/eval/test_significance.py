@@ -1,0 +1,69 @@
+"""Paired comparisons, against enumeration by hand and against Spearman's own function."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from eval.errors import MeasureError
+from eval.significance import compare_means, compare_rank_correlations
+
+FEW = [0.5, 0.25, 0.0, 0.75, 1.0, 0.5]
+
+
+def test_the_probability_is_the_share_of_all_sign_flips():
+    second = [0.75, 0.5, 0.5, 0.75, 0.75, 1.0]
+    differences = np.subtract(second, FEW)
+    flipped = [abs(np.dot(signs, differences)) for signs in itertools.product((-1, 1), repeat=len(FEW))]
+    wanted = np.mean(np.array(flipped) >= abs(differences.sum()) - 1e-12)
+    found = compare_means(FEW, second)
+    assert found.p == pytest.approx(wanted)
+    assert found.difference == pytest.approx(differences.mean())
+    assert found.low < found.difference < found.high
+
+
+def test_equal_systems_do_not_differ():
+    found = compare_means(FEW, FEW)
+    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_a_large_sample_agrees_with_the_normal_law():
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=400), generator.normal(0.1, size=400)
+    found = compare_means(first, second)
+    error = np.std(second - first) / np.sqrt(400)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 8)] * 2), min_size=2, max_size=6))
+def test_the_other_way_round_the_difference_is_mirrored(values):
+    first, second = np.array(values, float).T / 8
+    there, back = compare_means(first, second), compare_means(second, first)
+    assert there.difference == pytest.approx(-back.difference)
+    assert there.p == pytest.approx(back.p)
+
+
+def test_correlations_are_spearmans():
+    generator = np.random.default_rng(1)
+    gold = generator.integers(0, 6, 200).astype(float)
+    first, second = gold + generator.normal(0, 4, 200), gold + generator.normal(0, 1, 200)
+    found = compare_rank_correlations(gold, first, second)
+    wanted = spearmanr(gold, second).statistic - spearmanr(gold, first).statistic
+    assert found.difference == pytest.approx(wanted)
+    assert 0 < found.low < wanted < found.high
+
+
+@pytest.mark.parametrize("second", [[0.0] * 5, [float("nan")] * 6])
+def test_what_cannot_be_compared(second):
+    with pytest.raises(MeasureError, match="compared"):
+        compare_means(FEW, second)
+
+
+def test_it_reads_well():
+    assert str(compare_means(FEW, FEW)) == "+0.0000 [+0.0000, +0.0000], p = 1.000"
