@@ -2,6 +2,7 @@
 
 ```
 my-encoder/
+  run/writer.lock          held by the process that trains
   run/recipe.json          recipe and sources, compared when a run goes on
   run/examples.arrow       the examples as they were read
   run/checkpoints/         model, optimiser, generators; the last two are kept
@@ -43,6 +44,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where checkpoints are."""
         return self.state / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """The file that the process which trains has locked."""
+        return self.state / "writer.lock"
 
     @property
     def report(self) -> Path:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from indexes.locks import WriterLock
 from retrieval.errors import MissingExtraError, RetrievalError
 from retrieval.training.data.arrow_file import store_examples, stored_examples
 from retrieval.training.data.sources import Source, as_sources
@@ -49,6 +50,7 @@ def train(
         MissingExtraError: the extra `train` is not installed.
         RecipeError: a setting is wrong.
         TrainingDataError: the data are unusable.
+        LockedError: another process trains into the folder.
         TrainingError: the folder is taken; or the loss became NaN or infinite: the last checkpoint stays, and the
             message names it.
         EncoderError: the backbone cannot be loaded.
@@ -58,20 +60,22 @@ def train(
     folder = RunFolder(Path(out))
     settings = {**recipe.checked().as_dict(), "sources": _described(sources, recipe)}
     device = checked_device(device)
-    goes_on = folder.begin(settings, resume=resume)
-    if goes_on:
-        examples = stored_examples(folder.state)
-    else:
-        examples = store_examples(folder.state, sources, recipe, strict=strict)
-        folder.remember(settings)
-    try:
-        with _quiet_libraries():
-            run = Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
-            return run.train(evaluate, goes_on=goes_on)
-    except RetrievalError:
-        if last_checkpoint(folder.checkpoints) is None:
-            folder.forget()  # what has to be changed would make it another run, which the folder would refuse
-        raise
+    folder.begin(settings, resume=resume)  # a folder that is refused gets no lock file
+    with WriterLock(folder.lock):
+        goes_on = folder.begin(settings, resume=resume)  # as it is now that nobody else changes it
+        if goes_on:
+            examples = stored_examples(folder.state)
+        else:
+            examples = store_examples(folder.state, sources, recipe, strict=strict)
+            folder.remember(settings)
+        try:
+            with _quiet_libraries():
+                run = Run(recipe, examples, folder, sources=sources, device=device, progress=progress)
+                return run.train(evaluate, goes_on=goes_on)
+        except RetrievalError:
+            if last_checkpoint(folder.checkpoints) is None:
+                folder.forget()  # what has to be changed would make it another run, which the folder would refuse
+            raise
 
 
 def _described(sources: Sequence[Source], recipe: Recipe) -> list[list[str]]:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from indexes.errors import LockedError
 from retrieval.encoders import load_encoder
 from retrieval.errors import MissingExtraError, RecipeError, RetrievalError, TrainingDataError, TrainingError
 from retrieval.training import Recipe, builtin_recipe, train
+from retrieval.training.run import Run
 from retrieval.training.run_folder import last_checkpoint
 from retrieval.training.trainer import DenseTrainer
 
@@ -413,6 +415,18 @@ class TestWrongUse:
         (tmp_path / "run" / "thesis.txt").write_text("mine", encoding="utf-8")
         with pytest.raises(TrainingError, match="is not empty"):
             train(mirror, sentences, tmp_path / "run")
+
+    def test_two_processes_do_not_train_into_one_folder(self, mirror, sentences, tmp_path, monkeypatch):
+        def begin_a_second_run(run, evaluate, *, goes_on):
+            with pytest.raises(LockedError, match="is being written"):
+                train(mirror, sentences, tmp_path / "run", resume=True)
+            raise Interrupted
+
+        monkeypatch.setattr(Run, "train", begin_a_second_run)
+        with pytest.raises(Interrupted):
+            train(mirror, sentences, tmp_path / "run")
+        monkeypatch.undo()
+        assert train(mirror, sentences, tmp_path / "run", resume=True).steps > 0
 
     def test_a_recipe_without_a_loss_of_that_name(self, sentences, tmp_path):
         with pytest.raises(RecipeError, match=r"unknown loss 'info-ncee' \(did you mean 'info-nce'\?\)"):
