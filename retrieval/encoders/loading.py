@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 EncoderSpec: TypeAlias = "str | Path | Encoder | SentenceTransformer | None"
 """None or "embedded" for the packaged model; the name or path of a model; an encoder; a loaded model."""
 
-_SETTINGS = {"prompts", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
+_POOLING = re.compile(r"\['Pooling\(pooling_mode=(\w+)[,)]")
+
+_SETTINGS = {"prompts", "pooling", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
 
 
 def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
@@ -23,9 +26,11 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
 
     Args:
         specification: None or "embedded" for the model that comes with the package; the path of a sentence-transformers
-            model, or its name on the model hub; a `SentenceTransformer`; or an encoder, which is returned as it is.
-        **settings: for a model that is loaded here: `prompts`, `max_tokens`, `truncate_dim`, `precision`,
-            `batch_tokens`, `device`, as in `load_sentence_transformer`.
+            or a transformers model, or its name on the model hub; a `SentenceTransformer`; or an encoder, which is
+            returned as it is.
+        **settings: for a model that is loaded here: `prompts`, `pooling`, `max_tokens`, `truncate_dim`, `precision`,
+            `batch_tokens`, `device`, as in `load_sentence_transformer`, which also says how a transformers model is
+            pooled.
 
     Raises:
         EncoderError: it is none of these, or it cannot be loaded.
@@ -59,7 +64,8 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
 
     Args:
         source: the encoder's `source`.
-        identity: its recorded `identity()`; prompts, maximum length and dimension are taken from it.
+        identity: its recorded `identity()`; prompts, maximum length, dimension, and where the folder does not say it
+            the pooling are taken from it.
         **settings: execution settings: `precision`, `batch_tokens`, `device`.
 
     Raises:
@@ -68,9 +74,22 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
     if identity.get("kind") == "sentence-transformers":
         prompts = {"query": identity.get("query_prompt", ""), "document": identity.get("passage_prompt", "")}
         settings = {"prompts": prompts, "truncate_dim": identity.get("dimension"), **settings}
+        pooling = _pooling_of(source, identity)
+        if pooling is not None:
+            settings = {"pooling": pooling, **settings}
         if identity.get("max_tokens") is not None:
             settings = {"max_tokens": identity["max_tokens"], **settings}
     return load_encoder(source, **settings)
+
+
+def _pooling_of(source: str, identity: Mapping[str, Any]) -> str | None:
+    """Return the pooling that an encoder was given when it was loaded; None where the model says it itself."""
+    described = _POOLING.match(str(identity.get("modules", [])[-1:]))
+    if described is None or len(identity["modules"]) != 2 or source == "embedded":  # noqa: PLR2004  # network, pooling
+        return None
+    from retrieval.encoders.model_files import has_modules, model_folder
+
+    return None if has_modules(model_folder(source)) else described[1]
 
 
 def _only(settings: Mapping[str, Any], allowed: set[str]) -> Mapping[str, Any]:

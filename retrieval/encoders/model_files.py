@@ -41,6 +41,11 @@ def model_folder(name_or_path: str) -> Path:
     return _checked(_from_hub(name_or_path))
 
 
+def has_modules(folder: Path) -> bool:
+    """Tell whether a folder holds a sentence-transformers model, which says itself how token vectors are pooled."""
+    return (folder / "modules.json").is_file()
+
+
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE

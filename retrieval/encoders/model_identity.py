@@ -31,6 +31,11 @@ _BACKBONE_SETTINGS = (
     "feed_forward_type",
     "hyena_w_mod",
     "mask_padding",
+    "local_attention",
+    "global_attn_every_n_layers",
+    "position_buckets",
+    "max_relative_positions",
+    "relative_attention_max_distance",
 )
 """What changes a transformer's output while its weights stay the same, in the words of several architectures."""
 
@@ -115,6 +120,21 @@ def _backbone(module: Any) -> Iterator[tuple[str, Any]]:
         value = getattr(config, name, None)
         if isinstance(value, (str, int, float)):
             yield name, value
+    thetas = sorted(_rope_thetas(config))
+    if thetas:
+        yield "rope_theta", thetas
+    for name, usual in (("is_causal", True), ("use_bidirectional_attention", False), ("is_decoder", False)):
+        if getattr(config, name, usual) not in (usual, None):
+            yield name, not usual
     for name in ("query_length", "document_length", "query_expansion"):
         if getattr(module, name, None):
             yield name, getattr(module, name)
+
+
+def _rope_thetas(config: Any) -> set[float]:
+    """Return the bases of a network's rotary positions, under whichever name its settings have them."""
+    thetas = {getattr(config, name, None) for name in ("rope_theta", "global_rope_theta", "local_rope_theta")}
+    parameters = getattr(config, "rope_parameters", None) or {}
+    for part in (parameters, *parameters.values()):
+        thetas.add(part.get("rope_theta") if isinstance(part, dict) else None)
+    return {float(theta) for theta in thetas if theta is not None}

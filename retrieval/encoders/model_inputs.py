@@ -50,6 +50,10 @@ class ModelInputs(Protocol):
 class TokenizedInputs:
     """Tokenises once, pads to the longest of a batch.
 
+    Padding is on the right whatever the tokenizer says: learned positions then start at the text, so that its vector is
+    the same in any company, and nothing behind a token reaches it in a causal network. A text without any token, not
+    even a special one, is read as the token that begins texts, else the one that ends them.
+
     Args:
         model: a `SentenceTransformer` for which `is_plain_transformer` holds.
         max_tokens: longer texts are cut.
@@ -63,7 +67,8 @@ class TokenizedInputs:
         tokenizer = model.tokenizer
         self._max_tokens = max_tokens
         self._pad_id = tokenizer.pad_token_id or 0
-        self._pads_left = tokenizer.padding_side == "left"
+        own = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
+        self._nothing = np.array([next(token for token in own if token is not None)], np.int32)
         self._segments = "token_type_ids" in tokenizer.model_input_names
         self._special_ids = frozenset(tokenizer.all_special_ids)
         self._tokenizer = FastTokenizer(tokenizer.backend_tokenizer, tokenizer.truncation_side)
@@ -74,7 +79,7 @@ class TokenizedInputs:
 
     def prepare(self, texts: Sequence[str], prompt: str, task: Task) -> PreparedTexts:  # noqa: ARG002
         """Tokenise the texts; queries and documents differ by their prompt only."""
-        ids = self._tokenizer.ids(texts, prompt, self._max_tokens)
+        ids = [found if len(found) else self._nothing for found in self._tokenizer.ids(texts, prompt, self._max_tokens)]
         prompt_length = self._tokenizer.prompt_length(prompt, self._special_ids) if prompt else None
 
         def features(rows: np.ndarray) -> dict[str, Any]:
@@ -90,13 +95,12 @@ class TokenizedInputs:
     def _padded(self, sequences: Sequence[np.ndarray]) -> dict[str, Any]:
         import torch
 
-        width = max(1, *map(len, sequences))
+        width = max(map(len, sequences))
         ids = np.full((len(sequences), width), self._pad_id, np.int64)  # (batch, width)
         mask = np.zeros((len(sequences), width), np.int64)  # (batch, width)
         for row, sequence in enumerate(sequences):
-            place = slice(width - len(sequence), None) if self._pads_left else slice(len(sequence))
-            ids[row, place] = sequence
-            mask[row, place] = 1
+            ids[row, : len(sequence)] = sequence
+            mask[row, : len(sequence)] = 1
         features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask), "modality": "text"}
         if self._segments:
             features["token_type_ids"] = torch.zeros(ids.shape, dtype=torch.int64)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retrieval.encoders.model_files import model_folder
+from retrieval.encoders.checkpoints import refuse_code, refuse_random_parameters, refuse_unreadable_tokenizer
+from retrieval.encoders.model_files import has_modules, model_folder
 from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
+from retrieval.encoders.model_tokenizer import fit_tokenizer, readable_tokens
 from retrieval.encoders.own_modules import open_sentence_transformer, refuse_sparse
 from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, dtype_of
 from retrieval.encoders.weights import remembered_digest
@@ -19,6 +21,7 @@ def load_sentence_transformer(
     *,
     source: str | None = None,
     prompts: Mapping[str, str] | None = None,
+    pooling: str | None = None,
     max_tokens: int | None = None,
     truncate_dim: int | None = None,
     precision: Precision | None = "fp32",
@@ -27,10 +30,20 @@ def load_sentence_transformer(
 ) -> SentenceTransformerEncoder:
     """Load a model from a folder or by its name on the model hub.
 
+    A folder with sentence-transformers' `modules.json` says itself how token vectors become one vector. Any other
+    checkpoint of transformers is pooled as sentence-transformers does by default: the last token's vector where it was
+    saved as a causal language model (`…ForCausalLM`), the mean over all tokens otherwise (GPT-2's `GPT2LMHeadModel`
+    too); vectors are not normalised, and compared by cosine. Causal networks stay causal, also under the mean (as
+    KaLM-Embedding is trained, arXiv 2501.01028). Encoder-decoder models (T5) are read without their decoder. A text
+    without any token, such as an empty one where the tokenizer adds none, is read as the one token that begins or ends
+    texts.
+
     Args:
         name_or_path: see `model_files.model_folder`.
         source: what to load it from again; by default the absolute path, or the name.
         prompts: "query" and "document" prompts instead of the model's own.
+        pooling: "mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens" or "weightedmean" for a folder without
+            `modules.json`.
         max_tokens: read that many tokens instead of what the model's configuration says.
         truncate_dim: keep the first components of each vector, for models trained so that they suffice.
         precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
@@ -44,8 +57,10 @@ def load_sentence_transformer(
     refuse_sparse(folder)
     if source is None:
         source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
+    if pooling is not None:
+        _check_pooling(folder, source, pooling)
     dtype = dtype_of(precision) if precision is not None else None
-    model = _load(folder, source, prompts, truncate_dim, device)
+    model = _load(folder, source, prompts, pooling, truncate_dim, device)
     if max_tokens is not None:
         set_max_tokens(model, max_tokens)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
@@ -60,8 +75,25 @@ def load_sentence_transformer(
     )
 
 
+def _check_pooling(folder: Path, source: str, pooling: str) -> None:
+    from retrieval.models.pooling.building import USUAL
+
+    if pooling not in USUAL:
+        raise EncoderError(f"unknown pooling {pooling!r}: one of {', '.join(USUAL)}")
+    if has_modules(folder):
+        raise EncoderError(
+            f"model {source!r} says in its modules.json how it pools; pooling={pooling!r} is for folders without one. "
+            "To give it another head, train it: model_settings.pooling in a recipe"
+        )
+
+
 def _load(
-    folder: Path, source: str, prompts: Mapping[str, str] | None, truncate_dim: int | None, device: str | None
+    folder: Path,
+    source: str,
+    prompts: Mapping[str, str] | None,
+    pooling: str | None,
+    truncate_dim: int | None,
+    device: str | None,
 ) -> Any:
     from transformers.utils import logging as transformers_logging
 
@@ -73,13 +105,20 @@ def _load(
     transformers_logging.disable_progress_bar()
     try:
         with readable_folder(folder) as readable:
-            return open_sentence_transformer(
+            refuse_code(readable)
+            refuse_unreadable_tokenizer(readable)
+            model = open_sentence_transformer(
                 readable,
                 device=device,
                 prompts=dict(prompts) if prompts is not None else None,
                 truncate_dim=truncate_dim,
                 model_kwargs={"use_safetensors": True},
             )
+            refuse_random_parameters(readable, model)
+            fit_tokenizer(model)
+            if pooling is not None:
+                _pool_by(model, pooling)
+            return model
     except EncoderError as error:
         raise EncoderError(f"model {source!r} cannot be loaded: {error}") from error
     except Exception as error:
@@ -91,6 +130,19 @@ def _load(
             transformers_logging.enable_progress_bar()
 
 
+def _pool_by(model: Any, pooling: str) -> None:
+    """Put another pooling behind the network of a plain checkpoint.
+
+    Raises:
+        EncoderError: it has no token vectors to pool.
+    """
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    if len(model) != 2 or not isinstance(model[1], Pooling):  # noqa: PLR2004  # network and pooling
+        raise EncoderError(f"pooling={pooling!r} needs a network with a vector for each token")
+    model[1] = Pooling(model[1].embedding_dimension, pooling)
+
+
 def set_max_tokens(model: Any, max_tokens: int) -> None:
     """Make a sentence-transformers model read that many tokens.
 
@@ -99,11 +151,8 @@ def set_max_tokens(model: Any, max_tokens: int) -> None:
     """
     if max_tokens == model.max_seq_length:
         return
-    positions = getattr(model.config, "max_position_embeddings", None) or -1
-    embeddings = getattr(getattr(model.transformers_model, "embeddings", None), "position_embeddings", None)
-    # RoBERTa and its kin count positions from behind the padding token's.
-    padding = getattr(embeddings, "padding_idx", None)
-    reserved = 0 if padding is None else padding + 1
-    if max_tokens < 1 or 0 < positions - reserved < max_tokens:
-        raise EncoderError(f"max_tokens is {max_tokens}, but this model reads 1 to {positions - reserved} tokens")
+    readable = readable_tokens(model)
+    if max_tokens < 1 or (readable is not None and readable < max_tokens):
+        limits = "at least 1 token" if readable is None else f"1 to {readable} tokens"
+        raise EncoderError(f"max_tokens is {max_tokens}, but this model reads {limits}")
     model.max_seq_length = max_tokens

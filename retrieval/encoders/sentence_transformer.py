@@ -17,6 +17,7 @@ from retrieval.batching import plan_batches
 from retrieval.encoders.base import Similarity, check_texts, check_vectors
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
 from retrieval.encoders.model_inputs import Task, inputs_of
+from retrieval.encoders.model_tokenizer import readable_tokens
 from retrieval.errors import EncoderError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -182,9 +183,11 @@ def _similarity(model: Any) -> Similarity:
 
 
 def max_tokens_of(model: Any) -> int | None:
-    """Return how many tokens of a text a model reads; None where there is no limit."""
-    limit = model.max_seq_length
-    return None if limit is None or math.isinf(limit) or limit > _NO_LIMIT else int(limit)
+    """Return how many tokens of a text a model reads, at most those it has positions for; None where no limit is."""
+    readable = readable_tokens(model)
+    limit = math.inf if model.max_seq_length is None else model.max_seq_length
+    limit = limit if readable is None else min(limit, readable)
+    return None if math.isinf(limit) or limit > _NO_LIMIT else int(limit)
 
 
 def prompts_of(model: Any) -> dict[Task, str]:

@@ -57,9 +57,10 @@ def readable_folder(folder: Path) -> Iterator[Path]:
     """
     from retrieval.models.alibi_bert import published as alibi_bert
     from retrieval.models.monarch_mixer import published as monarch_mixer
+    from retrieval.models.neobert import published as neobert
 
     config: Any = None
-    for family in (alibi_bert, monarch_mixer):
+    for family in (alibi_bert, monarch_mixer, neobert):
         if family.is_published(folder):
             config = family.published_config(folder)
     if config is None:

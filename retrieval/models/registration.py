@@ -15,7 +15,7 @@ def register_backbones() -> None:
     """
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-    from retrieval.models import alibi_bert, monarch_mixer
+    from retrieval.models import alibi_bert, monarch_mixer, neobert
 
     families: list[tuple[Any, Any, Any, Any]] = [
         (
@@ -29,6 +29,12 @@ def register_backbones() -> None:
             monarch_mixer.MonarchMixerModel,
             monarch_mixer.MonarchMixerForMaskedLM,
             monarch_mixer.MonarchMixerForSequenceClassification,
+        ),
+        (
+            neobert.NeoBertConfig,
+            neobert.NeoBertModel,
+            neobert.NeoBertForMaskedLM,
+            neobert.NeoBertForSequenceClassification,
         ),
     ]
     for config, encoder, masked_language_model, classifier in families:

@@ -29,6 +29,8 @@ _OUTPUT_PROJECTION = re.compile(
     r"|attention\.dense"  # ALBERT
     r"|attention\.attn\.o"  # MPNet
     r"|attn\.Wo|attn\.out_proj"  # ModernBERT and kin
+    r"|attn\.c_proj"  # GPT-2
+    r"|transformer_encoder\.\d+\.wo"  # NeoBERT
     r"|self_attn\.o_proj|self_attn\.out_proj"  # causal decoders
     r"|SelfAttention\.o)$"  # T5
 )
@@ -114,8 +116,9 @@ def drophead(model: nn.Module, probability: float) -> Iterator[int]:
     projections = [module for name, module in model.named_modules() if _OUTPUT_PROJECTION.search(name)]
     n_heads = _number_of_heads(model)
     if not projections or n_heads is None:
-        kind = type(model).__name__
-        raise TrainingError(f"no attention heads found in {kind}; use dropout instead of drophead for this backbone")
+        raise TrainingError(
+            f"no attention heads found in {_family(model)}; use dropout instead of drophead for this backbone"
+        )
 
     def leave_out(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not module.training:
@@ -131,6 +134,13 @@ def drophead(model: nn.Module, probability: float) -> Iterator[int]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _family(model: nn.Module) -> str:
+    """Return what to call a model in a message: the family of its network, else its class."""
+    families = (getattr(getattr(module, "config", None), "model_type", None) for module in model.modules())
+    family = next((family for family in families if family), None)
+    return type(model).__name__ if family is None else f"the family {family!r}"
 
 
 def _number_of_heads(model: nn.Module) -> int | None:

@@ -91,8 +91,8 @@ class TestLoading:
         encoder = FunctionEncoder(lambda texts: np.ones((len(texts), 2)), "x", 1)
         with pytest.raises(EncoderError, match="'max_tokens' belongs to the loading"):
             load_encoder(encoder, max_tokens=3)
-        with pytest.raises(EncoderError, match="unknown encoder setting 'pooling'"):
-            load_encoder(tiny_model(), pooling="cls")
+        with pytest.raises(EncoderError, match="unknown encoder setting 'normalise'"):
+            load_encoder(tiny_model(), normalise=True)
 
     def test_a_model_in_the_local_cache_of_the_hub(self, tiny_model, tmp_path, monkeypatch):
         commit = "0" * 40

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval.encoders.checkpoints import HEADS, refuse_code, refuse_unreadable_tokenizer
 from retrieval.encoders.embedded import EMBEDDED, embedded_folder, load_embedded
-from retrieval.encoders.model_files import model_folder
+from retrieval.encoders.model_files import has_modules, model_folder
+from retrieval.encoders.model_tokenizer import fit_tokenizer
 from retrieval.encoders.own_modules import open_sentence_transformer
 from retrieval.errors import EncoderError, RecipeError, TrainingError
 from retrieval.models.pooling.building import NAMES, pooling_modules
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 
 POOLINGS = NAMES
 """Names of poolings: sentence-transformers' own and ours; `pooling_modules` says what they are."""
-
-# What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors.
-_HEADS = re.compile(
-    r"(?:^|\.)(?:cls|pooler|lm_head|mlm_head|classifier|qa_outputs|pre_classifier|generator_\w+|discriminator_\w+|"
-    r"vocab_\w+|predictions|head|decoder|position_ids)(?:\.|$)"
-)
 
 
 def build_model(
@@ -62,10 +57,15 @@ def build_model(
     folder = _folder(backbone)
     register_backbones()
     with readable_folder(folder) as readable:
-        if backbone != EMBEDDED and not allow_mismatch:
-            check_parameters(readable, backbone)
         try:
+            refuse_code(readable)
+            refuse_unreadable_tokenizer(readable)
+            if backbone != EMBEDDED and not allow_mismatch:
+                check_parameters(readable, backbone)
             model = _assembled(readable, pooling, normalise=normalise)
+            fit_tokenizer(model)
+        except EncoderError as error:
+            raise EncoderError(f"backbone {backbone!r} cannot be loaded: {error}") from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise EncoderError(f"backbone {backbone!r} cannot be loaded: {type(error).__name__}: {reason}") from error
@@ -81,7 +81,10 @@ def _assembled(folder: Path, pooling: str, *, normalise: bool) -> SentenceTransf
     from sentence_transformers.sentence_transformer.modules import Normalize
 
     options: dict[str, Any] = {"model_kwargs": {"use_safetensors": True}}
-    if not (folder / "modules.json").is_file():
+    if not has_modules(folder):
+        # Without these, transformers would ask at the keyboard whether to run code of the folder.
+        safe = {"trust_remote_code": False, "local_files_only": True}
+        options = {"model_kwargs": {**options["model_kwargs"], **safe}, "processor_kwargs": safe, "config_kwargs": safe}
         transformer = Transformer(str(folder), **options)
     else:
         model = open_sentence_transformer(folder, device="cpu", **options)
@@ -123,7 +126,7 @@ def check_parameters(folder: Path, name: str) -> None:
         TrainingError: parameters are missing, unexpected, or of another shape; the message lists them.
         EncoderError: the checkpoint cannot be loaded at all.
     """
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
     from transformers.utils import logging as transformers_logging
 
     if not (folder / "config.json").is_file():
@@ -131,8 +134,16 @@ def check_parameters(folder: Path, name: str) -> None:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # what it would warn about is the error here
     try:
-        _, found = AutoModel.from_pretrained(
-            folder, output_loading_info=True, use_safetensors=True, local_files_only=True, ignore_mismatched_sizes=True
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        two_parts = config.is_encoder_decoder and type(config) in AutoModelForTextEncoding._model_mapping
+        _, found = (AutoModelForTextEncoding if two_parts else AutoModel).from_pretrained(
+            folder,
+            config=config,
+            output_loading_info=True,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -140,8 +151,8 @@ def check_parameters(folder: Path, name: str) -> None:
     finally:
         transformers_logging.set_verbosity(verbosity)
     faults = {
-        "missing": [name for name in found["missing_keys"] if not _HEADS.search(name)],
-        "unexpected": [name for name in found["unexpected_keys"] if not _HEADS.search(name)],
+        "missing": [name for name in found["missing_keys"] if not HEADS.search(name)],
+        "unexpected": [name for name in found["unexpected_keys"] if not HEADS.search(name)],
         "of another shape": [str(entry[0]) for entry in found["mismatched_keys"]],
     }
     listed = [f"{kind}: {_some(sorted(names))}" for kind, names in faults.items() if names]
