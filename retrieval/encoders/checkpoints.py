@@ -8,7 +8,7 @@ note in the log. A model that was loaded like that looks healthy and finds nothi
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import json
 import re
 from pathlib import Path
@@ -21,9 +21,6 @@ HEADS = re.compile(
     r"vocab_\w+|predictions|head|decoder|position_ids)(?:\.|$)"
 )
 """What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors."""
-
-_MODULES = {"protobuf": "google._upb"}
-"""What to look for of libraries whose module has another name; `google` alone belongs to several."""
 
 _SHOWN = 8
 
@@ -85,12 +82,21 @@ def refuse_unreadable_tokenizer(folder: Path) -> None:
         if not name.endswith((".model", ".tiktoken")):
             continue
         needed = ["tiktoken"] if "tiktoken" in name else ["sentencepiece", "protobuf"]
-        if any(importlib.util.find_spec(_MODULES.get(library, library)) is None for library in needed):
+        if not all(_is_installed(library) for library in needed):
             raise EncoderError(
                 f"its tokenizer is {name} alone, which needs {' and '.join(needed)}: pip install {' '.join(needed)}; "
                 "or, where these are installed, write its tokenizer.json once with "
                 "AutoTokenizer.from_pretrained(path).save_pretrained(path)"
             )
+
+
+def _is_installed(library: str) -> bool:
+    # The package `google` belongs to several libraries; protobuf is told from them by its version.
+    try:
+        importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def refuse_random_parameters(folder: Path, model: Any) -> None:

@@ -70,7 +70,7 @@ def set_dropout(model: nn.Module, probability: float) -> int:
         if isinstance(module, nn.Dropout):
             module.p = probability
             found += 1
-        for name in ("attention_dropout", "dropout_prob"):
+        for name in ("attention_dropout", "activation_dropout", "dropout", "dropout_prob"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, probability)
                 found += 1
