@@ -1,5 +1,4 @@
-"""What a folder of a transformers model must be: without code of its own, with a tokenizer that can be read here, and
-with all parameters of its network.
+"""What a model's folder must be: without code of its own, its tokenizer readable here, no parameter missing.
 
 transformers asks at the keyboard whether to run a folder's code where it is not told; without the library that reads a
 tokenizer's file it says that there is none; it fills parameters that a checkpoint lacks with random numbers, with a
@@ -112,7 +111,7 @@ def refuse_random_parameters(folder: Path, model: Any) -> None:
     Raises:
         EncoderError: parameters are missing; with folders that point to code, also where some do not belong to it.
     """
-    network = getattr(model[0], "model", None)
+    network: Any = getattr(model[0], "model", None)
     place = network_folder(folder)
     if getattr(network, "config", None) is None or (place / "adapter_config.json").is_file():
         return

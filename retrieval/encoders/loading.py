@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EncoderSpec: TypeAlias = "str | Path | Encoder | SentenceTransformer | None"
 """None or "embedded" for the packaged model; the name or path of a model; an encoder; a loaded model."""
 
-_POOLING = re.compile(r"\['Pooling\(pooling_mode=(\w+)[,)]")
+_POOLING = re.compile(r"Pooling\(pooling_mode=(\w+)[,)]")
 
 _SETTINGS = {"prompts", "pooling", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
 
@@ -84,8 +84,9 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
 
 def _pooling_of(source: str, identity: Mapping[str, Any]) -> str | None:
     """Return the pooling that an encoder was given when it was loaded; None where the model says it itself."""
-    described = _POOLING.match(str(identity.get("modules", [])[-1:]))
-    if described is None or len(identity["modules"]) != 2 or source == "embedded":  # noqa: PLR2004  # network, pooling
+    modules = identity.get("modules", [])
+    described = _POOLING.match(modules[1]) if len(modules) == 2 else None  # a network and its pooling, nothing else
+    if described is None or source == "embedded":
         return None
     from retrieval.encoders.model_files import has_modules, model_folder
 

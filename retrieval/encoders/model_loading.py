@@ -60,7 +60,14 @@ def load_sentence_transformer(
     if pooling is not None:
         _check_pooling(folder, source, pooling)
     dtype = dtype_of(precision) if precision is not None else None
-    model = _load(folder, source, prompts, pooling, truncate_dim, device)
+    model = _load(
+        folder,
+        source,
+        pooling,
+        device=device,
+        prompts=dict(prompts) if prompts is not None else None,
+        truncate_dim=truncate_dim,
+    )
     if max_tokens is not None:
         set_max_tokens(model, max_tokens)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
@@ -87,14 +94,7 @@ def _check_pooling(folder: Path, source: str, pooling: str) -> None:
         )
 
 
-def _load(
-    folder: Path,
-    source: str,
-    prompts: Mapping[str, str] | None,
-    pooling: str | None,
-    truncate_dim: int | None,
-    device: str | None,
-) -> Any:
+def _load(folder: Path, source: str, pooling: str | None, **settings: Any) -> Any:
     from transformers.utils import logging as transformers_logging
 
     from retrieval.models.published_folder import readable_folder
@@ -107,13 +107,7 @@ def _load(
         with readable_folder(folder) as readable:
             refuse_code(readable)
             refuse_unreadable_tokenizer(readable)
-            model = open_sentence_transformer(
-                readable,
-                device=device,
-                prompts=dict(prompts) if prompts is not None else None,
-                truncate_dim=truncate_dim,
-                model_kwargs={"use_safetensors": True},
-            )
+            model = open_sentence_transformer(readable, model_kwargs={"use_safetensors": True}, **settings)
             refuse_random_parameters(readable, model)
             fit_tokenizer(model)
             if pooling is not None:
@@ -138,7 +132,7 @@ def _pool_by(model: Any, pooling: str) -> None:
     """
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    if len(model) != 2 or not isinstance(model[1], Pooling):  # noqa: PLR2004  # network and pooling
+    if len(model) != 2 or not isinstance(model[1], Pooling):
         raise EncoderError(f"pooling={pooling!r} needs a network with a vector for each token")
     model[1] = Pooling(model[1].embedding_dimension, pooling)
 

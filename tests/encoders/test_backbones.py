@@ -13,6 +13,7 @@ from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 
+from retrieval import Collection
 from retrieval.encoders import Encoder, fingerprint, load_encoder, reload_encoder
 from retrieval.encoders.model_inputs import TokenizedInputs
 from retrieval.errors import EncoderError
@@ -211,6 +212,13 @@ class TestIdentity:
         again = reload_encoder(str(encoder.source), encoder.identity())
         assert again.identity() == encoder.identity()
         np.testing.assert_array_equal(again.encode_queries(TEXTS), encoder.encode_queries(TEXTS))
+
+    def test_a_collection_keeps_the_pooling(self, folder_of, tmp_path):
+        encoder = load_encoder(folder_of("llama"), pooling="mean")
+        with Collection.create(tmp_path / "index", encoder=encoder) as collection:
+            collection.upsert([{"id": str(number), "text": text} for number, text in enumerate(TEXTS[2:5])])
+        with Collection.open(tmp_path / "index") as collection:
+            assert collection.search(TEXTS[3], mode="dense")[0].id == "1"
 
     @pytest.mark.parametrize(
         ("name", "setting"),

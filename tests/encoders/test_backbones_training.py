@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from retrieval.encoders import load_encoder
-from retrieval.errors import TrainingError
+from retrieval.errors import RecipeError, TrainingError
 from retrieval.models.neobert import NeoBertConfig, NeoBertModel
 from retrieval.training import builtin_recipe, train
 from retrieval.training.augmentation import drophead, set_dropout
@@ -74,9 +75,7 @@ def check_trained(folder: Path, out: Path) -> None:
     assert (encoder.dimension, encoder.max_tokens) == (WIDTH, 24)
     vectors = encoder.encode_passages(TEXTS)
     assert np.abs(vectors - load_encoder(folder, pooling="mean").encode_passages(TEXTS)).max() > 1e-3
-    np.testing.assert_allclose(
-        np.concatenate([encoder.encode_passages([text]) for text in TEXTS]), vectors, atol=2e-5
-    )
+    np.testing.assert_allclose(np.concatenate([encoder.encode_passages([text]) for text in TEXTS]), vectors, atol=2e-5)
     network = build_model(backbone=str(out)).eval()
     np.testing.assert_allclose(network.encode(TEXTS), vectors, atol=2e-5)
 
@@ -100,6 +99,15 @@ class TestRecipes:
 def test_pairs_on_a_causal_backbone_without_a_padding_token(folder_of, pairs, tmp_path):
     train_on(folder_of("gpt2"), "pairs", pairs, tmp_path / "out")
     check_trained(folder_of("gpt2"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_token_of_a_causal_backbone_is_refused(name, folder_of):
+    """`mirror-bert` and `simcse` pool by it unless told otherwise; there it says nothing of the text."""
+    causal = name in FAMILIES and FAMILIES[name].causal
+    with pytest.raises(RecipeError, match="use 'mean' or 'lasttoken'") if causal else contextlib.nullcontext():
+        build_model(backbone=str(folder_of(name)), pooling="cls")
+    build_model(backbone=str(folder_of(name)), pooling="lasttoken")
 
 
 @pytest.mark.parametrize("name", NAMES)

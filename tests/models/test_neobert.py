@@ -184,7 +184,10 @@ class TestEquations:
         model, ids = random_model(), torch.from_numpy(IDS)[None]
         padding = torch.zeros(1, 5, dtype=torch.int64)
         order = [padding, ids] if side == "left" else [ids, padding]
-        padded, mask = torch.cat(order, dim=1), torch.cat([torch.ones_like(part) * bool(part.any()) for part in order], 1)
+        padded, mask = (
+            torch.cat(order, dim=1),
+            torch.cat([torch.ones_like(part) * bool(part.any()) for part in order], 1),
+        )
         with torch.no_grad():
             alone = model(ids).last_hidden_state
             together = model(padded, mask).last_hidden_state
@@ -236,7 +239,9 @@ class TestSettings:
         assert NeoBertConfig(intermediate_size=40).inner_size == INNER
 
     def test_there_are_no_biases_and_the_names_are_published(self):
-        names = {name: tuple(value.shape) for name, value in NeoBertForMaskedLM(NeoBertConfig(**SMALL)).state_dict().items()}
+        names = {
+            name: tuple(value.shape) for name, value in NeoBertForMaskedLM(NeoBertConfig(**SMALL)).state_dict().items()
+        }
         assert names == {**published_shapes(), **HEAD}
 
     @pytest.mark.parametrize("heads", [5, 8])

@@ -38,7 +38,11 @@ def build_encoder(
     from sentence_transformers.base.modules import Transformer
 
     if isinstance(backbone, (str, Path)):
-        backbone = Transformer(str(backbone), max_seq_length=max_tokens)
+        # Without a word on it, transformers would ask at the keyboard whether to run code of the folder.
+        safe = {"trust_remote_code": False}
+        backbone = Transformer(
+            str(backbone), max_seq_length=max_tokens, model_kwargs=safe, config_kwargs=safe, processor_kwargs={**safe}
+        )
     elif max_tokens is not None:
         backbone.max_seq_length = max_tokens
     hidden_size = backbone.get_embedding_dimension()

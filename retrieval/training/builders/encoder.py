@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 POOLINGS = NAMES
 """Names of poolings: sentence-transformers' own and ours; `pooling_modules` says what they are."""
 
+_FIRST_TOKEN = ("cls", "max_cls", "scalar_mix_cls", "weighted_cls")
+
 
 def build_model(
     *,
@@ -34,6 +36,7 @@ def build_model(
     Args:
         backbone: "embedded" for the packaged MiniLM, a sentence-transformers folder, or any transformers encoder by
             path or name; the networks of `retrieval.models` are known, and their published folders read without code.
+            Causal networks stay causal; of encoder-decoder networks (T5) the encoder is taken.
         pooling: "" keeps a sentence-transformers folder's modules, and is "mean" for others. By sentence-transformers
             "cls", "mean", "max", "lasttoken", "mean_sqrt_len_tokens" and "weightedmean". A convolution over the tokens,
             then their mean or largest value: "convolution", "convolution_max", "convolution_stack" and
@@ -47,7 +50,7 @@ def build_model(
     Raises:
         EncoderError: there is no such model.
         TrainingError: the checkpoint's parameters do not match; the message lists them.
-        RecipeError: there is no such pooling.
+        RecipeError: there is no such pooling, or it reads the first token of a causal backbone.
     """
     from retrieval.models.published_folder import readable_folder
     from retrieval.models.registration import register_backbones
@@ -64,6 +67,11 @@ def build_model(
                 check_parameters(readable, backbone)
             model = _assembled(readable, pooling, normalise=normalise)
             fit_tokenizer(model)
+            if pooling in _FIRST_TOKEN and _is_causal(model):
+                raise RecipeError(
+                    f"pooling {pooling!r} reads the first token, which in the causal backbone {backbone!r} sees "
+                    "nothing of the text; use 'mean' or 'lasttoken'"
+                )
         except EncoderError as error:
             raise EncoderError(f"backbone {backbone!r} cannot be loaded: {error}") from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -94,6 +102,20 @@ def _assembled(folder: Path, pooling: str, *, normalise: bool) -> SentenceTransf
     extra = [Normalize()] if normalise else []
     modules = [transformer, *pooling_modules(pooling or "mean", transformer), *extra]
     return SentenceTransformer(modules=modules, device="cpu")
+
+
+def _is_causal(model: Any) -> bool:
+    """Tell whether a network's first token sees nothing of the second: by looking, as settings have many names."""
+    import torch
+
+    tokenizer, network = model[0].tokenizer, model[0].model
+    words = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))[:2]
+    ids = torch.tensor([[words[0], word] for word in words], device=network.device)  # (2, 2)
+    training = network.training
+    with torch.no_grad():
+        states = network.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    network.train(training)
+    return len(words) > 1 and torch.allclose(states[0, 0], states[1, 0], rtol=1e-5, atol=1e-6)  # up to rounding
 
 
 def _folder(backbone: str) -> Path:
