@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from indexes.aggregation import Aggregation
     from indexes.bm25 import BM25Settings
     from retrieval.analysis import Analyser, AnalyserSettings
     from retrieval.chunking import ChunkSettings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
 
 __all__ = [
+    "Aggregation",
     "Analyser",
     "AnalyserSettings",
     "BM25Settings",
@@ -58,6 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "indexes.aggregation": ("Aggregation",),
     "indexes.bm25": ("BM25Settings",),
     "retrieval.analysis": ("Analyser", "AnalyserSettings"),
     "retrieval.chunking": ("ChunkSettings",),

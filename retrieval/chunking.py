@@ -1,5 +1,7 @@
 """Documents longer than the encoder reads: split into passages, cut, or refused, and counted in any case.
 
+Where they are split does not depend on how their passages are encoded, alone or within their document ("late").
+
 A passage is a range of characters of the document's full text, so that a hit can show it; what is encoded for it may
 have the document's title in front. A document that fits is one passage, its full text.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, get_args
 
 import numpy as np
 
@@ -16,7 +18,11 @@ from retrieval.encoders.base import TokenCounter
 from retrieval.errors import CollectionError, DocumentError, EncoderError
 from retrieval.windows import window_ranges
 
-LongPolicy = Literal["chunk", "truncate", "error"]
+LongPolicy = Literal["chunk", "late", "truncate", "error"]
+
+LATE_PASSAGE_TOKENS = 256
+"""Tokens of a passage under the policy "late" where nothing else is said, or half of what the encoder reads if that is
+less: passages as long as its windows would have no context."""
 
 _GROUP = 64
 """Long documents whose tokens are held at once."""
@@ -29,10 +35,13 @@ class ChunkSettings:
     """What happens to a document longer than the encoder reads.
 
     Attributes:
-        policy: "chunk" splits it into passages with overlap, and its score is that of its best passage; "truncate"
-            encodes its beginning; "error" refuses it.
-        passage_tokens: tokens of a passage, prompt, special tokens and title included; None for what the encoder reads.
-            Documents with more tokens than that are split. Only for "chunk".
+        policy: "chunk" splits it into passages with overlap, and its score is that of its best passage; "late" splits
+            it likewise, but encodes it whole, or in windows as long as the encoder reads, and pools each passage's
+            vector from its tokens there (`retrieval.encoders.late_chunking`); "truncate" encodes its beginning; "error"
+            refuses it. Sparse vectors are never pooled: under "late" their passages are those of "chunk".
+        passage_tokens: tokens of a passage, prompt, special tokens and title included. Documents with more tokens than
+            that are split. None for what the encoder reads; for "late", 256 tokens or half of what the encoder reads if
+            that is less. Only for "chunk" and "late".
         overlap_tokens: tokens that a passage shares with the one before it; at most half of a passage is taken.
     """
 
@@ -41,8 +50,10 @@ class ChunkSettings:
     overlap_tokens: int = 32
 
     def __post_init__(self) -> None:
-        if self.policy not in ("chunk", "truncate", "error"):
-            raise CollectionError(f"unknown policy {self.policy!r} for long documents: 'chunk', 'truncate' or 'error'")
+        if self.policy not in get_args(LongPolicy):
+            raise CollectionError(
+                f"unknown policy {self.policy!r} for long documents: 'chunk', 'late', 'truncate' or 'error'"
+            )
         if self.passage_tokens is not None and self.passage_tokens < 1:
             raise CollectionError(f"passage_tokens must be at least 1, not {self.passage_tokens}")
         if self.overlap_tokens < 0:
@@ -55,7 +66,7 @@ class Passage(NamedTuple):
     Attributes:
         start: first character in the document's full text.
         end: behind its last character.
-        text: what is encoded: these characters, behind the title where they do not begin with it.
+        text: what is encoded of it alone: these characters, behind the title where they do not begin with it.
         tokens: tokens that the encoder reads of it (an estimate where the encoder has no limit); to plan with.
     """
 
@@ -71,7 +82,7 @@ class SplitDocuments:
 
     Attributes:
         passages: one list for each document, in the order of the text, never empty.
-        long_documents: documents longer than the limit.
+        long_documents: documents longer than the limit, which is a passage's where they are split.
         tokens_cut: tokens that are not read.
     """
 
@@ -167,7 +178,11 @@ class _LongDocument:
 
 def _limit(encoder: TokenCounter, settings: ChunkSettings) -> int | None:
     longest, wanted = encoder.max_tokens, settings.passage_tokens
-    if settings.policy != "chunk" or wanted is None:
+    if settings.policy not in ("chunk", "late"):
+        return longest
+    if wanted is None and settings.policy == "late":
+        return LATE_PASSAGE_TOKENS if longest is None else min(LATE_PASSAGE_TOKENS, max(longest // 2, 1))
+    if wanted is None:
         return longest
     if longest is not None and wanted > longest:
         raise EncoderError(f"passage_tokens is {wanted:,}, but the encoder reads {longest:,} tokens")

@@ -65,20 +65,12 @@ def encode_passages(
     """
     hashes = passage_hashes(texts)
     distinct, places = distinct_hashes(hashes)
-    vectors = np.empty((len(distinct), encoder.dimension), np.float32)
-    missing = np.arange(len(distinct))
-    for lookup in [*known, *([staging.find] if staging is not None else [])]:
-        if not len(missing):
-            break
-        found, known_vectors = lookup(hashes[distinct[missing]])
-        vectors[missing[found]] = known_vectors
-        missing = missing[~found]
+    vectors, missing = known_vectors(hashes[distinct], encoder.dimension, known, staging)
     bar = progress or no_progress()
     lengths = _lengths(texts, tokens)[distinct[missing]]
     bar.grow(int(lengths.sum()))
     order = np.argsort(-lengths, kind="stable")
-    step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
-    for step in plan_windows(lengths[order], step_tokens):
+    for step in plan_windows(lengths[order], step_tokens(encoder)):
         rows = missing[order[step]]
         encoded = encoder.encode_passages([texts[text] for text in distinct[rows].tolist()])
         # An encoder may be anybody's class: one vector for several texts would become the vector of them all.
@@ -87,6 +79,36 @@ def encode_passages(
             staging.add(hashes[distinct[rows]], vectors[rows])
         bar.advance(int(lengths[order[step]].sum()))
     return EncodedPassages(vectors if len(distinct) == len(places) else vectors[places], hashes, len(missing))
+
+
+def known_vectors(
+    hashes: np.ndarray, dimension: int, known: Sequence[Lookup], staging: Staging | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look passages up: first in `known`, in this order, then in the staging area.
+
+    Args:
+        hashes: (n, 16) uint8, distinct.
+        dimension: of the vectors.
+        known: where to look.
+        staging: what an interrupted run has left.
+
+    Returns:
+        (n, dimension) float32, the vectors, where they were found; (m,) int64, the places where they were not.
+    """
+    vectors = np.empty((len(hashes), dimension), np.float32)
+    missing = np.arange(len(hashes))
+    for lookup in [*known, *([staging.find] if staging is not None else [])]:
+        if not len(missing):
+            break
+        found, stored = lookup(hashes[missing])
+        vectors[missing[found]] = stored
+        missing = missing[~found]
+    return vectors, missing
+
+
+def step_tokens(encoder: Encoder) -> int:
+    """Return how many tokens are encoded between two reports of progress."""
+    return _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
 
 
 def distinct_hashes(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexes.hits import Hits
-from retrieval.results import Explanation, MatchedPassage, Mode
+from retrieval.results import CountedPassage, Explanation, MatchedPassage, Mode
 
 if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
@@ -93,4 +93,27 @@ class SearchEvidence:
         if "bm25" in self._lists:
             searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
             terms = searcher.explain(self._weights, segment, row)
-        return Explanation(score, self._mode, ranks, scores, terms, self.passage(segment, row))
+        return Explanation(
+            score,
+            self._mode,
+            ranks,
+            scores,
+            terms,
+            self.passage(segment, row),
+            self._options.aggregate.method,
+            self._counted(segment, row),
+        )
+
+    def _counted(self, segment: int, row: int) -> list[CountedPassage]:
+        """Return the passages that an aggregate other than the best one is made of, the heaviest first."""
+        aggregate, passages = self._options.aggregate, self._snapshot.segments[segment].passages
+        if aggregate.method == "max" or self._vectors is None or passages is None:
+            return []
+        from indexes.dense_aggregation import passage_scores
+
+        start, scores = passage_scores(self._snapshot.dense[segment], row, self._vectors[0])
+        order = np.arange(len(scores)) if aggregate.method == "first" else np.argsort(-scores, kind="stable")
+        return [
+            CountedPassage(*passages.spans[start + place].tolist(), float(scores[place]), float(weight))
+            for place, weight in zip(order.tolist(), aggregate.weights(len(scores)), strict=False)
+        ]

@@ -37,6 +37,23 @@ class MatchedPassage:
 
 
 @dataclass(frozen=True)
+class CountedPassage:
+    """A passage that is part of its document's score, where that is not its best passage's alone.
+
+    Attributes:
+        start: first character in the document's full text.
+        end: one past the last character.
+        score: its similarity to the query.
+        weight: what that is multiplied by before the passages are added up.
+    """
+
+    start: int
+    end: int
+    score: float
+    weight: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a document is where it is in the results.
 
@@ -47,6 +64,8 @@ class Explanation:
         scores: its score in each of these lists.
         terms: what each query term added to BM25's score; their scores add up to it.
         passage: the best passage and its similarity, where vectors or sparse vectors were searched.
+        aggregate: how the similarities of passages with vectors became one ("max": the best one's).
+        counted: what counted where that is not "max": the passages, in the order in which they were added up.
     """
 
     score: float
@@ -55,6 +74,8 @@ class Explanation:
     scores: Mapping[str, float]
     terms: Sequence[TermContribution]
     passage: MatchedPassage | None
+    aggregate: str = "max"
+    counted: Sequence[CountedPassage] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -65,6 +86,8 @@ class Explanation:
             "scores": dict(self.scores),
             "terms": [asdict(term) for term in self.terms],
             "passage": asdict(self.passage) if self.passage else None,
+            "aggregate": self.aggregate,
+            "counted": [asdict(passage) for passage in self.counted],
         }
 
     def __str__(self) -> str:
@@ -77,6 +100,11 @@ class Explanation:
         ]
         if self.passage:
             lines.append(f"  passage {self.passage.start}-{self.passage.end}: similarity {self.passage.score:.4f}")
+        lines += [
+            f"  counted ({self.aggregate}): passage {passage.start}-{passage.end}, similarity {passage.score:.4f}, "
+            f"weight {passage.weight:.4f}"
+            for passage in self.counted
+        ]
         return "\n".join(lines)
 
 

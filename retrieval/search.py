@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from indexes.aggregation import BEST_PASSAGE, Aggregation
 from indexes.hits import Hits
 from retrieval.collection.settings import Fusion
 from retrieval.errors import QueryError
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 Syntax = Literal["plain", "query"]
 Masks = list[np.ndarray | None]
 
+_CANDIDATES = 10
+_LEAST_CANDIDATES = 100
+"""Documents whose passages are aggregated where an approximate searcher names them: so many for each one asked for, and
+at least so many."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -42,6 +48,7 @@ class SearchOptions:
         bm25: BM25's parameters.
         unit: integer unit of the stored term frequencies (see `Fields`).
         fusion: how lists are fused in hybrid mode.
+        aggregate: how the scores of a document's passages, by their vectors, become its score.
         threads: for how many plain queries postings, BM25's and those of sparse vectors, are searched at a time; None
             takes all processors. Queries in query syntax run one after the other, for each has a filter of its own.
     """
@@ -53,6 +60,7 @@ class SearchOptions:
     where: Filter | None = None
     syntax: Syntax = "plain"
     exact: bool = False
+    aggregate: Aggregation = BEST_PASSAGE
     threads: int | None = None
 
 
@@ -113,6 +121,11 @@ class QueryRunner:
             return []
         masks = self._masks(prepared)
         searched = self._representations(mode)
+        if self._options.aggregate.method != "max" and "dense" not in searched:
+            raise QueryError(
+                f"aggregate {self._options.aggregate.method!r} is of passages with vectors, and mode {mode!r} searches "
+                "none; leave it out, or use 'dense' or 'hybrid' on a collection with vectors"
+            )
         depth = k if mode != "hybrid" else self._options.fusion.depth
         texts = [query.text for query in prepared]
         found: dict[str, Sequence[Hits]] = {}
@@ -209,12 +222,13 @@ class QueryRunner:
         return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
     def _dense(self, vectors: np.ndarray, masks: Sequence[Masks], depth: int) -> list[Hits]:
+        exact, aggregate = self._options.exact, self._options.aggregate
         if self._options.syntax == "plain":
-            return nearest(self._snapshot, vectors, depth, masks[0], exact=self._options.exact)
+            return nearest(self._snapshot, vectors, depth, masks[0], exact=exact, aggregate=aggregate)
         return [
             hits
             for vector, mask in zip(vectors, masks, strict=True)
-            for hits in nearest(self._snapshot, vector[None, :], depth, mask, exact=self._options.exact)
+            for hits in nearest(self._snapshot, vector[None, :], depth, mask, exact=exact, aggregate=aggregate)
         ]
 
     def _sparse(self, queries: SparseVectors, masks: Sequence[Masks], depth: int) -> list[Hits]:
@@ -259,8 +273,19 @@ def checked_k(k: int) -> int:
     return whole
 
 
-def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, exact: bool) -> list[Hits]:
+def nearest(
+    snapshot: Snapshot,
+    vectors: np.ndarray,
+    k: int,
+    masks: Masks,
+    *,
+    exact: bool,
+    aggregate: Aggregation = BEST_PASSAGE,
+) -> list[Hits]:
     """Return the documents nearest to each vector, through the approximate searcher if there is one.
+
+    Where a document's score is not its best passage's, the searcher names the documents of the best passages, ten times
+    as many as are asked for and at least 100, and these get their exact aggregate scores over all their passages.
 
     Args:
         snapshot: what to search.
@@ -268,12 +293,26 @@ def nearest(snapshot: Snapshot, vectors: np.ndarray, k: int, masks: Masks, *, ex
         k: how many documents at most.
         masks: rows that may be returned, by segment.
         exact: score every vector all the same.
+        aggregate: from the scores of passages to that of their document.
     """
     from indexes.dense import search_exact
 
     searcher = None if exact else snapshot.searcher
-    if searcher is None:
+    if searcher is None and aggregate.method == "max":
         return search_exact(snapshot.dense, vectors, k, masks)
+    if searcher is None:
+        from indexes.dense_aggregation import search_aggregated
+
+        return search_aggregated(snapshot.dense, vectors, k, aggregate, masks)
     from indexes.searchers.rescoring import search_with
 
-    return search_with(searcher, snapshot.covered, snapshot.dense, vectors, k, masks=masks)
+    wanted = k if aggregate.method == "max" else max(_CANDIDATES * k, _LEAST_CANDIDATES)
+    found = search_with(searcher, snapshot.covered, snapshot.dense, vectors, wanted, masks=masks)
+    if aggregate.method == "max":
+        return found
+    from indexes.dense_aggregation import score_aggregated
+
+    return [
+        score_aggregated(snapshot.dense, vector, hits, k, aggregate)
+        for vector, hits in zip(vectors, found, strict=True)
+    ]

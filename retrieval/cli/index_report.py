@@ -70,6 +70,10 @@ def write_index_report(report: dict[str, Any]) -> None:
 
 
 def _long(report: dict[str, Any], kind: str) -> str:
+    if report["long"] == "late":
+        documents = plural(report[f"{kind}long_documents"], "document")
+        how = "alone" if kind else "within their text"
+        return f"{documents} longer than a passage, split into passages that are encoded {how}"
     encoder = f"{kind.replace('_', ' ')}encoder"
     documents = f"{plural(report[f'{kind}long_documents'], 'document')} longer than the {encoder} reads"
     if report["long"] == "truncate":

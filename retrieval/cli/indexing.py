@@ -33,8 +33,8 @@ from retrieval.cli.updating import opened, update
 @click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")
 @click.option(
     "--long",
-    type=click.Choice(["chunk", "truncate", "error"]),
-    help="What to do with texts longer than the encoder reads (chunk).",
+    type=click.Choice(["chunk", "late", "truncate", "error"]),
+    help="What to do with texts longer than the encoder reads (chunk); late: chunks encoded within their text.",
 )
 @click.option("--language", metavar="NAME", help="Of stemmer and stop words (english); 'none' for any other.")
 @click.option("--title-boost", type=float, metavar="X", help="Weight of words in the title for BM25 (1).")

@@ -44,6 +44,16 @@ _RANKING = (
     click.option("--fusion", type=click.Choice(["rrf", "weighted"]), help="How hybrid search fuses its lists."),
     click.option("--dense-weight", type=float, metavar="X", help="Weight of the dense list, 0 to 1."),
     click.option("--sparse-weight", type=float, metavar="X", help="Weight of the sparse list, 0 to 1."),
+    click.option(
+        "--aggregate",
+        type=click.Choice(["max", "first", "mean", "decayed"]),
+        help="A document's score by vectors: its best passage's (max), its first one's, the mean of the best ones or a "
+        "decaying sum.",
+    ),
+    click.option("--best", type=int, metavar="N", help="Passages that count for --aggregate mean (3)."),
+    click.option(
+        "--decay", type=float, metavar="X", help="What each next passage counts for --aggregate decayed (0.5)."
+    ),
 )
 
 
@@ -65,6 +75,9 @@ def search_options(
     fusion: str | None,
     dense_weight: float | None,
     sparse_weight: float | None,
+    aggregate: str | None,
+    best: int | None,
+    decay: float | None,
 ) -> dict[str, Any]:
     """Return what `ranking_options` gave as arguments of the collection's searches, without what was left out.
 
@@ -72,11 +85,17 @@ def search_options(
         FilterError: the filter cannot be understood.
         QueryError: a parameter is out of its range.
     """
+    from indexes.aggregation import BEST_PASSAGE
+
+    for method, option, value in (("mean", "--best", best), ("decayed", "--decay", decay)):
+        if value is not None and aggregate != method:
+            raise QueryError(f"{option} is of --aggregate {method}; leave it out, or give that as well")
     options = {
         "mode": mode,
         "where": parsed_filter(where),
         "exact": exact or None,
         "bm25": _changed(collection.settings.bm25, {"k1": k1, "b": b}),
+        "aggregate": _changed(BEST_PASSAGE, {"method": aggregate, "best": best, "decay": decay}),
         "fusion": _changed(
             collection.settings.fusion,
             {"method": fusion, "dense_weight": dense_weight, "sparse_weight": sparse_weight},

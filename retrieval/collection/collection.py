@@ -19,6 +19,7 @@ from retrieval.collection.encoder_slot import EncoderSlot, entry_of
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.inputs import (
     DocumentsInput,
+    as_aggregation,
     as_chunk_settings,
     as_documents,
     as_ids,
@@ -41,6 +42,7 @@ from retrieval.errors import CollectionError, EncoderError, QueryError
 from retrieval.search import QueryRunner, SearchOptions
 
 if TYPE_CHECKING:
+    from indexes.aggregation import Aggregation
     from indexes.searchers import SearcherSettings
     from retrieval.collection.verification import VerificationReport
     from retrieval.encoders import EncoderSpec, SparseEncoderSpec
@@ -99,14 +101,16 @@ class Collection:
                 to it and counted; by default what the encoder says, else 4. Not for binary vectors.
             analyser: how text becomes terms; English by default.
             fields: how title and text count for BM25.
-            long: texts longer than an encoder reads: "chunk" into passages, "truncate" or "error".
+            long: texts longer than an encoder reads: "chunk" into passages, each encoded alone; "late", into passages
+                pooled from the states that their tokens have in the whole text (late chunking; mean pooling only);
+                "truncate"; or "error". `ChunkSettings` also says how long passages are.
             bm25: default parameters of BM25.
             fusion: default fusion of hybrid search.
             progress: show progress bars on a terminal.
 
         Raises:
             CollectionError: something is there already, or the directory cannot be written.
-            EncoderError: the encoder cannot be loaded.
+            EncoderError: the encoder cannot be loaded, or cannot do what `long` asks of it.
         """
         directory = Path(path)
         settings = CollectionSettings(
@@ -117,7 +121,7 @@ class Collection:
             fusion=fusion or Fusion(),
         )
         check_free(directory)  # before an encoder is loaded in vain
-        slots = EncoderSlots(_dense_slot(encoder), _sparse_slot(sparse, largest_weight))
+        slots = EncoderSlots(_dense_slot(encoder, settings.long), _sparse_slot(sparse, largest_weight))
         write_empty(directory, settings, slots)
         return cls(directory, slots, open_snapshot(directory), progress=progress)
 
@@ -306,10 +310,8 @@ class Collection:
         The old vectors answer searches until then. Interrupted work goes on where it stopped. On a lexical collection
         this adds vectors; an approximate searcher must be built anew with `optimize`.
         """
-        from retrieval.encoders import load_encoder
-
-        loaded = load_encoder(encoder)
-        with self._writer.change(dense=EncoderSlot(entry_of(loaded), loaded)) as transaction:
+        slot = _dense_slot(EMBEDDED if encoder is None else encoder, self.settings.long)
+        with self._writer.change(dense=slot) as transaction:
             transaction.replace_vectors()
         return transaction.report
 
@@ -345,6 +347,7 @@ class Collection:
         exact: bool = False,
         bm25: BM25Settings | None = None,
         fusion: Fusion | None = None,
+        aggregate: str | Aggregation = "max",
     ) -> SearchResults:
         """Return the best k documents for a query.
 
@@ -360,16 +363,23 @@ class Collection:
             exact: score every vector even where there is an approximate searcher.
             bm25: other parameters than the collection's.
             fusion: another fusion than the collection's.
+            aggregate: a document's score from those of its passages' vectors: "max" (the best passage), "first", "mean"
+                (of the best 3) or "decayed" (sum of all, each next one counting half), or an `Aggregation`. Always over
+                all its passages; an approximate searcher finds the documents by their best passage, ten times k of
+                them. Lists of BM25 and of sparse vectors are what they are without it.
 
         Raises:
-            QueryError: the query is empty, k is less than 1, or the mode needs vectors that are not there.
+            QueryError: the query is empty, k is less than 1, or the mode or the aggregate needs vectors that are not
+                there.
             FilterError: the filter cannot be understood.
             CorruptIndexError: a file is damaged where the search reads it. Vectors are scored as they are: `verify`.
         """
         vectors = None if vector is None else [vector]
         if vectors is not None and isinstance(query, str) and not query.strip() and mode is None:
             mode = "dense"
-        options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        options = self._options(
+            mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion, aggregate=aggregate
+        )
         return self._run([query], k, vectors, options)[0]
 
     def search_many(
@@ -384,6 +394,7 @@ class Collection:
         exact: bool = False,
         bm25: BM25Settings | None = None,
         fusion: Fusion | None = None,
+        aggregate: str | Aggregation = "max",
         threads: int | None = None,
     ) -> list[SearchResults]:
         """Return the best k documents for each of many queries; faster than one after the other.
@@ -396,7 +407,9 @@ class Collection:
         """
         if threads is not None and threads < 1:
             raise QueryError(f"threads must be at least 1, not {threads!r}; leave it out to use all processors")
-        options = self._options(mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion)
+        options = self._options(
+            mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion, aggregate=aggregate
+        )
         options = replace(options, threads=threads)
         return self._run(as_queries(queries), k, vectors, options)
 
@@ -440,6 +453,7 @@ class Collection:
         exact: bool = False,
         bm25: BM25Settings | None = None,
         fusion: Fusion | None = None,
+        aggregate: str | Aggregation = "max",
     ) -> SearchOptions:
         if syntax not in ("plain", "query"):
             raise QueryError(f"unknown syntax {syntax!r}: 'plain' or 'query'")
@@ -455,6 +469,7 @@ class Collection:
             where=where,
             syntax=syntax,
             exact=exact,
+            aggregate=as_aggregation(aggregate),
         )
 
     # ------------------------------------------------------------------------------------------------------ reading
@@ -508,12 +523,16 @@ class Collection:
         return statistics(self.snapshot, self.settings)
 
 
-def _dense_slot(encoder: EncoderSpec) -> EncoderSlot:
+def _dense_slot(encoder: EncoderSpec, long: ChunkSettings) -> EncoderSlot:
     if encoder is None:
         return EncoderSlot(None)
     from retrieval.encoders import load_encoder
 
     loaded = load_encoder(encoder)
+    if long.policy == "late":
+        from retrieval.encoders.late_chunking import late_chunking_encoder
+
+        late_chunking_encoder(loaded)
     return EncoderSlot(entry_of(loaded), loaded)
 
 

@@ -14,6 +14,8 @@ from retrieval.collection.stored_settings import differences
 from retrieval.errors import EncoderError, EncoderMismatchError
 
 if TYPE_CHECKING:
+    from retrieval.collection.passage_store import PassageStore
+    from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import Encoder
 
@@ -116,10 +118,7 @@ def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
         if not rows:
             continue
         positions = [passages.of_document(row)[0] for row in rows]
-        # A document's first passage is encoded as it stands in the text.
-        spans = passages.spans[positions].tolist()
-        texts = [segment.documents.full_text(row)[0][start:end] for row, (start, end) in zip(rows, spans, strict=True)]
-        again = encoder.encode_passages(texts).astype(np.float64)
+        again = _first_passages(encoder, segment, passages, rows, snapshot).astype(np.float64)
         stored = passages.vectors.gather(np.array(positions, np.int64)).astype(np.float64)
         norms = np.linalg.norm(again, axis=1) * np.linalg.norm(stored, axis=1)
         cosines = np.where(norms > 0, (again * stored).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
@@ -132,6 +131,28 @@ def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
             )
         logger.info("vectors of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
         return
+
+
+def _first_passages(
+    encoder: Encoder, segment: Segment, passages: PassageStore, rows: list[int], snapshot: Snapshot
+) -> np.ndarray:
+    """Return the vectors of the first passages of documents as this encoder makes them now, (n, d) float32."""
+    texts = [segment.documents.full_text(row) for row in rows]
+    spans = [passages.spans[list(passages.of_document(row))] for row in rows]
+    if snapshot.manifest.settings["long"]["policy"] != "late":
+        # A document's first passage is encoded as it stands in the text.
+        alone = [text[span[0, 0] : span[0, 1]] for (text, _), span in zip(texts, spans, strict=True)]
+        return encoder.encode_passages(alone)
+    from retrieval.encoders.late_chunking import TextInContext, late_chunking_encoder
+
+    documents = [
+        TextInContext(text, title_length, span, np.arange(len(span)) == 0)
+        for (text, title_length), span in zip(texts, spans, strict=True)
+    ]
+    vectors = np.empty((len(rows), encoder.dimension), np.float32)
+    for pooled in late_chunking_encoder(encoder).encode_in_context(documents):
+        vectors[pooled.text] = pooled.vectors[0]
+    return vectors
 
 
 def _name(identity: dict[str, Any]) -> str:

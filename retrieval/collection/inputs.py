@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from indexes.aggregation import Aggregation
+from indexes.errors import VectorError
 from retrieval.chunking import ChunkSettings
 from retrieval.collection.manifest import EncoderEntry
 from retrieval.documents import Document
@@ -122,3 +124,15 @@ def as_searcher_settings(searcher: str | SearcherSettings) -> SearcherSettings |
 def as_chunk_settings(long: str | ChunkSettings) -> ChunkSettings:
     """Return the settings for long texts from a policy's name."""
     return long if isinstance(long, ChunkSettings) else ChunkSettings(policy=long)  # type: ignore[arg-type]
+
+
+def as_aggregation(aggregate: str | Aggregation) -> Aggregation:
+    """Return how passages become a document's score from the method's name.
+
+    Raises:
+        QueryError: there is none of that name.
+    """
+    try:
+        return aggregate if isinstance(aggregate, Aggregation) else Aggregation(aggregate)  # type: ignore[arg-type]
+    except VectorError as error:
+        raise QueryError(str(error)) from None

@@ -17,11 +17,15 @@ from indexes.storage import replace_file
 from retrieval.collection.manifest import PART_NAME, PARTS, Manifest, contradictions
 from retrieval.errors import CollectionError
 
-FORMAT = 3
-"""Newest version of the layout on disk; raised when an older engine could not read what a newer one writes."""
+FORMAT = 4
+"""Newest version of the layout on disk; raised when an older engine could not read what a newer one writes. It is
+written with late chunking, which decides what a passage's hash stands for."""
 
-_FORMAT_WITHOUT_SPARSE = 2
-"""What is written without sparse vectors: such an index differs in nothing from one of that version."""
+_FORMAT_WITH_SPARSE = 3
+"""What is written with sparse vectors, but without late chunking."""
+
+_PLAIN_FORMAT = 2
+"""What is written without either: such an index differs in nothing from one of that version."""
 
 MANIFEST_NAME = "manifest.json"
 
@@ -31,7 +35,9 @@ LARGEST_MANIFEST = 1 << 25
 
 def format_of(manifest: Manifest) -> int:
     """Return the oldest version of the layout that can say what a manifest says."""
-    return FORMAT if manifest.sparse is not None else _FORMAT_WITHOUT_SPARSE
+    if manifest.settings["long"]["policy"] == "late":
+        return FORMAT
+    return _PLAIN_FORMAT if manifest.sparse is None else _FORMAT_WITH_SPARSE
 
 
 def write_manifest(directory: Path, manifest: Manifest, before: Manifest | None = None) -> None:

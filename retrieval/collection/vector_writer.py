@@ -1,7 +1,8 @@
 """The vectors of a segment: passages cut, known ones found again, the others encoded, all written as a stream.
 
 A passage that any segment of the collection has, in whatever document, keeps its vector: equal texts are encoded once
-and tie exactly, and an update encodes only what changed. What is encoded goes through the staging area, so that an
+and tie exactly, and an update encodes only what changed. With late chunking the document belongs to the passage: equal
+documents are encoded once, a changed one again. What is encoded goes through the staging area, so that an
 interrupted run goes on where it stopped.
 """
 
@@ -23,7 +24,8 @@ from retrieval.collection.passage_store import PassageStore, join_hashes, write_
 from retrieval.collection.reports import ChangeReport
 from retrieval.documents import Document
 from retrieval.encoders import Encoder
-from retrieval.encoding import Lookup, encode_passages
+from retrieval.encoding import EncodedPassages, Lookup, encode_passages
+from retrieval.late_encoding import SplitDocument, encode_late
 from retrieval.progress import ProgressBar, progress
 from retrieval.staging import Staging
 
@@ -139,7 +141,25 @@ class VectorWriter:
         )
         bar.grow(-sum(len(text.full_text) for text in group) // CHARACTERS_PER_TOKEN)
         passages = [passage for document in split.passages for passage in document]
-        encoded = encode_passages(
+        encoded = self._encoded(group, split, known, bar)
+        self._count(split, len(passages), encoded.n_encoded)
+        vectors = normalise(encoded.vectors) if self._encoder.similarity == "cosine" else encoded.vectors
+        rows = np.repeat([text.row for text in group], [len(document) for document in split.passages])
+        spans = np.array([(passage.start, passage.end) for passage in passages], np.int32).reshape(-1, 2)
+        return rows, spans, encoded.hashes, vectors
+
+    def _encoded(
+        self, group: Sequence[FullText], split: SplitDocuments, known: Sequence[Lookup], bar: ProgressBar
+    ) -> EncodedPassages:
+        """Return the vectors of all passages, document by document."""
+        if self._long.policy == "late":
+            documents = [
+                SplitDocument(text.full_text, text.title_length, passages)
+                for text, passages in zip(group, split.passages, strict=True)
+            ]
+            return encode_late(self._encoder, documents, known=known, staging=self._staging, progress=bar)
+        passages = [passage for document in split.passages for passage in document]
+        return encode_passages(
             self._encoder,
             [passage.text for passage in passages],
             tokens=[passage.tokens for passage in passages],
@@ -147,11 +167,6 @@ class VectorWriter:
             staging=self._staging,
             progress=bar,
         )
-        self._count(split, len(passages), encoded.n_encoded)
-        vectors = normalise(encoded.vectors) if self._encoder.similarity == "cosine" else encoded.vectors
-        rows = np.repeat([text.row for text in group], [len(document) for document in split.passages])
-        spans = np.array([(passage.start, passage.end) for passage in passages], np.int32).reshape(-1, 2)
-        return rows, spans, encoded.hashes, vectors
 
     def _count(self, split: SplitDocuments, n_passages: int, n_encoded: int) -> None:
         self._report.passages += n_passages

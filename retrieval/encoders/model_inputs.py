@@ -58,6 +58,12 @@ class TokenizedInputs:
         model: a `SentenceTransformer` for which `is_plain_transformer` holds.
         max_tokens: longer texts are cut.
 
+    Attributes:
+        tokens: see `FastTokenizer.tokens`.
+        sequence: token ids with the special tokens around them.
+        n_special: special tokens around a text.
+        n_before: those of them before it.
+
     Raises:
         UnknownTokenizerError: the tokenizer cannot be used outside of its library.
         EncoderError: `max_tokens` leaves no room for text.
@@ -76,14 +82,18 @@ class TokenizedInputs:
             raise EncoderError(f"max_tokens is {max_tokens}, but special tokens alone take {self._tokenizer.n_special}")
         self._check_against(tokenizer)
         self.spans = self._tokenizer.spans
+        self.tokens = self._tokenizer.tokens
+        self.sequence = self._tokenizer.surrounded
+        self.n_special = self._tokenizer.n_special
+        self.n_before = self._tokenizer.n_before
 
     def prepare(self, texts: Sequence[str], prompt: str, task: Task) -> PreparedTexts:  # noqa: ARG002
         """Tokenise the texts; queries and documents differ by their prompt only."""
         ids = [found if len(found) else self._nothing for found in self._tokenizer.ids(texts, prompt, self._max_tokens)]
-        prompt_length = self._tokenizer.prompt_length(prompt, self._special_ids) if prompt else None
+        prompt_length = self.prompt_length(prompt) if prompt else None
 
         def features(rows: np.ndarray) -> dict[str, Any]:
-            padded = self._padded([ids[row] for row in rows.tolist()])
+            padded = self.padded([ids[row] for row in rows.tolist()])
             return padded if prompt_length is None else {**padded, "prompt_length": prompt_length}
 
         return PreparedTexts(np.array([len(sequence) for sequence in ids], np.int64), features)
@@ -92,7 +102,12 @@ class TokenizedInputs:
         """Count the tokens of each text."""
         return self._tokenizer.count(texts, prompt)
 
-    def _padded(self, sequences: Sequence[np.ndarray]) -> dict[str, Any]:
+    def prompt_length(self, prompt: str) -> int:
+        """Return how many of the first positions belong to a prompt, special tokens before it included."""
+        return self._tokenizer.prompt_length(prompt, self._special_ids)
+
+    def padded(self, sequences: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Return the model's input for token ids, special tokens included, each (tokens,) int32."""
         import torch
 
         width = max(map(len, sequences))

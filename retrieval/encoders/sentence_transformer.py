@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from retrieval.batching import plan_batches
 from retrieval.encoders.base import Similarity, check_texts, check_vectors
+from retrieval.encoders.late_chunking import PooledPassages, TextInContext
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
-from retrieval.encoders.model_inputs import Task, inputs_of
+from retrieval.encoders.model_inputs import Task, TokenizedInputs, inputs_of
 from retrieval.encoders.model_tokenizer import readable_tokens
+from retrieval.encoders.span_pooling import SpanPooling, pooling_problem
 from retrieval.errors import EncoderError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -137,6 +139,34 @@ class SentenceTransformerEncoder:
     def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the character start and end of each token, (tokens, 2) int64 for each text."""
         return self._inputs.spans(check_texts(texts))
+
+    def late_chunking_problem(self) -> str | None:
+        """Say what keeps the model from late chunking (`retrieval.encoders.late_chunking`); None when nothing does."""
+        return pooling_problem(self._open(), self._inputs)
+
+    def encode_in_context(self, texts: Sequence[TextInContext]) -> Iterator[PooledPassages]:
+        """Yield the vectors of wanted passages, pooled from their whole texts, (m, dimension) float32 at a time.
+
+        A window of a text is read at once, short texts together; in a text of one passage it is `encode_passages`.
+
+        Raises:
+            EncoderError: the model cannot do late chunking, or gives other than finite numbers.
+        """
+        model = self._open()
+        if problem := pooling_problem(model, self._inputs):
+            raise EncoderError(f"encoder {self._name} cannot do late chunking: {problem}")
+        assert isinstance(self._inputs, TokenizedInputs)  # or there were a problem
+        pooling = SpanPooling(
+            model,
+            self._inputs,
+            prompt=self._prompts["document"],
+            max_tokens=self._max_tokens,
+            batch_tokens=self._batch_tokens,
+            moved=self._moved,
+        )
+        for pooled in pooling.encode(texts):
+            checked = check_vectors(pooled.vectors, len(pooled.passages), self._dimension, self._name)
+            yield pooled._replace(vectors=checked)
 
     def close(self) -> None:
         """Let go of the model; the encoder cannot be used afterwards."""

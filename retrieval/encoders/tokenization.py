@@ -62,6 +62,11 @@ class FastTokenizer:
         """Special tokens around a text."""
         return len(self._prefix) + len(self._suffix)
 
+    @property
+    def n_before(self) -> int:
+        """Those of them that stand before it."""
+        return len(self._prefix)
+
     def ids(self, texts: Sequence[str], prompt: str = "", max_tokens: int | None = None) -> list[np.ndarray]:
         """Return the token ids of each text as the model reads it.
 
@@ -79,6 +84,24 @@ class FastTokenizer:
             for encoding in self._encodings(texts, prompt)
         ]
 
+    def tokens(self, texts: Sequence[str], prompt: str = "") -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the tokens of each text, without special tokens, nothing cut.
+
+        Args:
+            texts: any number.
+            prompt: put before each; its tokens come first.
+
+        Yields:
+            (tokens,) int32 ids, and (tokens, 2) int64 character start and end of each token in the text, both never
+            descending; what belongs to the prompt lies before character 0.
+        """
+        for encoding in self._encodings(texts, prompt, offsets=True):
+            yield np.array(encoding.ids, np.int32), _ascending(encoding.offsets) - len(prompt)
+
+    def surrounded(self, ids: np.ndarray) -> np.ndarray:
+        """Return token ids with the special tokens around them, (tokens,) int32."""
+        return np.array([*self._prefix, *ids.tolist(), *self._suffix], np.int32)
+
     def count(self, texts: Sequence[str], prompt: str = "") -> np.ndarray:
         """Return the tokens of each text with prompt and special tokens, nothing cut, (n,) int64."""
         counts = (len(encoding) + self.n_special for encoding in self._encodings(texts, prompt))
@@ -86,12 +109,7 @@ class FastTokenizer:
 
     def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the character start and end of each token of each text, (tokens, 2) int64, starts ascending."""
-        spans = []
-        for encoding in self._encodings(texts, "", offsets=True):
-            span = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-            # Normalisation can reorder characters (combining marks); positions to cut at must not go back.
-            spans.append(np.maximum.accumulate(span, axis=0))
-        return spans
+        return [_ascending(encoding.offsets) for encoding in self._encodings(texts, "", offsets=True)]
 
     def prompt_length(self, prompt: str, special_ids: Collection[int]) -> int:
         """Return how many of the first positions belong to the prompt, as sentence-transformers counts them."""
@@ -126,6 +144,14 @@ class FastTokenizer:
                 # Half a surrogate pair is no character; UTF-8 has no bytes for it.
                 clean = [text.encode("utf-8", "replace").decode() for text in group]
                 yield from encode(clean, add_special_tokens=False)
+
+
+def _ascending(offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return the places of tokens, (tokens, 2) int64.
+
+    Normalisation can reorder characters (combining marks); positions to cut at must not go back.
+    """
+    return np.maximum.accumulate(np.array(offsets, np.int64).reshape(-1, 2), axis=0)
 
 
 def _groups(texts: Sequence[str], prompt: str) -> Iterator[list[str]]:
