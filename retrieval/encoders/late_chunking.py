@@ -132,24 +132,25 @@ def token_windows(ranges: np.ndarray, n_tokens: int, first_room: int, room: int)
         room: likewise elsewhere, where what is repeated (prompt, title) takes its place too.
     """
     windows: list[TokenWindow] = []
-    starts, ends = ranges.T.tolist()
+    first, end = ranges[:, 0], ranges[:, 1]
+    # Context that is certain: less for a passage that leaves less. A window must begin and end no nearer than these.
+    margins = np.maximum(np.minimum(room // _CONTEXT_SHARE, (room - end + first) // 2), 0)
+    needs = np.stack([np.maximum(first - margins, 0), np.minimum(end + margins, n_tokens)], axis=1).tolist()
     repeated = first_room - room
-    # Context that is certain: less for a passage that leaves less.
-    margins = [max(min(room // _CONTEXT_SHARE, (room - end + start) // 2), 0) for start, end in ranges.tolist()]
     passage = 0
-    while passage < len(starts):
-        start = starts[passage] - margins[passage]
-        if start <= repeated:  # what would be repeated reaches at least as far
-            start = 0
-        end = min(start + (room if start else first_room), n_tokens)
+    while passage < len(needs):
+        latest, earliest_end = needs[passage]
         last = passage + 1
-        while last < len(starts) and ends[last] <= end and (end == n_tokens or ends[last] + margins[last] <= end):
-            last += 1
-        if start:  # as much context before its passages as behind them
-            start = max(min((starts[passage] + ends[last - 1] - room) // 2, n_tokens - room), 0)
-            start = min(start, starts[passage])
-            start = 0 if start <= repeated else start
-            end = min(start + (room if start else first_room), n_tokens)
-        windows.append(TokenWindow(start, end, passage, last))
+        while last < len(needs):
+            both = min(latest, needs[last][0]), max(earliest_end, needs[last][1])
+            # What would be repeated reaches as far as the text's beginning, which then has that much more room.
+            if both[1] > (first_room if both[0] <= repeated else both[0] + room):
+                break
+            (latest, earliest_end), last = both, last + 1
+        # As much context before its passages as behind them, where they leave a choice.
+        middle = (int(first[passage]) + int(end[last - 1]) - room) // 2
+        start = min(max(middle, earliest_end - room), latest, max(n_tokens - room, 0))
+        start = 0 if start <= repeated else start
+        windows.append(TokenWindow(start, min(start + (room if start else first_room), n_tokens), passage, last))
         passage = last
     return windows

@@ -298,6 +298,15 @@ def sparse_score(query, text):
     )
 
 
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_late_chunking_is_of_the_fourth_format(number, tmp_path):
+    path = Path(shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "index"))
+    collection = Collection.open(path)
+    assert (collection.settings.long.policy == "late") == (number == 4)
+    collection.delete("owl")
+    assert crafted_index.read_manifest(path)["format"] == max(number, PLAIN)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_indexes_without_sparse_vectors_say_nothing_of_them(number, tmp_path):
     """What an engine of their time could not read must not be in them."""
