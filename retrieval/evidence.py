@@ -113,7 +113,9 @@ class SearchEvidence:
 
         start, scores = passage_scores(self._snapshot.dense[segment], row, self._vectors[0])
         order = np.arange(len(scores)) if aggregate.method == "first" else np.argsort(-scores, kind="stable")
+        spans = passages.spans[start + order].tolist()
+        weights = aggregate.weights(len(scores)).tolist()
         return [
-            CountedPassage(*passages.spans[start + place].tolist(), float(scores[place]), float(weight))
-            for place, weight in zip(order.tolist(), aggregate.weights(len(scores)), strict=False)
+            CountedPassage(begin, end, score, weight)
+            for (begin, end), score, weight in zip(spans, scores[order].tolist(), weights, strict=False)
         ]

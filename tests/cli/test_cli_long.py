@@ -57,12 +57,12 @@ def test_late_chunking_with_another_pooling_is_refused(cli, tmp_path, long_corpu
     ids=str,
 )
 def test_aggregates_are_those_of_the_library(cli, late, options, aggregate):
-    found = cli("search", late, "search engine", "--mode", "dense", "--json", "--explain", *options).json["hits"]
+    found = cli("search", late, "retrieval of a word", "--mode", "dense", "--json", "--explain", *options).json["hits"]
     with Collection.open(late) as collection:
-        expected = collection.search("search engine", mode="dense", aggregate=aggregate)
+        expected = collection.search("retrieval of a word", mode="dense", aggregate=aggregate)
         assert [(hit["id"], hit["score"]) for hit in found] == [(hit.id, hit.score) for hit in expected]
         assert [hit["explanation"] for hit in found] == [hit.explain().as_dict() for hit in expected]
-        plain = collection.search("search engine", mode="dense")
+        plain = collection.search("retrieval of a word", mode="dense")
         assert [hit["score"] for hit in found] != plain.scores.tolist()
 
 

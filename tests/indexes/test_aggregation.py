@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,7 +98,7 @@ def worlds(draw):
 def segments_of(vectors, alive, cuts):
     """Return the documents as segments; sequence numbers are ten times the documents' numbers."""
     segments = []
-    for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for begin, end in pairwise(cuts):
         rows = [row for row, passages in enumerate(vectors[begin:end]) for _ in passages]
         flat = [vector for passages in vectors[begin:end] for vector in passages]
         array = np.array(flat, np.float32).reshape(-1, 3)

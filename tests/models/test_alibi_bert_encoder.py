@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from retrieval import Collection
 from retrieval.encoders import fingerprint, load_encoder
+from retrieval.encoders.late_chunking import TextInContext
 from retrieval.encoders.model_inputs import TokenizedInputs
 from retrieval.errors import EncoderError
 from retrieval.models.alibi_bert.published import load_published
@@ -73,6 +74,18 @@ class TestPublishedFolder:
         large = load_encoder(published(name="again"), batch_tokens=10_000).encode_passages(TEXTS)
         np.testing.assert_allclose(together, alone, atol=1e-5)
         np.testing.assert_allclose(large, alone, atol=1e-5)
+
+    def test_pools_passages_of_long_texts(self, published):
+        encoder = load_encoder(published())
+        text = " ".join(TEXTS[:3])
+        ends = [len(TEXTS[0]), len(text)]
+        whole, parts = (np.array([(0, len(text))]), np.array([(0, ends[0]), (ends[0] + 1, ends[1])]))
+        documents = [TextInContext(text, 0, spans, np.ones(len(spans), bool)) for spans in (whole, parts)]
+        of_whole, of_parts = (pooled.vectors for pooled in encoder.encode_in_context(documents))
+        np.testing.assert_allclose(of_whole, encoder.encode_passages([text]), atol=1e-5)
+        # Means of a text's two parts, weighted by their tokens (with a special one each), are the mean of the whole.
+        sizes = encoder.count_tokens([text[start:end] for start, end in parts.tolist()]) - 1
+        np.testing.assert_allclose(sizes @ of_parts / sizes.sum(), of_whole[0], atol=1e-5)
 
     def test_missing_names_are_an_error(self, published):
         folder = published()
