@@ -105,7 +105,8 @@ assert {hit.id: hit.score for hit in found} == {
 }
 assert own.search("words for BM25", vector=query_vector).mode == "hybrid"
 assert own.search(vector=query_vector)[0].id == "own 2"
-assert collection.verify().ok and own.verify().ok
+assert late.settings.long == ChunkSettings("late", passage_tokens=128) and len(late) == 4
+assert collection.verify().ok and own.verify().ok and late.verify().ok
 """
 
 DOCUMENTS = [
@@ -197,7 +198,7 @@ def test_the_guard_refuses_and_records_a_network(offline):
 
 @pytest.mark.slow
 def test_the_python_blocks_run_in_order_without_a_network(prepared, models, offline):
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
     parts = [f"exec(compile({TAKEN_FOR_GRANTED!r}, 'taken for granted', 'exec'))"]
     for block in blocks("python"):
         # Lines are counted as in the README, so that a traceback shows the right one.
