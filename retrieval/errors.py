@@ -27,6 +27,10 @@ class EncoderMismatchError(EncoderError):
     """A collection was built with another encoder than the one offered; the message shows the difference."""
 
 
+class RerankerError(RetrievalError):
+    """A reranker cannot be loaded or used as asked."""
+
+
 class AnalyserMismatchError(CollectionError):
     """A collection was built with another analyser than the one offered; the message shows the difference."""
 

@@ -1,0 +1,115 @@
+"""What the engine asks of a reranker: the candidates of queries to scores, and the cost in model calls beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from retrieval.errors import RerankerError
+
+_SHOWN = 80
+"""Characters of a query that a message shows."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The documents of one query that are to be reranked, best first.
+
+    Attributes:
+        ids: the documents, each once.
+        texts: of each, title and text joined as encoders see passages.
+        scores: (n,) float64, of the stage before, descending.
+
+    Raises:
+        RerankerError: the three differ in length.
+    """
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    scores: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = (len(self.ids), len(self.texts), len(self.scores))
+        if len(set(lengths)) != 1:
+            raise RerankerError(f"candidates need one text and one score for each id, not {lengths} ids, texts, scores")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """The candidates of queries to scores; write a class with these members to plug in a model of your own.
+
+    `score` may be called from several threads at once. The same candidates of the same query get the same scores in any
+    company, up to rounding (implementations state the tolerance). Order is by score descending, ties by the order in
+    which the candidates came.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called: the path or name that it was loaded from, or the name that its owner gave it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the scores, as JSON values: weights, tokenizer, lengths, aggregation and so on."""
+
+    def execution(self) -> dict[str, Any]:
+        """Return how scores are computed, as JSON values: precision, runtime, device, versions."""
+
+    def calls(self, n: int) -> int:
+        """Return how often the model is called for n candidates of one query: inputs that go through it."""
+
+    def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
+        """Return one (n_i,) float64 array for each query, finite, higher is better, in the order of its candidates.
+
+        n_i = 0 is allowed. Batches go across queries: give all queries at once.
+        """
+
+    def close(self) -> None:
+        """Let go of the model."""
+
+
+def check_queries(queries: Sequence[str], candidates: Sequence[Candidates]) -> None:
+    """Check that there is one list of candidates for each query.
+
+    Raises:
+        RerankerError: a single string, or another number of lists.
+    """
+    if isinstance(queries, (str, bytes)):
+        raise RerankerError(f"expected a list of queries, not the single query {queries[:_SHOWN]!r}; put it in a list")
+    if len(queries) != len(candidates):
+        raise RerankerError(f"{len(queries):,} queries, but candidates for {len(candidates):,}")
+
+
+def check_scores(scores: Any, query: str, candidates: Candidates, name: str) -> np.ndarray:
+    """Return what a reranker produced for one query as (n,) float64.
+
+    Args:
+        scores: what it produced.
+        query: for the message.
+        candidates: of the query.
+        name: the reranker's, for the message.
+
+    Raises:
+        RerankerError: another shape, or a score that is not a finite number; the message names query and document.
+    """
+    try:
+        array = np.asarray(scores, np.float64)
+    except (TypeError, ValueError):
+        raise RerankerError(f"reranker {name!r} returned {type(scores).__name__}, not an array of numbers") from None
+    if array.shape != (len(candidates),):
+        raise RerankerError(
+            f"reranker {name!r} returned an array of shape {array.shape}, expected ({len(candidates)},): "
+            "one score for each candidate"
+        )
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise RerankerError(
+            f"reranker {name!r} returned {array[row]} for document {candidates.ids[row]!r} and query "
+            f"{query[:_SHOWN]!r} ({len(array) - int(finite.sum())} of its {len(array)} scores are not finite)"
+        )
+    return array
