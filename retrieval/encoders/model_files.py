@@ -19,26 +19,29 @@ _UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 _EMBEDDED_HINT = "the default encoder 'embedded' needs no model hub"
 
 
-def model_folder(name_or_path: str) -> Path:
+def model_folder(name_or_path: str, *, organisation: str = "sentence-transformers", hint: str = _EMBEDDED_HINT) -> Path:
     """Return the folder of a model.
 
     Args:
         name_or_path: a folder; or a name on the model hub, "organisation/model" or the name alone for one of
             sentence-transformers' own.
+        organisation: whose model a name alone is.
+        hint: what to do without one, for messages.
 
     Raises:
         EncoderError: there is no such model here and none can be fetched, or it holds something that is not loaded.
     """
     if not name_or_path.strip():
-        raise EncoderError(f"an encoder needs a name, not {name_or_path!r}; {_EMBEDDED_HINT}")
+        raise EncoderError(f"a model needs a name, not {name_or_path!r}; {hint}")
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _checked(path.resolve())
     if path.exists():
         raise EncoderError(f"model {name_or_path!r} is a file; give the folder that a model was saved to")
     if path.is_absolute() or name_or_path.startswith(("./", "../", "~")) or name_or_path.count("/") > 1:
-        raise EncoderError(f"no model {name_or_path!r}: there is no such folder; {_EMBEDDED_HINT}")
-    return _checked(_from_hub(name_or_path))
+        raise EncoderError(f"no model {name_or_path!r}: there is no such folder; {hint}")
+    name = name_or_path if "/" in name_or_path else f"{organisation}/{name_or_path}"
+    return _checked(_from_hub(name_or_path, name, hint))
 
 
 def has_modules(folder: Path) -> bool:
@@ -46,12 +49,11 @@ def has_modules(folder: Path) -> bool:
     return (folder / "modules.json").is_file()
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, repository: str, hint: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HFValidationError
 
-    repository = name if "/" in name else f"sentence-transformers/{name}"
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
     options: dict[str, Any] = {"cache_dir": cache, "allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
     try:
@@ -59,9 +61,7 @@ def _from_hub(name: str) -> Path:
         if any(folder.rglob("*.safetensors")):
             return folder
     except HFValidationError:
-        raise EncoderError(
-            f"no model {name!r}: not a folder, and not a name on a model hub; {_EMBEDDED_HINT}"
-        ) from None
+        raise EncoderError(f"no model {name!r}: not a folder, and not a name on a model hub; {hint}") from None
     except (OSError, ValueError):
         pass  # not in the cache, or not completely
     try:
@@ -71,7 +71,7 @@ def _from_hub(name: str) -> Path:
         reason = "it is switched off by HF_HUB_OFFLINE" if HF_HUB_OFFLINE else _first_line(error)
         raise EncoderError(
             f"no model {name!r}: not a folder, not in the local cache, and not to be had from a model hub ({reason}); "
-            f"{_EMBEDDED_HINT}"
+            f"{hint}"
         ) from error
 
 

@@ -113,8 +113,8 @@ def _settings(kind: str, module: Any) -> dict[str, Any]:
     return {name: type(value).__name__ if callable(value) else value for name, value in values.items()}
 
 
-def _backbone(module: Any) -> Iterator[tuple[str, Any]]:
-    config = module.model.config
+def backbone_settings(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a transformer's config says that changes its output while its weights stay the same."""
     yield "type", config.model_type
     for name in _BACKBONE_SETTINGS:
         value = getattr(config, name, None)
@@ -126,6 +126,10 @@ def _backbone(module: Any) -> Iterator[tuple[str, Any]]:
     for name, usual in (("is_causal", True), ("use_bidirectional_attention", False), ("is_decoder", False)):
         if getattr(config, name, usual) not in (usual, None):
             yield name, not usual
+
+
+def _backbone(module: Any) -> Iterator[tuple[str, Any]]:
+    yield from backbone_settings(module.model.config)
     for name in ("query_length", "document_length", "query_expansion"):
         if getattr(module, name, None):
             yield name, getattr(module, name)

@@ -102,6 +102,10 @@ class FastTokenizer:
         """Return token ids with the special tokens around them, (tokens,) int32."""
         return np.array([*self._prefix, *ids.tolist(), *self._suffix], np.int32)
 
+    def pieces(self, texts: Sequence[str], prompt: str = "", max_tokens: int | None = None) -> list[np.ndarray]:
+        """Return the token ids of each text alone, without special tokens; at most the first `max_tokens` of them."""
+        return [np.array(encoding.ids[:max_tokens], np.int32) for encoding in self._encodings(texts, prompt)]
+
     def count(self, texts: Sequence[str], prompt: str = "") -> np.ndarray:
         """Return the tokens of each text with prompt and special tokens, nothing cut, (n,) int64."""
         counts = (len(encoding) + self.n_special for encoding in self._encodings(texts, prompt))

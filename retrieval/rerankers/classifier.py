@@ -1,0 +1,134 @@
+"""A sequence classifier as both rerankers use it: batches to logits, and who it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from retrieval.batching import plan_batches
+from retrieval.encoders.model_identity import backbone_settings
+from retrieval.encoders.model_inputs import PreparedTexts
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
+from retrieval.encoders.tokenization import PROBES
+from retrieval.encoders.weights import tensors_digest
+from retrieval.errors import RerankerError
+
+BATCH_TOKENS = 2048
+"""Tokens of a batch on a processor, padding included."""
+
+WINDOW = 32_768
+"""Inputs that are prepared together, of one query at least: what is in memory does not grow with the queries."""
+
+
+class Classifier:
+    """A transformers model for sequence classification, or a `CrossEncoder`, with one logit or two.
+
+    Args:
+        model: used as it is; with a precision other than its own, a copy of it.
+        precision: of weights and activations; scores are computed from the logits in float64.
+        batch_tokens: of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
+
+    Raises:
+        RerankerError: the model has another number of logits.
+    """
+
+    def __init__(self, model: Any, *, precision: Precision | None = None, batch_tokens: int | None = None) -> None:
+        self.n_labels = int(model.num_labels)
+        if self.n_labels not in (1, 2):
+            raise RerankerError(
+                f"the model has {self.n_labels} labels; a reranker has one, or two: irrelevant, relevant"
+            )
+        if batch_tokens is not None and batch_tokens < 1:
+            raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        self._model: Any = in_precision(model, precision).eval()
+        self._is_plain = hasattr(model, "config") and not hasattr(model, "preprocess")
+        self._device = self._model.device
+        self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+
+    def logits(self, prepared: PreparedTexts) -> np.ndarray:
+        """Return the logits of prepared inputs, (n, n_labels) float32.
+
+        Inputs of like length go through the model together, whichever query they are of.
+        """
+        import torch
+
+        found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
+        with torch.inference_mode():
+            for rows in plan_batches(prepared.lengths, self._batch_tokens):
+                features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
+                output = self._open()(**features).logits if self._is_plain else self._open()(features)["scores"]
+                found[rows] = output.float().cpu().numpy().reshape(len(rows), self.n_labels)
+        return found
+
+    def execution(self) -> dict[str, Any]:
+        """Return precision, device and versions."""
+        import torch
+        import transformers
+
+        return {
+            "precision": name_of_dtype(next(self._open().parameters()).dtype),
+            "runtime": "torch",
+            "device": self._device.type,
+            "batch_tokens": self._batch_tokens,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def _open(self) -> Any:
+        if self._model is None:
+            raise RerankerError("the reranker is closed; load it again")
+        return self._model
+
+    def _moved(self, value: Any) -> Any:
+        return value.to(self._device) if hasattr(value, "to") else value
+
+
+def relevance(logits: np.ndarray) -> np.ndarray:
+    """Return what documents are ranked by, (n,) float64: a single logit as it is, of two log_softmax(logits)[1].
+
+    The logarithm is monotone in the probability and, other than this, keeps apart what is close to 0 or 1.
+    """
+    logits = np.asarray(logits, np.float64)
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    return -np.logaddexp(0.0, logits[:, 0] - logits[:, 1])
+
+
+def probability(logits: np.ndarray) -> np.ndarray:
+    """Return the probability of the positive class, (n,) float64: sigmoid of one logit, softmax(logits)[1] of two."""
+    logits = np.asarray(logits, np.float64)
+    margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
+    return np.exp(-np.logaddexp(0.0, -margin))
+
+
+def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """Return texts without repetitions, in their order, and for each text which of them it is, (n,) int64."""
+    numbers: dict[str, int] = {}
+    places = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), np.array(places, np.int64)
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Return a digest of what a tokenizer does: its vocabulary, and its ids of pairs where tokenizers differ."""
+    digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    for first, second in pairwise(PROBES):
+        digest.update(json.dumps(list(tokenizer(first, second, truncation=False)["input_ids"])).encode())
+    return digest.hexdigest()
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Return what decides a model's logits, beside what it reads: weights and the settings of its backbone."""
+    return {
+        "weights": tensors_digest(model.state_dict().values()),
+        "backbone": dict(backbone_settings(model.config)),
+        "labels": int(model.num_labels),
+    }

@@ -1,0 +1,197 @@
+"""Folders of pairwise rerankers: made from an encoder with two segments, saved and loaded with their settings.
+
+A folder holds what transformers saves of a classifier and its tokenizer, and `reranker.json`: kind, format, token
+budgets and aggregation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from indexes.storage import replace_file
+from retrieval.encoders.sentence_transformer import Precision, dtype_of
+from retrieval.errors import RerankerError
+from retrieval.rerankers.aggregation import Aggregation
+from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
+from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
+from retrieval.rerankers.model_loading import load_classifier, longest_input, read_json, reranker_folder
+
+SETTINGS_FILE = "reranker.json"
+_FORMAT = 1
+_HEADS = ("classifier.*", "score.*", "*pooler.*", "pre_classifier.*")
+
+
+def is_duo(folder: Path) -> bool:
+    """Tell whether a folder holds a pairwise reranker of this package."""
+    return read_json(folder / SETTINGS_FILE).get("kind") == "duo"
+
+
+def create_duo(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    budget: DuoBudget | None = None,
+    aggregation: Aggregation | None = None,
+    seed: int = 0,
+) -> Path:
+    """Make an untrained pairwise reranker of an encoder or of a pointwise reranker; returns its folder.
+
+    The segment table grows to three rows, the third one starts as the second: what has been trained for the text behind
+    the first [SEP] holds for the one behind the second. A head that the source has not starts at random, with two
+    logits; train it before use.
+
+    Args:
+        source: name or folder of a model with segments, such as BERT or ELECTRA.
+        destination: a folder that is new or empty.
+        budget: tokens of the texts.
+        aggregation: what the folder names as the default.
+        seed: of the head.
+
+    Raises:
+        RerankerError: the source cannot be loaded, has no segments or not as many positions, or the destination holds
+            something.
+    """
+    import torch
+
+    target = Path(destination)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise RerankerError(f"{target} is not an empty folder; name another one")
+    folder, name = reranker_folder(source)
+    architectures = read_json(folder / "config.json").get("architectures") or [""]
+    classifies = str(architectures[0]).endswith("ForSequenceClassification")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        settings = {} if classifies else {"num_labels": 2}
+        missing = () if classifies else _HEADS
+        model, tokenizer = load_classifier(folder, name, device="cpu", allow_missing=missing, **settings)
+    grow_segments(model)
+    save_duo(target, model, tokenizer, budget or DuoBudget(), aggregation or Aggregation())
+    return target
+
+
+def save_duo(folder: str | Path, model: Any, tokenizer: Any, budget: DuoBudget, aggregation: Aggregation) -> None:
+    """Write a pairwise reranker to a folder.
+
+    Args:
+        folder: made where it is missing.
+        model: of transformers, for sequence classification, with three segments.
+        tokenizer: of transformers, a fast one.
+        budget: tokens of the texts.
+        aggregation: the default.
+
+    Raises:
+        RerankerError: the model has not three segments, or not as many positions.
+    """
+    check_duo(model, tokenizer, budget, str(folder))
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    settings = {
+        "kind": "duo",
+        "format": _FORMAT,
+        "query_tokens": budget.query,
+        "document_tokens": budget.document,
+        "aggregation": aggregation.describe(),
+    }
+    replace_file(target / SETTINGS_FILE, json.dumps(settings, indent=2).encode() + b"\n")
+
+
+def load_duo(
+    name_or_path: str | Path,
+    *,
+    aggregation: Aggregation | None = None,
+    precision: Precision | None = "fp32",
+    batch_tokens: int | None = None,
+    device: str | None = None,
+) -> DuoReranker:
+    """Load a pairwise reranker.
+
+    Args:
+        name_or_path: of its folder.
+        aggregation: instead of the folder's.
+        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        batch_tokens: tokens of a batch, padding included.
+        device: "cpu", "cuda", …; by default a GPU when there is one.
+
+    Raises:
+        RerankerError: it cannot be loaded, or its settings are not of this version.
+    """
+    folder, name = reranker_folder(name_or_path)
+    stored = read_json(folder / SETTINGS_FILE)
+    budget, of_folder = _settings(stored, folder)
+    dtype = dtype_of(precision) if precision is not None else None
+    model, tokenizer = load_classifier(folder, name, device=device)
+    check_duo(model, tokenizer, budget, name)
+    identity = {**duo_identity(model, tokenizer, budget)}
+    if dtype is not None:
+        model.to(dtype)  # after the weights have been hashed
+    classifier = Classifier(model, batch_tokens=batch_tokens)
+    return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
+
+
+def duo_identity(model: Any, tokenizer: Any, budget: DuoBudget) -> dict[str, Any]:
+    """Return what decides the probabilities of a pairwise reranker."""
+    return {
+        **describe(model),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "query_tokens": budget.query,
+        "document_tokens": budget.document,
+    }
+
+
+def grow_segments(model: Any, n: int = N_SEGMENTS) -> None:
+    """Give a model at least n segments, in place; new rows of the table are copies of its last one.
+
+    Raises:
+        RerankerError: the model has no segments.
+    """
+    import torch
+
+    embeddings = _segment_embeddings(model)
+    if embeddings is None:
+        raise RerankerError(f"{type(model).__name__} has no segments, which tell three texts apart; take a BERT")
+    table = embeddings.weight.data  # (segments, hidden)
+    if len(table) >= n:
+        return
+    grown = torch.cat([table, table[-1:].expand(n - len(table), -1)])
+    embeddings.weight = torch.nn.Parameter(grown.clone())
+    embeddings.num_embeddings = n
+    model.config.type_vocab_size = n
+
+
+def check_duo(model: Any, tokenizer: Any, budget: DuoBudget, name: str) -> None:
+    """Check that a model can read what a pairwise reranker gives it.
+
+    Raises:
+        RerankerError: it has not three segments, or not as many positions.
+    """
+    embeddings = _segment_embeddings(model)
+    if embeddings is None or embeddings.num_embeddings < N_SEGMENTS:
+        rows = 0 if embeddings is None else embeddings.num_embeddings
+        raise RerankerError(f"model {name!r} has {rows} segments, a pairwise reranker needs {N_SEGMENTS}: create_duo()")
+    needed, positions = DuoInputs(tokenizer, budget).max_tokens, longest_input(model, tokenizer)
+    if positions is not None and needed > positions:
+        raise RerankerError(
+            f"budgets of {budget.query} tokens of a query and {budget.document} of each document make inputs of "
+            f"{needed} tokens, but model {name!r} reads {positions}; make them smaller"
+        )
+
+
+def _segment_embeddings(model: Any) -> Any:
+    return getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
+
+
+def _settings(stored: Mapping[str, Any], folder: Path) -> tuple[DuoBudget, Aggregation]:
+    if stored.get("kind") != "duo":
+        raise RerankerError(f"model {folder} is not a pairwise reranker: it has no {SETTINGS_FILE} that says so")
+    if stored.get("format") != _FORMAT:
+        raise RerankerError(f"model {folder} has format {stored.get('format')!r}, this version reads {_FORMAT}")
+    try:
+        budget = DuoBudget(int(stored["query_tokens"]), int(stored["document_tokens"]))
+        return budget, Aggregation(**stored["aggregation"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RerankerError(f"model {folder} cannot be read: {SETTINGS_FILE} is damaged ({error!r})") from None

@@ -1,0 +1,70 @@
+"""From what users write for a reranker to the reranker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from retrieval.errors import RerankerError
+from retrieval.rerankers.base import Reranker
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+RerankerSpec: TypeAlias = "str | Path | Reranker | CrossEncoder"
+"""The name or path of a model; a reranker; a loaded `CrossEncoder`."""
+
+_MONO = {"query_tokens", "max_tokens", "prompt", "precision", "batch_tokens", "device"}
+_DUO = {"aggregation", "precision", "batch_tokens", "device"}
+_LOADED = _MONO - {"device"}
+
+
+def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
+    """Return the reranker that is meant.
+
+    Args:
+        specification: the folder of a sentence-transformers `CrossEncoder` or of a transformers model for sequence
+            classification, or its name on the model hub; the folder of a pairwise reranker; a `CrossEncoder`; or a
+            reranker, which is returned as it is.
+        **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `precision`,
+            `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`, `batch_tokens`,
+            `device`, as in `load_duo`.
+
+    Raises:
+        RerankerError: it is none of these, it cannot be loaded, or a setting is not one of it.
+    """
+    if isinstance(specification, (str, Path)):
+        from retrieval.rerankers.duo_folder import is_duo, load_duo
+        from retrieval.rerankers.model_loading import reranker_folder
+        from retrieval.rerankers.mono_loading import load_mono
+
+        duo = is_duo(reranker_folder(specification)[0])
+        _only(settings, _DUO if duo else _MONO, "a pairwise reranker" if duo else "a pointwise reranker")
+        return load_duo(specification, **settings) if duo else load_mono(specification, **settings)
+    if _is_cross_encoder(specification):
+        from retrieval.rerankers.mono_loading import mono_of
+
+        _only(settings, _LOADED, "a model that is loaded already")
+        return mono_of(specification, **settings)
+    if isinstance(specification, type) or not isinstance(specification, Reranker):
+        raise RerankerError(
+            f"{specification!r:.100} is not a reranker: give the folder or name of a CrossEncoder, a CrossEncoder, or "
+            "a FunctionReranker around a function of yours"
+        )
+    _only(settings, set(), "a reranker that is loaded already")
+    return specification
+
+
+def _only(settings: dict[str, Any], allowed: set[str], kind: str) -> None:
+    refused = sorted(set(settings) - allowed)
+    if refused:
+        known = f"one of {', '.join(sorted(allowed))}" if allowed else "there are none"
+        raise RerankerError(f"{refused[0]!r} is no setting of {kind}: {known}")
+
+
+def _is_cross_encoder(thing: object) -> bool:
+    # By the names of its classes: asking the library would import it, which takes seconds.
+    return any(
+        f"{kind.__module__}.{kind.__name__}".startswith("sentence_transformers.") and kind.__name__ == "CrossEncoder"
+        for kind in type(thing).__mro__
+    )

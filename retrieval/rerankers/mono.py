@@ -1,0 +1,92 @@
+"""Pointwise reranking: a model reads a query and one document, and says how relevant it is (monoBERT).
+
+Source: Nogueira, Yang, Cho and Lin (2019), "Multi-Stage Document Ranking with BERT", arXiv 1910.14424, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrieval.batching import plan_windows
+from retrieval.rerankers.base import Candidates, check_queries, check_scores
+from retrieval.rerankers.classifier import WINDOW, Classifier, distinct, relevance
+from retrieval.rerankers.pair_inputs import PairInputs
+
+
+class MonoReranker:
+    """Scores each candidate by itself: n model calls for n candidates, equal texts of a query once.
+
+    One logit is the score; of two, `log_softmax(logits)[1]` is. A pair's score differs between batches by rounding
+    only: in fp32 by at most 1e-5 for logits up to 10; equal texts of a query tie exactly.
+
+    Args:
+        classifier: the model.
+        inputs: make what it reads.
+        name: what the reranker is called.
+        identity: of weights, tokenizer and backbone.
+    """
+
+    def __init__(self, classifier: Classifier, inputs: PairInputs, name: str, identity: dict[str, Any]) -> None:
+        self._classifier = classifier
+        self._inputs = inputs
+        self._name = name
+        self._identity = {
+            "kind": "mono",
+            **identity,
+            "query_tokens": inputs.query_tokens,
+            "max_tokens": inputs.max_tokens,
+        }
+
+    @property
+    def name(self) -> str:
+        """The path or name that it was loaded from."""
+        return self._name
+
+    def identity(self) -> dict[str, Any]:
+        """Return digests of weights and tokenizer, the backbone's settings, prompt and token budgets."""
+        return dict(self._identity)
+
+    def execution(self) -> dict[str, Any]:
+        """Return precision, device, batch size and versions."""
+        return self._classifier.execution()
+
+    def calls(self, n: int) -> int:
+        """Return n: every candidate goes through the model once."""
+        return n
+
+    def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
+        """Return the scores of each query's candidates, (n_i,) float64.
+
+        Raises:
+            RerankerError: a score is not finite; the message names query and document.
+        """
+        check_queries(queries, candidates)
+        scores: list[np.ndarray] = []
+        for window in plan_windows(np.array([len(given) for given in candidates], np.int64), WINDOW):
+            chosen = window.tolist()
+            scores += self._score([queries[number] for number in chosen], [candidates[number] for number in chosen])
+        return scores
+
+    def close(self) -> None:
+        """Let go of the model; the reranker cannot be used afterwards."""
+        self._classifier.close()
+
+    def _score(self, queries: list[str], candidates: list[Candidates]) -> list[np.ndarray]:
+        counts = [len(given) for given in candidates]
+        distinct_queries, of_queries = distinct(queries)
+        documents, of_documents = distinct(text for given in candidates for text in given.texts)
+        # One number for each pair of a query and a text, so that equal pairs are found.
+        pairs = np.repeat(of_queries, counts) * len(documents) + of_documents  # (sum of counts,)
+        wanted, places = np.unique(pairs, return_inverse=True)
+        if not len(wanted):
+            return [np.empty(0, np.float64) for _ in candidates]
+        split = np.stack(np.divmod(wanted, len(documents)), axis=1)  # (n, 2)
+        found = relevance(self._classifier.logits(self._inputs.prepare(distinct_queries, documents, split)))[places]
+        parts = np.split(found, np.cumsum(counts)[:-1])
+        return [
+            check_scores(part, query, given, self._name)
+            for part, query, given in zip(parts, queries, candidates, strict=True)
+        ]

@@ -1,0 +1,141 @@
+"""Loading pointwise rerankers: classifiers of transformers or sentence-transformers, and all other CrossEncoders."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from retrieval.encoders.model_identity import describe_modules
+from retrieval.encoders.sentence_transformer import Precision, dtype_of
+from retrieval.encoders.tokenization import UnknownTokenizerError
+from retrieval.errors import RerankerError
+from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
+from retrieval.rerankers.model_loading import (
+    is_plain,
+    load_classifier,
+    load_cross_encoder,
+    longest_input,
+    prompt_of,
+    reranker_folder,
+)
+from retrieval.rerankers.mono import MonoReranker
+from retrieval.rerankers.pair_inputs import MAX_TOKENS, AssembledPairs, PairInputs, PreprocessedPairs
+
+
+def load_mono(
+    name_or_path: str | Path,
+    *,
+    query_tokens: int | None = None,
+    max_tokens: int | None = None,
+    prompt: str | None = None,
+    precision: Precision | None = "fp32",
+    batch_tokens: int | None = None,
+    device: str | None = None,
+) -> MonoReranker:
+    """Load a pointwise reranker.
+
+    Args:
+        name_or_path: the folder of a `CrossEncoder` or of a transformers model for sequence classification, with one
+            logit or two; or its name on the model hub, "organisation/model".
+        query_tokens: of a query that are read, with the special tokens around it; by default 64.
+        max_tokens: of an input, special tokens included; by default 512, or what the model reads where that is less.
+        prompt: put before each query, instead of the model's own.
+        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
+        device: "cpu", "cuda", …; by default a GPU when there is one.
+
+    Raises:
+        RerankerError: it cannot be loaded safely and completely, or the settings do not fit it.
+    """
+    folder, name = reranker_folder(name_or_path)
+    dtype = dtype_of(precision) if precision is not None else None
+    model, inputs, identity = _read(folder, name, device, _Reading(query_tokens, max_tokens, prompt))
+    if dtype is not None:
+        model.to(dtype)  # after the weights have been hashed
+    return MonoReranker(Classifier(model, batch_tokens=batch_tokens), inputs, name, identity)
+
+
+def mono_of(
+    model: Any,
+    *,
+    query_tokens: int | None = None,
+    max_tokens: int | None = None,
+    prompt: str | None = None,
+    precision: Precision | None = None,
+    batch_tokens: int | None = None,
+) -> MonoReranker:
+    """Return a loaded `CrossEncoder` as a pointwise reranker; settings as in `load_mono`.
+
+    Raises:
+        RerankerError: the settings do not fit it.
+    """
+    name = model.model_card_data.base_model or "a CrossEncoder"
+    network, inputs, identity = _opened(model, name, _Reading(query_tokens, max_tokens, prompt))
+    classifier = Classifier(network, precision=precision, batch_tokens=batch_tokens)
+    return MonoReranker(classifier, inputs, name, identity)
+
+
+class _Reading(NamedTuple):
+    """What users say of how a model's input is made; None leaves it to the model."""
+
+    query_tokens: int | None
+    max_tokens: int | None
+    prompt: str | None
+
+
+def _read(folder: Path, name: str, device: str | None, reading: _Reading) -> tuple[Any, PairInputs, dict[str, Any]]:
+    """Return the network of a folder, what makes its input, and its identity."""
+    if is_plain(folder):
+        model, tokenizer = load_classifier(folder, name, device=device)
+        if reading.prompt is None:
+            reading = reading._replace(prompt=prompt_of(folder))
+        try:
+            return model, _assembled(model, tokenizer, reading, name), _identity(model, tokenizer, reading.prompt)
+        except UnknownTokenizerError:
+            pass  # the library knows how to use it
+    return _opened(load_cross_encoder(folder, name, device), name, reading)
+
+
+def _opened(model: Any, name: str, reading: _Reading) -> tuple[Any, PairInputs, dict[str, Any]]:
+    """Return the network of a `CrossEncoder`, what makes its input, and its identity."""
+    if reading.prompt is None:
+        reading = reading._replace(prompt=model.prompts.get(model.default_prompt_name) or "")
+    first = model[0]
+    if len(model) == 1 and getattr(first, "transformer_task", None) == "sequence-classification":
+        try:
+            inputs = _assembled(first.model, first.tokenizer, reading, name)
+            return first.model, inputs, _identity(first.model, first.tokenizer, reading.prompt)
+        except UnknownTokenizerError:
+            pass
+    identity = {**_identity(model, model.tokenizer, reading.prompt), "modules": describe_modules(model)}
+    return model, _preprocessed(model, reading, name), identity
+
+
+def _assembled(model: Any, tokenizer: Any, reading: _Reading, name: str) -> AssembledPairs:
+    longest = longest_input(model, tokenizer)
+    max_tokens = reading.max_tokens
+    if max_tokens is None:
+        max_tokens = min(MAX_TOKENS, longest or MAX_TOKENS)
+    if longest is not None and max_tokens > longest:
+        raise RerankerError(f"max_tokens is {max_tokens}, but model {name!r} reads {longest}")
+    has_segments = "token_type_ids" in inspect.signature(model.forward).parameters
+    return AssembledPairs(
+        tokenizer,
+        query_tokens=reading.query_tokens,
+        max_tokens=max_tokens,
+        prompt=reading.prompt or "",
+        has_segments=has_segments,
+    )
+
+
+def _preprocessed(model: Any, reading: _Reading, name: str) -> PreprocessedPairs:
+    if reading.query_tokens is not None:
+        raise RerankerError(f"model {name!r} makes its input itself; query_tokens cannot be set for it")
+    if reading.max_tokens is not None:
+        model.max_seq_length = reading.max_tokens
+    return PreprocessedPairs(model, reading.prompt or "")
+
+
+def _identity(model: Any, tokenizer: Any, prompt: str | None) -> dict[str, Any]:
+    return {**describe(model), "tokenizer": tokenizer_digest(tokenizer), "prompt": prompt or ""}
