@@ -8,6 +8,7 @@ number of texts does neither.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,3 +49,36 @@ def plan_windows(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         end = max(int(np.searchsorted(ends, before + budget, side="right")), start + 1)
         yield np.arange(start, end)
         start = end
+
+
+def plan_cheapest_batches(lengths: np.ndarray, budget: int, overhead: int) -> Iterator[np.ndarray]:
+    """Yield the rows of batches that cost least, where a batch costs its tokens, padding included, and its overhead.
+
+    For few texts of many lengths: full batches of them are mostly padding, and a batch for each length mostly overhead.
+    Found by dynamic programming over the texts by length, in time n · budget / length.
+
+    Args:
+        lengths: (n,) tokens of each text.
+        budget: tokens of a batch, padding included; a text longer than that is a batch of its own.
+        overhead: what a batch costs beside its tokens, in tokens.
+
+    Yields:
+        (m,) int64 rows, m >= 1, longest texts first, texts of equal length in their order; every row comes once.
+    """
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    widths = np.maximum(np.asarray(lengths, np.int64)[order], 1)
+    costs = np.zeros(len(order) + 1, np.int64)  # of the batches of the first texts
+    starts = np.zeros(len(order) + 1, np.int64)  # of the last of these batches
+    for end in range(1, len(order) + 1):
+        # No batch that ends here holds more than texts of its shortest width would allow.
+        first = max(end - max(budget // int(widths[end - 1]), 1), 0)
+        tokens = widths[first:end] * np.arange(end - first, 0, -1)
+        tokens[:-1][tokens[:-1] > budget] = np.iinfo(np.int64).max // 2
+        totals = costs[first:end] + tokens
+        best = int(np.argmin(totals))
+        costs[end], starts[end] = totals[best] + overhead, first + best
+    ends = [len(order)]
+    while ends[-1]:
+        ends.append(int(starts[ends[-1]]))
+    for start, end in pairwise(reversed(ends)):
+        yield order[start:end]

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.batching import plan_batches
+from retrieval.batching import plan_batches, plan_cheapest_batches
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
 from retrieval.encoders.tokenization import PROBES
-from retrieval.encoders.weights import tensors_digest
+from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
 
 BATCH_TOKENS = 2048
 """Tokens of a batch on a processor, padding included."""
+
+BATCH_OVERHEAD = 32
+"""What a batch costs beside its tokens, in tokens: a forward pass of 32 tokens takes twice as long as its share of a
+large one, with MiniLM on one core."""
+
+_MANY = 4096
+"""Inputs from which on neighbours by length are so alike that full batches hold next to no padding."""
 
 WINDOW = 32_768
 """Inputs that are prepared together, of one query at least: what is in memory does not grow with the queries."""
@@ -38,6 +46,8 @@ class Classifier:
     """
 
     def __init__(self, model: Any, *, precision: Precision | None = None, batch_tokens: int | None = None) -> None:
+        from retrieval.rerankers.first_token import reading_first_token
+
         self.n_labels = int(model.num_labels)
         if self.n_labels not in (1, 2):
             raise RerankerError(
@@ -45,8 +55,9 @@ class Classifier:
             )
         if batch_tokens is not None and batch_tokens < 1:
             raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        self._model: Any = in_precision(model, precision).eval()
-        self._is_plain = hasattr(model, "config") and not hasattr(model, "preprocess")
+        self._is_plain = not hasattr(model, "preprocess")
+        model = in_precision(model, precision).eval()
+        self._model: Any = reading_first_token(model) if self._is_plain else model
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
 
@@ -59,7 +70,7 @@ class Classifier:
 
         found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
         with torch.inference_mode():
-            for rows in plan_batches(prepared.lengths, self._batch_tokens):
+            for rows in self._batches(prepared.lengths):
                 features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
                 output = self._open()(**features).logits if self._is_plain else self._open()(features)["scores"]
                 found[rows] = output.float().cpu().numpy().reshape(len(rows), self.n_labels)
@@ -88,6 +99,11 @@ class Classifier:
             raise RerankerError("the reranker is closed; load it again")
         return self._model
 
+    def _batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        if len(lengths) >= _MANY or self._device.type != "cpu":
+            return plan_batches(lengths, self._batch_tokens)
+        return plan_cheapest_batches(lengths, self._batch_tokens, BATCH_OVERHEAD)
+
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if hasattr(value, "to") else value
 
@@ -100,14 +116,16 @@ def relevance(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     if logits.shape[1] == 1:
         return logits[:, 0]
-    return -np.logaddexp(0.0, logits[:, 0] - logits[:, 1])
+    with np.errstate(invalid="ignore"):  # as in `probability`
+        return -np.logaddexp(0.0, logits[:, 0] - logits[:, 1])
 
 
 def probability(logits: np.ndarray) -> np.ndarray:
     """Return the probability of the positive class, (n,) float64: sigmoid of one logit, softmax(logits)[1] of two."""
     logits = np.asarray(logits, np.float64)
     margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
-    return np.exp(-np.logaddexp(0.0, -margin))
+    with np.errstate(invalid="ignore"):  # NaN stays NaN, and is refused where its documents are known
+        return np.exp(-np.logaddexp(0.0, -margin))
 
 
 def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
@@ -125,10 +143,19 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def describe(model: Any) -> dict[str, Any]:
-    """Return what decides a model's logits, beside what it reads: weights and the settings of its backbone."""
+def describe(model: Any, folder: Path | None) -> dict[str, Any]:
+    """Return what decides a model's logits, beside what it reads: weights and the settings of its backbone.
+
+    Args:
+        model: as it is in its files, before a change of precision.
+        folder: that it was loaded from, whose digest is remembered; None computes it.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json")) if folder else []
+    state: dict[str, Any] = model.state_dict()
     return {
-        "weights": tensors_digest(model.state_dict().values()),
+        "weights": remembered_digest("classifier", files, lambda: tensors_digest(state.values()))
+        if files
+        else tensors_digest(state.values()),
         "backbone": dict(backbone_settings(model.config)),
         "labels": int(model.num_labels),
     }

@@ -17,7 +17,13 @@ from retrieval.errors import RerankerError
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
-from retrieval.rerankers.model_loading import load_classifier, longest_input, read_json, reranker_folder
+from retrieval.rerankers.model_loading import (
+    load_classifier,
+    longest_input,
+    quiet_transformers,
+    read_json,
+    reranker_folder,
+)
 
 SETTINGS_FILE = "reranker.json"
 _FORMAT = 1
@@ -88,8 +94,9 @@ def save_duo(folder: str | Path, model: Any, tokenizer: Any, budget: DuoBudget, 
     check_duo(model, tokenizer, budget, str(folder))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    with quiet_transformers():
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
     settings = {
         "kind": "duo",
         "format": _FORMAT,
@@ -126,21 +133,16 @@ def load_duo(
     dtype = dtype_of(precision) if precision is not None else None
     model, tokenizer = load_classifier(folder, name, device=device)
     check_duo(model, tokenizer, budget, name)
-    identity = {**duo_identity(model, tokenizer, budget)}
-    if dtype is not None:
-        model.to(dtype)  # after the weights have been hashed
-    classifier = Classifier(model, batch_tokens=batch_tokens)
-    return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
-
-
-def duo_identity(model: Any, tokenizer: Any, budget: DuoBudget) -> dict[str, Any]:
-    """Return what decides the probabilities of a pairwise reranker."""
-    return {
-        **describe(model),
+    identity = {
+        **describe(model, folder),
         "tokenizer": tokenizer_digest(tokenizer),
         "query_tokens": budget.query,
         "document_tokens": budget.document,
     }
+    if dtype is not None:
+        model.to(dtype)  # after the weights have been hashed
+    classifier = Classifier(model, batch_tokens=batch_tokens)
+    return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
 
 
 def grow_segments(model: Any, n: int = N_SEGMENTS) -> None:

@@ -156,26 +156,34 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a folder of somebody else's into one error, without progress bars."""
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from showing progress bars and notes."""
     from transformers.utils import logging as transformers_logging
 
     showed_progress = transformers_logging.is_progress_bar_enabled()
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # what does not fit is an error here, or was allowed
+    transformers_logging.set_verbosity_error()
     try:
         yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if showed_progress:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a folder of somebody else's into one error."""
+    try:
+        with quiet_transformers():  # what does not fit is an error here, or was allowed
+            yield
     except RetrievalError as error:
         raise RerankerError(f"reranker {name!r} cannot be loaded: {error}") from error
     except Exception as error:
         # It surfaces as nearly any exception of three libraries.
         reason = " ".join(str(error).split())[:300]
         raise RerankerError(f"reranker {name!r} cannot be loaded: {type(error).__name__}: {reason}") from error
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if showed_progress:
-            transformers_logging.enable_progress_bar()
 
 
 def _read(path: Path, default: Any) -> Any:

@@ -71,7 +71,7 @@ def mono_of(
         RerankerError: the settings do not fit it.
     """
     name = model.model_card_data.base_model or "a CrossEncoder"
-    network, inputs, identity = _opened(model, name, _Reading(query_tokens, max_tokens, prompt))
+    network, inputs, identity = _opened(model, name, _Reading(query_tokens, max_tokens, prompt), None)
     classifier = Classifier(network, precision=precision, batch_tokens=batch_tokens)
     return MonoReranker(classifier, inputs, name, identity)
 
@@ -91,13 +91,14 @@ def _read(folder: Path, name: str, device: str | None, reading: _Reading) -> tup
         if reading.prompt is None:
             reading = reading._replace(prompt=prompt_of(folder))
         try:
-            return model, _assembled(model, tokenizer, reading, name), _identity(model, tokenizer, reading.prompt)
+            inputs = _assembled(model, tokenizer, reading, name)
+            return model, inputs, _identity(model, tokenizer, reading, folder)
         except UnknownTokenizerError:
             pass  # the library knows how to use it
-    return _opened(load_cross_encoder(folder, name, device), name, reading)
+    return _opened(load_cross_encoder(folder, name, device), name, reading, folder)
 
 
-def _opened(model: Any, name: str, reading: _Reading) -> tuple[Any, PairInputs, dict[str, Any]]:
+def _opened(model: Any, name: str, reading: _Reading, folder: Path | None) -> tuple[Any, PairInputs, dict[str, Any]]:
     """Return the network of a `CrossEncoder`, what makes its input, and its identity."""
     if reading.prompt is None:
         reading = reading._replace(prompt=model.prompts.get(model.default_prompt_name) or "")
@@ -105,10 +106,10 @@ def _opened(model: Any, name: str, reading: _Reading) -> tuple[Any, PairInputs, 
     if len(model) == 1 and getattr(first, "transformer_task", None) == "sequence-classification":
         try:
             inputs = _assembled(first.model, first.tokenizer, reading, name)
-            return first.model, inputs, _identity(first.model, first.tokenizer, reading.prompt)
+            return first.model, inputs, _identity(first.model, first.tokenizer, reading, folder)
         except UnknownTokenizerError:
             pass
-    identity = {**_identity(model, model.tokenizer, reading.prompt), "modules": describe_modules(model)}
+    identity = {**_identity(model, model.tokenizer, reading, folder), "modules": describe_modules(model)}
     return model, _preprocessed(model, reading, name), identity
 
 
@@ -137,5 +138,5 @@ def _preprocessed(model: Any, reading: _Reading, name: str) -> PreprocessedPairs
     return PreprocessedPairs(model, reading.prompt or "")
 
 
-def _identity(model: Any, tokenizer: Any, prompt: str | None) -> dict[str, Any]:
-    return {**describe(model), "tokenizer": tokenizer_digest(tokenizer), "prompt": prompt or ""}
+def _identity(model: Any, tokenizer: Any, reading: _Reading, folder: Path | None) -> dict[str, Any]:
+    return {**describe(model, folder), "tokenizer": tokenizer_digest(tokenizer), "prompt": reading.prompt or ""}

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.batching import plan_batches, plan_windows
+from retrieval.batching import plan_batches, plan_cheapest_batches, plan_windows
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=60)
 
@@ -37,3 +37,37 @@ def test_windows_are_consecutive_and_full(lengths, budget):
         assert len(window) == 1 or total <= budget
         if number + 1 < len(windows):
             assert total + lengths[windows[number + 1][0]] > budget
+
+
+def cost(batches, lengths, overhead):
+    return sum(len(batch) * max(1, *(lengths[row] for row in batch)) + overhead for batch in batches)
+
+
+def least_cost(widths, budget, overhead):
+    """Try all ways to cut a descending list into batches within the budget."""
+    if not widths:
+        return 0
+    tried = [
+        end * widths[0] + overhead + least_cost(widths[end:], budget, overhead)
+        for end in range(1, len(widths) + 1)
+        if end == 1 or end * widths[0] <= budget
+    ]
+    return min(tried)
+
+
+@given(st.lists(st.integers(0, 300), max_size=9), st.integers(1, 900), st.integers(0, 100))
+def test_the_cheapest_batches_are_the_cheapest(lengths, budget, overhead):
+    batches = [batch.tolist() for batch in plan_cheapest_batches(np.array(lengths, np.int64), budget, overhead)]
+    widths = sorted((max(length, 1) for length in lengths), reverse=True)
+    assert cost(batches, lengths, overhead) == least_cost(widths, budget, overhead)
+
+
+@given(LENGTHS, st.integers(1, 600), st.integers(0, 100))
+def test_the_cheapest_batches_hold_every_row_once_within_the_budget(lengths, budget, overhead):
+    batches = [batch.tolist() for batch in plan_cheapest_batches(np.array(lengths, np.int64), budget, overhead)]
+    rows = [row for batch in batches for row in batch]
+    assert rows == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+    plain = [batch.tolist() for batch in plan_batches(np.array(lengths, np.int64), budget)]
+    assert cost(batches, lengths, overhead) <= cost(plain, lengths, overhead)
