@@ -23,6 +23,7 @@ from eval.benchmarks import (
     lexical_indexing,
     lexical_search,
     reordering,
+    reranking,
     sparse_search,
 )
 from eval.benchmarks.command_line import DATA, Data, show_all
@@ -137,6 +138,11 @@ PARTS = (
         lambda options: [dense_indexing.measure(options.data, repeats=options.repeats)],
     ),
     Part("encoder_length", "Encoder length", _encoder_length),
+    Part(
+        "reranking",
+        "Reranking",
+        lambda options: [reranking.measure(options.data, share=options.share, repeats=options.repeats)],
+    ),
 )
 
 

@@ -141,7 +141,7 @@ class DuoReranker:
         Raises:
             RerankerError: a probability is not a finite number; the message names query and documents.
         """
-        scores = []
+        scores: list[np.ndarray] = []
         for given, (pairs, found) in zip(candidates, self._compared(queries, candidates), strict=True):
             query = queries[len(scores)]
             scores.append(check_scores(self._aggregation.scores(len(given), pairs, found), query, given, self._name))
