@@ -68,9 +68,9 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3, cores: int = 1)
     notes = [
         f"{sizes}; MiniLM-L6 with a random head of one logit, fp32, {cores} core{'s' * (cores > 1)}",
         f"median of {repeats} rounds in one process, in turn, with the range; times faster: round by round",
-        "at once: all pairs in one call, the best case of the library; one by one: a call for each query, as in a search",
-        "padding: tokens that go through the model / tokens of the pairs; beside it, the engine computes 5/6 of the last "
-        "of six layers for one token only",
+        "at once: all pairs in one call, the best case of the library; one by one: a call for each query, as in search",
+        "padding: tokens that go through the model / tokens of the pairs; beside it, the engine computes 5/6 of the "
+        "last of six layers for one token only",
         "checked first: scores differ by at most "
         f"{max(each['largest_difference'] for each in measured.values()):.1g}, their standard deviation is "
         f"{min(each['spread'] for each in measured.values()):.2g} or more",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.base import Candidates, Reranker
+from retrieval.rerankers.duo import DuoBudget
+from retrieval.rerankers.duo_folder import create_duo
 from retrieval.rerankers.function import FunctionReranker, ScoreFunction
 from retrieval.rerankers.loading import RerankerSpec, load_reranker
 
 __all__ = [
     "Aggregation",
     "Candidates",
+    "DuoBudget",
     "FunctionReranker",
     "Reranker",
     "RerankerSpec",
     "ScoreFunction",
+    "create_duo",
     "load_reranker",
 ]

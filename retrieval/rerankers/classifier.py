@@ -48,7 +48,7 @@ class Classifier:
     def __init__(self, model: Any, *, precision: Precision | None = None, batch_tokens: int | None = None) -> None:
         from retrieval.rerankers.first_token import reading_first_token
 
-        self.n_labels = int(model.num_labels)
+        self.n_labels = _n_labels(model)
         if self.n_labels not in (1, 2):
             raise RerankerError(
                 f"the model has {self.n_labels} labels; a reranker has one, or two: irrelevant, relevant"
@@ -139,7 +139,7 @@ def tokenizer_digest(tokenizer: Any) -> str:
     """Return a digest of what a tokenizer does: its vocabulary, and its ids of pairs where tokenizers differ."""
     digest = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
     for first, second in pairwise(PROBES):
-        digest.update(json.dumps(list(tokenizer(first, second, truncation=False)["input_ids"])).encode())
+        digest.update(json.dumps(list(tokenizer(first, second, verbose=False)["input_ids"])).encode())
     return digest.hexdigest()
 
 
@@ -157,5 +157,10 @@ def describe(model: Any, folder: Path | None) -> dict[str, Any]:
         if files
         else tensors_digest(state.values()),
         "backbone": dict(backbone_settings(model.config)),
-        "labels": int(model.num_labels),
+        "labels": _n_labels(model),
     }
+
+
+def _n_labels(model: Any) -> int:
+    # A `CrossEncoder` says it itself: its last module may have another number than its transformer's config.
+    return int(model.num_labels if hasattr(model, "num_labels") else model.config.num_labels)

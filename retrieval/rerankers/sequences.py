@@ -48,7 +48,7 @@ class Layout:
             raise UnknownTokenizerError("this tokenizer is not a fast one")
         backend = tokenizer.backend_tokenizer
         first, second = PROBES[:2]
-        whole = tokenizer(first, second, return_token_type_ids=True, truncation=False, padding=False)
+        whole = tokenizer(first, second, return_token_type_ids=True, truncation=False, padding=False, verbose=False)
         ids, segments = list(whole["input_ids"]), list(whole["token_type_ids"])
         pieces = [backend.encode(text, add_special_tokens=False).ids for text in (first, second)]
         at = _find(ids, pieces[0], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,66 @@ def save_roberta(folder: Path) -> Path:
     return folder
 
 
+def save_other(folder: Path, kind: str) -> Path:
+    """Write a classifier with the BERT's tokenizer: "distil" has no segments, "alibi" is this package's own network."""
+    import torch
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertForSequenceClassification
+
+    from retrieval.models.alibi_bert import AlibiBertConfig, AlibiBertForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(save_backbone(folder.parent / f"{folder.name}-backbone", seed=0))
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer), "num_labels": 1, "initializer_range": 0.3}
+    torch.manual_seed(0)
+    if kind == "distil":
+        config = DistilBertConfig(dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=64, **sizes)
+        model: Any = DistilBertForSequenceClassification(config)
+    else:
+        shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+        model = AlibiBertForSequenceClassification(AlibiBertConfig(**shape, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_causal(folder: Path) -> Path:
+    """Write a decoder that says "yes" or "no", which the library makes a cross-encoder of two modules of."""
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    backbone = save_backbone(folder.parent / f"{folder.name}-backbone", seed=0)
+    tokenizer = AutoTokenizer.from_pretrained(backbone, padding_side="left")
+    tokenizer.add_tokens(["yes", "no"])
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return a function that saves a cross-encoder ("bert" or "roberta") with settings and returns its folder."""
+    """Return a function that saves a cross-encoder ("bert", "roberta" …) with settings and returns its folder."""
     made: dict[str, Path] = {}
 
     def make(kind: str = "bert", **settings: Any) -> Path:
         key = repr((kind, sorted(settings.items())))
         if key not in made:
-            save = {"bert": save_classifier, "roberta": save_roberta}[kind]
+            save = {
+                "bert": save_classifier,
+                "roberta": save_roberta,
+                "distil": partial(save_other, kind="distil"),
+                "alibi": partial(save_other, kind="alibi"),
+                "causal": save_causal,
+            }[kind]
             made[key] = save(tmp_path_factory.mktemp(kind) / "model", **settings)
         return made[key]
 

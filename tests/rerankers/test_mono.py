@@ -43,7 +43,7 @@ def predicted(folder, queries, lists):
     return model.predict(pairs, show_progress_bar=False)
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distil", "alibi", "causal"])
 def test_scores_are_those_of_the_cross_encoder(kind, classifier, lists):
     folder = classifier(kind)
     found = load_reranker(folder, device="cpu").score(*lists)
