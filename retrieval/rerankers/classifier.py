@@ -14,10 +14,10 @@ import numpy as np
 from retrieval.batching import plan_batches, plan_cheapest_batches
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_inputs import PreparedTexts
-from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, dtype_of, in_precision, name_of_dtype
 from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
-from retrieval.errors import RerankerError
+from retrieval.errors import EncoderError, RerankerError
 
 BATCH_TOKENS = 2048
 """Tokens of a batch on a processor, padding included."""
@@ -55,6 +55,7 @@ class Classifier:
             )
         if batch_tokens is not None and batch_tokens < 1:
             raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        checked_dtype(precision)
         self._is_plain = not hasattr(model, "preprocess")
         model = in_precision(model, precision).eval()
         self._model: Any = reading_first_token(model) if self._is_plain else model
@@ -106,6 +107,18 @@ class Classifier:
 
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if hasattr(value, "to") else value
+
+
+def checked_dtype(precision: Precision | None) -> Any:
+    """Return the torch type of a precision; None for None.
+
+    Raises:
+        RerankerError: there is no such precision.
+    """
+    try:
+        return None if precision is None else dtype_of(precision)
+    except EncoderError as error:
+        raise RerankerError(str(error)) from None
 
 
 def relevance(logits: np.ndarray) -> np.ndarray:

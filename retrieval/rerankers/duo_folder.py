@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from indexes.storage import replace_file
-from retrieval.encoders.sentence_transformer import Precision, dtype_of
+from retrieval.encoders.sentence_transformer import Precision
 from retrieval.errors import RerankerError
 from retrieval.rerankers.aggregation import Aggregation
-from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
+from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
 from retrieval.rerankers.model_loading import (
     load_classifier,
@@ -130,7 +130,7 @@ def load_duo(
     folder, name = reranker_folder(name_or_path)
     stored = read_json(folder / SETTINGS_FILE)
     budget, of_folder = _settings(stored, folder)
-    dtype = dtype_of(precision) if precision is not None else None
+    dtype = checked_dtype(precision)
     model, tokenizer = load_classifier(folder, name, device=device)
     check_duo(model, tokenizer, budget, name)
     identity = {

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval.encoders.model_identity import describe_modules
-from retrieval.encoders.sentence_transformer import Precision, dtype_of
+from retrieval.encoders.sentence_transformer import Precision
 from retrieval.encoders.tokenization import UnknownTokenizerError
 from retrieval.errors import RerankerError
-from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
+from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
 from retrieval.rerankers.model_loading import (
     is_plain,
     load_classifier,
@@ -49,7 +49,7 @@ def load_mono(
         RerankerError: it cannot be loaded safely and completely, or the settings do not fit it.
     """
     folder, name = reranker_folder(name_or_path)
-    dtype = dtype_of(precision) if precision is not None else None
+    dtype = checked_dtype(precision)
     model, inputs, identity = _read(folder, name, device, _Reading(query_tokens, max_tokens, prompt))
     if dtype is not None:
         model.to(dtype)  # after the weights have been hashed
