@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from retrieval.collection.settings import Fields, Fusion
     from retrieval.documents import Document, DocumentReader, read_documents
     from retrieval.encoders import Encoder, FunctionEncoder, SparseFunctionEncoder, load_encoder, load_sparse_encoder
-    from retrieval.errors import RetrievalError
+    from retrieval.errors import QueryError, RerankerError, RetrievalError
     from retrieval.filters import Filter, field, parse_filter
+    from retrieval.pipeline import Pipeline, Plan, parse_stages
+    from retrieval.rerankers import Candidates, FunctionReranker, Reranker
     from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "Analyser",
     "AnalyserSettings",
     "BM25Settings",
+    "Candidates",
     "ChangeReport",
     "ChunkSettings",
     "Collection",
@@ -46,9 +49,15 @@ __all__ = [
     "Fields",
     "Filter",
     "FunctionEncoder",
+    "FunctionReranker",
     "Fusion",
     "Hit",
     "MatchedPassage",
+    "Pipeline",
+    "Plan",
+    "QueryError",
+    "Reranker",
+    "RerankerError",
     "RetrievalError",
     "SearchResults",
     "SparseFunctionEncoder",
@@ -56,6 +65,7 @@ __all__ = [
     "load_encoder",
     "load_sparse_encoder",
     "parse_filter",
+    "parse_stages",
     "read_documents",
 ]
 
@@ -75,8 +85,10 @@ _HOMES = {
         "load_encoder",
         "load_sparse_encoder",
     ),
-    "retrieval.errors": ("RetrievalError",),
+    "retrieval.errors": ("QueryError", "RerankerError", "RetrievalError"),
     "retrieval.filters": ("Filter", "field", "parse_filter"),
+    "retrieval.pipeline": ("Pipeline", "Plan", "parse_stages"),
+    "retrieval.rerankers": ("Candidates", "FunctionReranker", "Reranker"),
     "retrieval.results": ("Explanation", "Hit", "MatchedPassage", "SearchResults"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.hits import Hits
-from retrieval.results import CountedPassage, Explanation, MatchedPassage, Mode
+from retrieval.results import CountedPassage, Explanation, MatchedPassage
 
 if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
     from retrieval.collection.snapshot import Snapshot
     from retrieval.documents import Document
+    from retrieval.pipeline.order import StageRank, Step
     from retrieval.search import SearchOptions
 
 
@@ -29,9 +30,21 @@ class SearchEvidence:
             where no vectors were searched.
         sparse: the query's sparse vector; None where no sparse vectors were searched.
         mode: what ran.
+        retrieved: what the first stage of a pipeline returned.
+        steps: what the stages behind it did.
     """
 
-    __slots__ = ("_lists", "_mode", "_options", "_snapshot", "_sparse", "_vectors", "_weights")
+    __slots__ = (
+        "_lists",
+        "_mode",
+        "_options",
+        "_retrieved",
+        "_snapshot",
+        "_sparse",
+        "_steps",
+        "_vectors",
+        "_weights",
+    )
 
     def __init__(
         self,
@@ -42,7 +55,9 @@ class SearchEvidence:
         vectors: np.ndarray | None,
         *,
         sparse: SparseVectors | None = None,
-        mode: Mode,
+        mode: str,
+        retrieved: Hits | None = None,
+        steps: Sequence[Step] = (),
     ) -> None:
         self._snapshot = snapshot
         self._options = options
@@ -51,6 +66,8 @@ class SearchEvidence:
         self._vectors = vectors
         self._sparse = sparse
         self._mode = mode
+        self._retrieved = retrieved
+        self._steps = steps
 
     def document(self, segment: int, row: int) -> Document:
         """Return the stored document."""
@@ -102,6 +119,7 @@ class SearchEvidence:
             self.passage(segment, row),
             self._options.aggregate.method,
             self._counted(segment, row),
+            self._stages(segment, row),
         )
 
     def _counted(self, segment: int, row: int) -> list[CountedPassage]:
@@ -119,3 +137,11 @@ class SearchEvidence:
             CountedPassage(begin, end, score, weight)
             for (begin, end), score, weight in zip(spans, scores[order].tolist(), weights, strict=False)
         ]
+
+    def _stages(self, segment: int, row: int) -> Sequence[StageRank]:
+        pipeline = self._options.pipeline
+        if pipeline is None or self._retrieved is None:
+            return ()
+        from retrieval.pipeline.order import history
+
+        return history(pipeline.first, self._retrieved, self._steps, segment, row)

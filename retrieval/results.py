@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from indexes.bm25 import TermContribution
     from retrieval.documents import Document
+    from retrieval.pipeline.order import StageRank
+    from retrieval.pipeline.report import StageReport
 
 Mode = Literal["hybrid", "bm25", "dense", "sparse"]
 
@@ -59,23 +61,25 @@ class Explanation:
 
     Attributes:
         score: the hit's score.
-        mode: what ran.
+        mode: what ran: the mode, or the pipeline.
         ranks: rank (from 1) in the list of each retriever that returned the document.
         scores: its score in each of these lists.
         terms: what each query term added to BM25's score; their scores add up to it.
         passage: the best passage and its similarity, where vectors or sparse vectors were searched.
         aggregate: how the similarities of passages with vectors became one ("max": the best one's).
         counted: what counted where that is not "max": the passages, in the order in which they were added up.
+        stages: where the document stood behind each stage of a pipeline, and what the stage gave it; empty without one.
     """
 
     score: float
-    mode: Mode
+    mode: str
     ranks: Mapping[str, int]
     scores: Mapping[str, float]
     terms: Sequence[TermContribution]
     passage: MatchedPassage | None
     aggregate: str = "max"
     counted: Sequence[CountedPassage] = ()
+    stages: Sequence[StageRank] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -88,11 +92,18 @@ class Explanation:
             "passage": asdict(self.passage) if self.passage else None,
             "aggregate": self.aggregate,
             "counted": [asdict(passage) for passage in self.counted],
+            "stages": [asdict(stage) for stage in self.stages],
         }
 
     def __str__(self) -> str:
         lines = [f"score {self.score:.6g} ({self.mode})"]
         lines += [f"  {name}: rank {rank}, score {self.scores[name]:.6g}" for name, rank in self.ranks.items()]
+        before = None
+        for stage in self.stages:
+            moved = f"rank {stage.rank}" if before is None else f"rank {before} -> {stage.rank}"
+            scored = "not scored" if stage.score is None else f"score {stage.score:.6g}"
+            lines.append(f"  stage {stage.stage}: {moved}, {scored}")
+            before = stage.rank
         lines += [
             f"  term {term.term!r}: {term.score:.4f} (idf {term.idf:.4f}, {term.frequency:g} times in the document, "
             f"in {term.document_frequency:,} documents, weight {term.weight:g})"
@@ -177,23 +188,30 @@ class Hit:
 class SearchResults(Sequence[Hit]):
     """Hits, best first: score descending, ties in the order in which the texts came into the collection.
 
-    The `Hit`s are made when the first of them is asked for; `ids` and `scores` are there without them.
+    Behind a reranker, ties are in the order of the stage before it, and documents that it did not admit follow below,
+    with scores lowered under those that it did (`Explanation.stages` has what each stage gave). The `Hit`s are made
+    when the first of them is asked for; `ids` and `scores` are there without them.
 
     Args:
         ids: (n,) of the documents.
         found: (n,) the same documents in numbers.
         evidence: what the search can say about them.
         mode: what ran.
+        stages: what its stages took.
 
     Attributes:
-        mode: what ran: "hybrid", "bm25", "dense" or "sparse".
+        mode: what ran: "hybrid", "bm25", "dense" or "sparse", or a pipeline's text.
+        stages: what each stage took, in their order: documents, model calls, seconds.
     """
 
-    def __init__(self, ids: list[str], found: Hits, evidence: Evidence, mode: Mode) -> None:
+    def __init__(
+        self, ids: list[str], found: Hits, evidence: Evidence, mode: str, stages: Sequence[StageReport] = ()
+    ) -> None:
         self._ids = ids
         self._found = found
         self._evidence = evidence
         self.mode = mode
+        self.stages = tuple(stages)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -224,7 +242,7 @@ class SearchResults(Sequence[Hit]):
         if not isinstance(index, slice):
             return self._hits[index]
         found = Hits(*(column[index] for column in self._found))
-        part = SearchResults(self._ids[index], found, self._evidence, self.mode)
+        part = SearchResults(self._ids[index], found, self._evidence, self.mode, self.stages)
         part._hits = self._hits[index]  # the same objects, with the documents that they have read
         return part
 

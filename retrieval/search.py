@@ -1,10 +1,10 @@
-"""Running queries over a snapshot: lexical, dense, sparse, or all that there is, fused."""
+"""Running queries over a snapshot: lexical, dense, sparse, or several of them fused, and rerankers behind them."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ from indexes.hits import Hits
 from retrieval.collection.settings import Fusion
 from retrieval.errors import QueryError
 from retrieval.evidence import SearchEvidence
+from retrieval.first_stage import of_mode, of_pipeline
 from retrieval.found_ids import found_ids
 from retrieval.fusion import fuse
+from retrieval.pipeline.report import StageClock
 from retrieval.results import Mode, SearchResults
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from retrieval.analysis import Analyser
     from retrieval.collection.snapshot import Snapshot
     from retrieval.filters import Filter
+    from retrieval.first_stage import FirstStage
+    from retrieval.pipeline.reranking import Reranked
+    from retrieval.pipeline.stages import Pipeline
     from retrieval.required_terms import RequiredTerms
+    from retrieval.rerankers.base import Reranker
 
 Syntax = Literal["plain", "query"]
 Masks = list[np.ndarray | None]
@@ -42,6 +48,8 @@ class SearchOptions:
     Attributes:
         mode: "hybrid", "bm25", "dense" or "sparse"; None takes hybrid where there are vectors of either kind, BM25
             otherwise.
+        pipeline: stages instead of a mode.
+        rerankers: those of the pipeline, by name.
         where: which documents may be returned; None allows all.
         syntax: "plain" takes the query as it is; "query" understands +required, -excluded and "quoted phrases".
         exact: score every vector even where there is an approximate searcher.
@@ -57,6 +65,8 @@ class SearchOptions:
     unit: int
     fusion: Fusion
     mode: Mode | None = None
+    pipeline: Pipeline | None = None
+    rerankers: Mapping[str, Reranker] = field(default_factory=dict)
     where: Filter | None = None
     syntax: Syntax = "plain"
     exact: bool = False
@@ -115,33 +125,38 @@ class QueryRunner:
             QueryError: k, the mode or a query makes no sense.
         """
         k = checked_k(k)
-        mode = self._mode(vectors)
-        prepared = [self._prepare(number, text, mode) for number, text in enumerate(queries)]
+        first = self._first_stage(k, with_vectors=vectors is not None)
+        prepared = [self._prepare(number, text, first) for number, text in enumerate(queries)]
         if not prepared:
             return []
         masks = self._masks(prepared)
-        searched = self._representations(mode)
-        if self._options.aggregate.method != "max" and "dense" not in searched:
+        if self._options.aggregate.method != "max" and "dense" not in first.depths:
             raise QueryError(
-                f"aggregate {self._options.aggregate.method!r} is of passages with vectors, and mode {mode!r} searches "
+                f"aggregate {self._options.aggregate.method!r} is of passages with vectors, and {first.name!r} searches "
                 "none; leave it out, or use 'dense' or 'hybrid' on a collection with vectors"
             )
-        depth = k if mode != "hybrid" else self._options.fusion.depth
         texts = [query.text for query in prepared]
+        clock = StageClock(len(prepared))
         found: dict[str, Sequence[Hits]] = {}
-        if "bm25" in searched:
-            found["bm25"] = self._lexical(prepared, masks, depth)
-        if "dense" in searched:
-            vectors = self._vectors(texts, vectors)
-            found["dense"] = self._dense(vectors, masks, depth)
         sparse = None
-        if "sparse" in searched:
-            sparse = self._encode_sparse(texts)
-            found["sparse"] = self._sparse(sparse, masks, depth)
+        for name, depth in first.depths.items():
+            if name == "bm25":
+                found[name] = self._lexical(prepared, masks, depth)
+            elif name == "dense":
+                vectors = self._vectors(texts, vectors)
+                found[name] = self._dense(vectors, masks, depth)
+            else:
+                sparse = self._encode_sparse(texts)
+                found[name] = self._sparse(sparse, masks, depth)
+            clock.stage(name, found[name])
         lists = [{name: hits[number] for name, hits in found.items()} for number in range(len(prepared))]
-        ranked = [self._fused(one, k) if mode == "hybrid" else one[mode].cut(k) for one in lists]
+        ranked = [self._fused(one, first) for one in lists]
+        if len(found) > 1:
+            clock.stage("fusion", ranked)
+        reranked = self._reranked(texts, ranked)
+        answers = [hits.cut(k) for hits in ranked] if reranked is None else [each.hits.cut(k) for each in reranked]
         results = []
-        for number, ids in enumerate(found_ids(self._snapshot, ranked)):
+        for number, ids in enumerate(found_ids(self._snapshot, answers)):
             evidence = SearchEvidence(
                 self._snapshot,
                 self._options,
@@ -149,43 +164,35 @@ class QueryRunner:
                 lists[number],
                 None if vectors is None else vectors[number : number + 1],
                 sparse=None if sparse is None else sparse.some(number, number + 1),
-                mode=mode,
+                mode=first.name,
+                retrieved=ranked[number],
+                steps=() if reranked is None else reranked[number].steps,
             )
-            results.append(SearchResults(ids, ranked[number], evidence, mode))
+            stages = clock.reports(number) + ([] if reranked is None else reranked[number].reports)
+            results.append(SearchResults(ids, answers[number], evidence, first.name, stages))
         return results
 
-    def _representations(self, mode: Mode) -> list[str]:
-        """Return what is searched, in the order of fusion."""
-        if mode != "hybrid":
-            return [mode]
-        there = {"bm25": True, "dense": self._snapshot.has_vectors, "sparse": self._snapshot.has_sparse}
-        return [name for name, is_there in there.items() if is_there]
+    def _first_stage(self, k: int, *, with_vectors: bool) -> FirstStage:
+        options, snapshot = self._options, self._snapshot
+        if options.pipeline is None:
+            return of_mode(snapshot, options.mode, k, options.fusion, with_vectors=with_vectors)
+        return of_pipeline(snapshot, options.pipeline, k, options.fusion, with_vectors=with_vectors)
 
-    def _mode(self, vectors: np.ndarray | None) -> Mode:
-        mode, snapshot = self._options.mode, self._snapshot
-        if mode not in (None, "hybrid", "bm25", "dense", "sparse"):
-            raise QueryError(f"unknown mode {mode!r}: 'hybrid', 'bm25', 'dense' or 'sparse'")
-        has_any = snapshot.has_vectors or snapshot.has_sparse
-        if (mode == "dense" and not snapshot.has_vectors) or (mode == "hybrid" and not has_any):
-            raise QueryError(
-                f"mode {mode!r} needs vectors and this collection has none; use mode='bm25', "
-                "or reencode() with an encoder"
-            )
-        if mode == "sparse" and not snapshot.has_sparse:
-            raise QueryError(
-                "mode 'sparse' needs sparse vectors and this collection has none; use another mode, or "
-                "reencode_sparse() with a sparse encoder"
-            )
-        if mode is None:
-            mode = "hybrid" if has_any else "bm25"
-        if vectors is not None and (mode in ("bm25", "sparse") or not snapshot.has_vectors):
-            raise QueryError(f"a query vector is of no use in mode {mode!r}; leave it out or use 'dense'")
-        return mode
+    def _reranked(self, texts: Sequence[str], ranked: Sequence[Hits]) -> list[Reranked] | None:
+        """Send ranked lists through the rerankers; None where there are none."""
+        if self._options.pipeline is None or not self._options.pipeline.active_rerankers:
+            return None
+        from retrieval.pipeline.reranking import rerank
 
-    def _prepare(self, number: int, text: str, mode: Mode) -> PreparedQuery:
+        stages = self._options.pipeline.active_rerankers
+        return rerank(self._snapshot, texts, ranked, stages, self._options.rerankers)
+
+    def _prepare(self, number: int, text: str, first: FirstStage) -> PreparedQuery:
         if not isinstance(text, str):
             raise QueryError(f"a query is a string, not {text!r}")
-        if mode != "dense" and not text.strip():
+        pipeline = self._options.pipeline
+        by_vectors_alone = list(first.depths) == ["dense"] and (pipeline is None or not pipeline.active_rerankers)
+        if not by_vectors_alone and not text.strip():
             raise QueryError(f"query {number + 1} is empty; give at least one word")
         if self._options.syntax == "plain":
             return PreparedQuery(text, counted(self._analyser.terms(text)), None)
@@ -241,13 +248,19 @@ class QueryRunner:
             for hits in retriever.search_many(queries.some(number, number + 1), depth, mask)
         ]
 
-    def _fused(self, lists: Mapping[str, Hits], k: int) -> Hits:
+    def _fused(self, lists: Mapping[str, Hits], first: FirstStage) -> Hits:
+        if len(lists) == 1:
+            return next(iter(lists.values())).cut(first.keep)
         fusion = self._options.fusion
         of_lists = {"bm25": 1 - fusion.dense_weight, "dense": fusion.dense_weight, "sparse": fusion.sparse_weight}
         weights = [of_lists[name] for name in lists]
         if fusion.method == "rrf":
             weights = [2 * weight for weight in weights]  # 0.5 is the plain formula
-        return fuse(list(lists.values()), weights, fusion, k)
+        # The lists are as deep as they were asked to be, each by itself.
+        deepest = max(first.depths.values())
+        if deepest != fusion.depth:
+            fusion = replace(fusion, depth=deepest)
+        return fuse(list(lists.values()), weights, fusion, first.keep)
 
 
 def counted(terms: Iterable[str]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from retrieval.collection.verification import VerificationReport
     from retrieval.encoders import EncoderSpec, SparseEncoderSpec
     from retrieval.filters import FilterSpec
+    from retrieval.pipeline import Pipeline, Plan, StagesSpec
+    from retrieval.rerankers import Reranker, ScoreFunction
     from retrieval.results import Mode, SearchResults
     from retrieval.search import Syntax
 
@@ -341,6 +343,8 @@ class Collection:
         k: int = 10,
         *,
         mode: Mode | None = None,
+        stages: StagesSpec | None = None,
+        rerankers: Mapping[str, Reranker | ScoreFunction] | None = None,
         where: FilterSpec | None = None,
         vector: np.ndarray | None = None,
         syntax: Syntax = "plain",
@@ -356,6 +360,11 @@ class Collection:
             k: how many at most.
             mode: "hybrid" (BM25 and vectors of either kind, fused), "bm25", "dense" or "sparse"; by default hybrid
                 where there are vectors. The result's `mode` says what ran.
+            stages: a pipeline instead of a mode, such as "bm25:1000+dense:1000,mono:50,duo:10": retrievers with the
+                depth of their lists, fused, then rerankers with the number of documents that each admits (see
+                `parse_stages`). At most as many documents come back as the retrievers find. `plan` says what it costs.
+            rerankers: those of the stages, by name: {"mono": reranker}; a function from a query and a list of texts to
+                scores will do. Names that no stage uses do no harm.
             where: metadata filter, applied before the best k are taken: "year >= 2020 and lang in [en, de]", its JSON
                 form, or `field("year") >= 2020`.
             vector: (d,) the query's vector, instead of encoding the text.
@@ -369,16 +378,25 @@ class Collection:
                 them. Lists of BM25 and of sparse vectors are what they are without it.
 
         Raises:
-            QueryError: the query is empty, k is less than 1, or the mode or the aggregate needs vectors that are not
-                there.
+            QueryError: the query is empty, k is less than 1, the mode, the aggregate or a stage needs vectors that are
+                not there, or the stages cannot be understood.
+            RerankerError: a reranker did not give one finite score for each document.
             FilterError: the filter cannot be understood.
             CorruptIndexError: a file is damaged where the search reads it. Vectors are scored as they are: `verify`.
         """
         vectors = None if vector is None else [vector]
-        if vectors is not None and isinstance(query, str) and not query.strip() and mode is None:
+        if vectors is not None and isinstance(query, str) and not query.strip() and mode is None and stages is None:
             mode = "dense"
         options = self._options(
-            mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion, aggregate=aggregate
+            mode=mode,
+            stages=stages,
+            rerankers=rerankers,
+            where=where,
+            syntax=syntax,
+            exact=exact,
+            bm25=bm25,
+            fusion=fusion,
+            aggregate=aggregate,
         )
         return self._run([query], k, vectors, options)[0]
 
@@ -388,6 +406,8 @@ class Collection:
         k: int = 10,
         *,
         mode: Mode | None = None,
+        stages: StagesSpec | None = None,
+        rerankers: Mapping[str, Reranker | ScoreFunction] | None = None,
         where: FilterSpec | None = None,
         vectors: np.ndarray | None = None,
         syntax: Syntax = "plain",
@@ -408,10 +428,31 @@ class Collection:
         if threads is not None and threads < 1:
             raise QueryError(f"threads must be at least 1, not {threads!r}; leave it out to use all processors")
         options = self._options(
-            mode=mode, where=where, syntax=syntax, exact=exact, bm25=bm25, fusion=fusion, aggregate=aggregate
+            mode=mode,
+            stages=stages,
+            rerankers=rerankers,
+            where=where,
+            syntax=syntax,
+            exact=exact,
+            bm25=bm25,
+            fusion=fusion,
+            aggregate=aggregate,
         )
         options = replace(options, threads=threads)
         return self._run(as_queries(queries), k, vectors, options)
+
+    def plan(self, stages: StagesSpec, rerankers: Mapping[str, Reranker | ScoreFunction] | None = None) -> Plan:
+        """Return what a search in stages costs, without searching: candidates and model calls of each stage, a query.
+
+        That is the cost of a query with as many hits as the stages admit; with fewer, stages take what there is.
+
+        Raises:
+            QueryError: the stages cannot be understood, or a reranker is missing.
+        """
+        from retrieval.pipeline.given import as_rerankers
+        from retrieval.pipeline.grammar import parse_stages
+
+        return parse_stages(stages).plan(as_rerankers(rerankers), n_candidates=len(self))
 
     def _run(
         self, queries: list[str], k: int, vectors: np.ndarray | list[np.ndarray] | None, options: SearchOptions
@@ -448,6 +489,8 @@ class Collection:
         self,
         *,
         mode: Mode | None = None,
+        stages: StagesSpec | None = None,
+        rerankers: Mapping[str, Reranker | ScoreFunction] | None = None,
         where: FilterSpec | None = None,
         syntax: Syntax = "plain",
         exact: bool = False,
@@ -457,6 +500,12 @@ class Collection:
     ) -> SearchOptions:
         if syntax not in ("plain", "query"):
             raise QueryError(f"unknown syntax {syntax!r}: 'plain' or 'query'")
+        pipeline: Pipeline | None = None
+        known_rerankers: dict[str, Reranker] = {}
+        if stages is not None or rerankers is not None:
+            from retrieval.pipeline.given import as_pipeline
+
+            pipeline, known_rerankers = as_pipeline(stages, rerankers, mode)
         if where is not None:
             from retrieval.filters import parse_filter
 
@@ -466,6 +515,8 @@ class Collection:
             unit=self.settings.fields.weights()[2],
             fusion=fusion or self.settings.fusion,
             mode=mode,
+            pipeline=pipeline,
+            rerankers=known_rerankers,
             where=where,
             syntax=syntax,
             exact=exact,

@@ -1,0 +1,128 @@
+"""Running the rerankers of a pipeline over the retrieved lists of many queries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from indexes.hits import Hits
+from retrieval.errors import RerankerError
+from retrieval.found_ids import found_ids
+from retrieval.pipeline.order import Step, best_first, reordered
+from retrieval.pipeline.plan import n_scored
+from retrieval.pipeline.report import StageReport
+from retrieval.rerankers.base import Candidates, check_scores
+
+if TYPE_CHECKING:
+    from retrieval.collection.snapshot import Snapshot
+    from retrieval.pipeline.stages import Admission
+    from retrieval.rerankers.base import Reranker
+
+TOGETHER = 1 << 12
+"""Candidates whose texts are read and given to a reranker together, those of one query at least: this bounds memory,
+and is more than fills any model's batches."""
+
+
+@dataclass
+class Reranked:
+    """A query's list on its way through the stages.
+
+    Attributes:
+        hits: the list as it is now.
+        steps: what the stages did to it.
+        reports: what they cost.
+    """
+
+    hits: Hits
+    steps: list[Step] = field(default_factory=list)
+    reports: list[StageReport] = field(default_factory=list)
+
+
+def rerank(
+    snapshot: Snapshot,
+    queries: Sequence[str],
+    ranked: Sequence[Hits],
+    stages: Sequence[Admission],
+    rerankers: Mapping[str, Reranker],
+) -> list[Reranked]:
+    """Send ranked lists through the stages, each stage over all queries before the next one.
+
+    Args:
+        snapshot: where the documents are.
+        queries: their texts.
+        ranked: a list for each query, best first.
+        stages: in their order.
+        rerankers: by the stages' names.
+
+    Raises:
+        RerankerError: a reranker did not answer with one finite score for each candidate; it is named.
+        CorruptIndexError: a text is damaged.
+    """
+    lists = [Reranked(hits) for hits in ranked]
+    for stage in stages:
+        name, limit = stage
+        reranker = rerankers[name]
+        began = time.perf_counter()
+        for first, end in _groups([min(limit, len(each.hits.rows)) for each in lists]):
+            _run(snapshot, stage, reranker, queries[first:end], lists[first:end])
+        seconds = time.perf_counter() - began
+        for each in lists:
+            n = len(each.steps[-1].order)
+            report = StageReport(name, n, reranker.calls(n) if n else 0, seconds, len(lists))
+            each.reports.append(report)
+    return lists
+
+
+def _run(
+    snapshot: Snapshot, stage: Admission, reranker: Reranker, queries: Sequence[str], lists: Sequence[Reranked]
+) -> None:
+    """Send some lists through one stage."""
+    name, limit = stage
+    heads = [each.hits.cut(limit) for each in lists]
+    asked = [number for number, head in enumerate(heads) if n_scored(reranker, len(head.rows))]
+    candidates = _candidates(snapshot, [heads[number] for number in asked])
+    texts = [queries[number] for number in asked]
+    answers = reranker.score(texts, candidates) if asked else []
+    if len(answers) != len(asked):
+        raise RerankerError(f"reranker {name!r} answered {len(answers):,} of {len(asked):,} queries; it owes one each")
+    scores = {
+        # A copy: what the reranker does with its array later must not change results.
+        number: check_scores(answer, text, given, name).copy()
+        for number, answer, text, given in zip(asked, answers, texts, candidates, strict=True)
+    }
+    for number, each in enumerate(lists):
+        own = scores.get(number, np.empty(0))
+        step = Step(name, own, best_first(own))
+        each.steps.append(step)
+        each.hits = reordered(each.hits, step)
+
+
+def _candidates(snapshot: Snapshot, heads: Sequence[Hits]) -> list[Candidates]:
+    """Read what the reranker sees: title and text joined, as an encoder's passages."""
+    return [
+        Candidates(
+            ids,
+            [
+                snapshot.segments[segment].documents.full_text(row)[0]
+                for segment, row in zip(head.segments.tolist(), head.rows.tolist(), strict=True)
+            ],
+            head.scores.copy(),
+        )
+        for ids, head in zip(found_ids(snapshot, heads), heads, strict=True)
+    ]
+
+
+def _groups(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the ends of consecutive groups of queries with at most `TOGETHER` candidates, one query at least."""
+    first = total = 0
+    for number, size in enumerate(sizes):
+        if total + size > TOGETHER and number > first:
+            yield first, number
+            first, total = number, 0
+        total += size
+    if first < len(sizes):
+        yield first, len(sizes)
