@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from eval.measures import Evaluation, Policies, Run
+from retrieval.pipeline.stages import Pipeline
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -34,6 +35,30 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class StageCost:
+    """What a stage of the searches took, all queries together.
+
+    Attributes:
+        name: the retriever or reranker; "fusion" where lists were fused.
+        queries: how many were searched.
+        documents: that it returned (retrievers, fusion) or scored (rerankers).
+        calls: inputs that went through a reranker's model.
+        seconds: wall time.
+    """
+
+    name: str
+    queries: int
+    documents: int
+    calls: int
+    seconds: float
+
+    def __str__(self) -> str:
+        calls = f", {self.calls / self.queries:,.1f} model calls" if self.calls else ""
+        time = f"{self.seconds / self.queries * 1000:,.1f} ms"
+        return f"{self.documents / self.queries:,.1f} documents{calls}, {time} (means a query, in batches)"
+
+
+@dataclass(frozen=True)
 class Report:
     """One test set, one way to search.
 
@@ -52,6 +77,7 @@ class Report:
         unknown_documents: relevant documents that the collection does not have; None when that is not known.
         latency: of single searches; None when it was not measured.
         latency_k: documents that a timed search asked for.
+        stages: what each stage of the searches took, in their order; empty for a search that does not say.
         options: what was passed on to the search.
         settings: facts about the collection: counts, analyser, encoder and so on.
         versions: of Python and of the packages that have a say.
@@ -72,6 +98,7 @@ class Report:
     unknown_documents: int | None = None
     latency: Latency | None = None
     latency_k: int = 10
+    stages: Sequence[StageCost] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +111,7 @@ class Report:
 
     @property
     def mode(self) -> str:
-        """What ran, in one word: "hybrid", "bm25", "dense"; empty for a search that does not say."""
+        """What ran, in one word: "hybrid", "bm25", "dense", a pipeline's text; empty for a search that does not say."""
         return "+".join(self.modes)
 
     def as_dict(self, per_query: bool = False) -> dict[str, Any]:
@@ -105,6 +132,7 @@ class Report:
             "policies": self.policies.describe(),
             "seconds": self.seconds,
             "latency_ms": asdict(self.latency) | {"k": self.latency_k} if self.latency else None,
+            "stages": [asdict(stage) for stage in self.stages],
             "options": {name: _plain(value) for name, value in self.options.items()},
             "settings": _plain(self.settings),
             "versions": dict(self.versions),
@@ -167,9 +195,17 @@ class Report:
                     f"for {self.latency_k} documents, warm); all queries in batches {self.seconds:.1f} s",
                 )
             )
+        if "stages" in self.options:
+            facts += [(stage.name, str(stage)) for stage in self.stages]
         return facts + list(self.policies.describe().items())
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON types; what JSON has no form for as its text."""
-    return msgspec.to_builtins(value, enc_hook=str)
+    """Return a value as JSON types: pipelines as their text, models by their identity, functions by their names."""
+    if isinstance(value, Pipeline):
+        return str(value)
+    if callable(getattr(value, "identity", None)):
+        return _plain(value.identity())
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return msgspec.to_builtins(value, enc_hook=lambda thing: getattr(thing, "__qualname__", str(thing)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from eval.errors import MeasureError, RunError
 from eval.measures import DEFAULT_MEASURES, Policies, Ranking, depth_needed, evaluate_run, parse_measures
 from eval.provenance import package_versions
-from eval.report import Latency, Report
+from eval.report import Latency, Report, StageCost
 from eval.testsets import TestSet
 
 _LOGGER = logging.getLogger(__name__)
@@ -60,12 +61,14 @@ class RunResult:
         modes: the modes that ran, as the results name them; empty for a search that names none.
         seconds: wall time of all searches.
         blank_queries: queries without any text; they are not sent, and count as missing.
+        stages: what each stage of the searches took, for a search whose results say so.
     """
 
     run: dict[str, Ranking] = field(repr=False)
     modes: tuple[str, ...]
     seconds: float
     blank_queries: int
+    stages: tuple[StageCost, ...] = ()
 
 
 def run_queries(
@@ -88,6 +91,7 @@ def run_queries(
     query_ids = [query_id for query_id, text in testset.queries.items() if text.strip()]
     run: dict[str, Ranking] = {}
     modes: dict[str, None] = {}
+    stages: dict[str, list[StageCost]] = {}
     seconds = 0.0
     for start in _tracked(range(0, len(query_ids), batch_size), f"searching {testset.name}", progress):
         batch = query_ids[start : start + batch_size]
@@ -105,7 +109,23 @@ def run_queries(
             mode = getattr(answer, "mode", None)
             if mode is not None:
                 modes[str(mode)] = None
-    return RunResult(run, tuple(modes), seconds, blank_queries=len(testset.queries) - len(query_ids))
+            for stage in getattr(answer, "stages", ()):
+                # A stage's time is that of all queries that were searched together.
+                cost = StageCost(stage.name, 1, stage.documents, stage.calls, stage.seconds / stage.queries)
+                stages.setdefault(stage.name, []).append(cost)
+    costs = tuple(_total(each) for each in stages.values())
+    return RunResult(run, tuple(modes), seconds, blank_queries=len(testset.queries) - len(query_ids), stages=costs)
+
+
+def _total(costs: Sequence[StageCost]) -> StageCost:
+    """Add up what a stage took for each query."""
+    return StageCost(
+        costs[0].name,
+        len(costs),
+        sum(cost.documents for cost in costs),
+        sum(cost.calls for cost in costs),
+        math.fsum(cost.seconds for cost in costs),
+    )
 
 
 def measure_latency(
@@ -164,7 +184,7 @@ def evaluate_collection(
         batch_size: queries a batch.
         progress: show a progress bar.
         settings: facts about the collection for the report; by default what its `stats()` says.
-        **options: passed on to every search: mode=, where=, bm25=, fusion= and so on.
+        **options: passed on to every search: mode=, stages=, rerankers=, where=, bm25=, fusion= and so on.
 
     Raises:
         MeasureError: a measure is unknown or looks deeper than k; nothing has been searched then.
@@ -201,6 +221,7 @@ def evaluate_collection(
         unknown_documents=_unknown_documents(collection, testset),
         latency=latency,
         latency_k=latency_k,
+        stages=result.stages,
         options=options,
         settings=_facts(collection) if settings is None else settings,
         versions=package_versions(),

@@ -107,6 +107,9 @@ assert own.search("words for BM25", vector=query_vector).mode == "hybrid"
 assert own.search(vector=query_vector)[0].id == "own 2"
 assert late.settings.long == ChunkSettings("late", passage_tokens=128) and len(late) == 4
 assert collection.verify().ok and own.verify().ok and late.verify().ok
+assert ranked.mode == stages and plan.calls == min(50, len(collection))
+assert [stage.name for stage in ranked.stages] == ["bm25", "dense", "fusion", "words"]
+assert ranked.stages[-1].calls == plan.calls and ranked[0].id == "a2"
 """
 
 DOCUMENTS = [
@@ -172,7 +175,7 @@ def offline(prepared):
     (guard / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
     log = guard / "attempts"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    environment |= {"PYTHONPATH": str(guard), "NETWORK_LOG": str(log), "HF_HOME": str(guard / "empty")}
+    environment |= {"PYTHONPATH": f"{guard}{os.pathsep}{ROOT}", "NETWORK_LOG": str(log), "HF_HOME": str(guard / "empty")}
 
     def run(*arguments: str) -> Offline:
         log.write_text("", encoding="utf-8")
@@ -240,9 +243,16 @@ def names_of(command) -> set[str]:
 
 
 def test_the_commands_run_on_a_lexical_index(prepared, capsys):
-    """All but `doctor` and `train`, and what it makes, with `--no-dense` added to `index`: nothing else is changed."""
+    """All but `doctor` and `train`, and what it makes, with `--no-dense` added to `index`: nothing else is changed.
+
+    A pipeline with vectors is refused there.
+    """
     for arguments in commands():
         if arguments[0] in ("doctor", "train") or "my-model" in arguments:
+            continue
+        if any("dense:" in argument for argument in arguments):
+            assert run_here(*arguments) == 2
+            assert "needs vectors" in capsys.readouterr().err
             continue
         lexical = ["--no-dense"] if arguments[0] == "index" else []
         assert run_here(*arguments, *lexical) == 0, capsys.readouterr().err

@@ -37,6 +37,19 @@ _RANKING = (
         type=click.Choice(["hybrid", "bm25", "dense", "sparse"]),
         help="What to search by; hybrid where the index has vectors, bm25 elsewhere.",
     ),
+    click.option(
+        "--stages",
+        metavar="STAGES",
+        help="A pipeline instead of a mode, such as bm25:1000+dense:1000,mono:50: retrievers with the depth of their "
+        "lists (bm25, dense, sparse, hybrid), fused, then rerankers with the number of documents each admits.",
+    ),
+    click.option(
+        "--reranker",
+        "rerankers",
+        metavar="NAME=MODEL",
+        multiple=True,
+        help="The model of a stage: folder or name of a cross-encoder, or folder of a pairwise reranker.",
+    ),
     where_option,
     click.option("--exact", is_flag=True, help="Score every vector, even where there is an approximate searcher."),
     click.option("--k1", type=float, metavar="X", help="BM25's k1, instead of the index's."),
@@ -68,6 +81,8 @@ def search_options(
     collection: Collection,
     *,
     mode: str | None,
+    stages: str | None,
+    rerankers: tuple[str, ...],
     where: str | None,
     exact: bool,
     k1: float | None,
@@ -83,9 +98,11 @@ def search_options(
 
     Raises:
         FilterError: the filter cannot be understood.
-        QueryError: a parameter is out of its range.
+        QueryError: a parameter is out of its range, or the stages make no sense.
+        RerankerError: a stage's model cannot be loaded.
     """
     from indexes.aggregation import BEST_PASSAGE
+    from retrieval.cli.stages import pipeline_options
 
     for method, option, value in (("mean", "--best", best), ("decayed", "--decay", decay)):
         if value is not None and aggregate != method:
@@ -101,7 +118,8 @@ def search_options(
             {"method": fusion, "dense_weight": dense_weight, "sparse_weight": sparse_weight},
         ),
     }
-    return {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    return given | pipeline_options(collection, stages, rerankers, mode)  # last: models take seconds to load
 
 
 def parsed_filter(where: str | None) -> Any:

@@ -44,6 +44,7 @@ class Answer:
             "mode": self.results.mode,
             "seconds": self.seconds,
             "documents": len(self.collection),
+            "stages": [stage.as_dict() for stage in self.results.stages],
             "hits": [_record(rank, hit, explain=explain) for rank, hit in enumerate(self.results, start=1)],
         }
 
@@ -96,6 +97,9 @@ def write_answer(answer: Answer, *, explain: bool = False, show_query: bool = Fa
             for line in str(explanation).splitlines():
                 _write_indented(screen, Text(readable(line), style="dim"))
     screen.print(Text(_closing_line(answer), style="dim"), soft_wrap=True)
+    if explain:
+        for stage in answer.results.stages:
+            screen.print(Text(f"  {stage}", style="dim"), soft_wrap=True)
 
 
 def _marked(text: str, analyser: Analyser, weights: Mapping[str, float], width: int) -> Text:
@@ -130,5 +134,8 @@ def _write_indented(screen: Console, text: Text) -> None:
 def _closing_line(answer: Answer) -> str:
     mode = answer.results.mode
     why = "" if mode != "bm25" or answer.collection.snapshot.has_vectors else " (the index has no vectors)"
+    what = f"stages {mode}" if ":" in mode else f"{mode} search{why}"
+    calls = sum(stage.calls for stage in answer.results.stages)
+    cost = f"{plural(calls, 'model call')}, " if calls else ""
     found = plural(len(answer.results), "hit") if len(answer.results) else "nothing found"
-    return f"{found} in {plural(len(answer.collection), 'document')}, {mode} search{why}, {duration(answer.seconds)}"
+    return f"{found} in {plural(len(answer.collection), 'document')}, {what}, {cost}{duration(answer.seconds)}"

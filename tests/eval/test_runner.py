@@ -11,8 +11,11 @@ from rich.console import Console
 from eval.errors import MeasureError, RunError
 from eval.measures import Policies, evaluate_run
 from eval.provenance import package_versions
+from eval.report import StageCost
 from eval.runner import ScoredDocument, evaluate_collection, measure_latency, run_queries
 from eval.testsets import TestSet
+from retrieval import FunctionReranker, parse_stages
+from retrieval.pipeline import StageReport
 
 DOCUMENTS = {
     "cats": "a cat is a small animal that hunts mice",
@@ -93,6 +96,44 @@ def test_a_report_holds_the_values_and_how_they_came_about():
     assert content["latency_ms"]["p50"] <= content["latency_ms"]["p95"]
     assert content["versions"]["ir-measures"] == package_versions()["ir-measures"]
     assert "per_query" not in json.loads(report.to_json())
+
+
+def test_the_cost_of_stages_is_added_up():
+    """Seconds are those of all queries that were searched together."""
+
+    class Staged(WordOverlap):
+        def search_many(self, texts, k=10, stages=""):
+            answers = super().search_many(texts, k)
+            for number, answer in enumerate(answers):
+                answer.stages = [
+                    StageReport("overlap", 4, 0, 0.5, len(texts)),
+                    StageReport("mono", number + 1, 10 * (number + 1), 3.0, len(texts)),
+                ]
+            return answers
+
+    result = run_queries(Staged().search_many, TESTSET, k=2, batch_size=2)  # two queries, then one
+    overlap, mono = result.stages
+    assert overlap == StageCost("overlap", queries=3, documents=12, calls=0, seconds=1.0)
+    assert mono == StageCost("mono", queries=3, documents=4, calls=40, seconds=6.0)
+    assert str(mono) == "1.3 documents, 13.3 model calls, 2,000.0 ms (means a query, in batches)"
+    report = evaluate_collection(Staged(), TESTSET, ["RR@5"], latency_sample=0, stages="overlap:4,mono:2")
+    assert [stage["calls"] for stage in report.as_dict()["stages"]] == [0, 60]
+    assert run_queries(WordOverlap().search_many, TESTSET, k=2).stages == ()
+
+
+def test_models_are_reported_by_their_identity():
+    class Named(WordOverlap):
+        def search_many(self, texts, k=10, stages="", rerankers=None):
+            return super().search_many(texts, k)
+
+    rerankers = {"mono": FunctionReranker(len, "mine", 3), "plain": evaluate_run}
+    report = evaluate_collection(
+        Named(), TESTSET, ["RR@5"], latency_sample=0, stages=parse_stages("bm25:9,mono:5"), rerankers=rerankers
+    )
+    assert json.loads(report.to_json())["options"] == {
+        "stages": "bm25:9,mono:5",
+        "rerankers": {"mono": {"kind": "function", "name": "mine", "version": "3"}, "plain": "evaluate_run"},
+    }
 
 
 def test_the_table_says_what_the_json_says():

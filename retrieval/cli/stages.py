@@ -1,0 +1,74 @@
+"""`--stages` and `--reranker`: a pipeline and its models, checked before a model is loaded in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    from retrieval.collection.collection import Collection
+
+
+def pipeline_options(
+    collection: Collection, stages: str | None, rerankers: tuple[str, ...], mode: str | None
+) -> dict[str, Any]:
+    """Return the arguments of a search for `--stages` and `--reranker`; none where neither is given.
+
+    Args:
+        collection: what will be searched.
+        stages: the pipeline's text.
+        rerankers: "name=model" each, in the order of the command line.
+        mode: what `--mode` says.
+
+    Raises:
+        QueryError: the options do not fit each other, or the collection lacks what a retriever needs.
+        RerankerError: a model cannot be loaded.
+    """
+    if stages is None:
+        if rerankers:
+            raise QueryError(f"--reranker {rerankers[0]} needs --stages, which say where it stands")
+        return {}
+    if mode is not None:
+        raise QueryError(f"--mode {mode} and --stages {stages} exclude each other")
+    from retrieval.first_stage import of_pipeline
+    from retrieval.pipeline.grammar import parse_stages
+    from retrieval.pipeline.stages import known
+
+    pipeline = parse_stages(stages)
+    of_pipeline(collection.snapshot, pipeline, 1, collection.settings.fusion, with_vectors=False)
+    models = _models(rerankers)
+    used = [name for name, _ in pipeline.rerankers]
+    for name in models:
+        if name not in used:
+            raise QueryError(f"--reranker {name}={models[name]}: no stage is called {name!r}; stages: {known(used)}")
+    for name in used:
+        if name not in models:
+            raise QueryError(f"no model for stage {name!r} of {stages!r}: add --reranker {name}=MODEL")
+    active = {stage.name for stage in pipeline.active_rerankers}
+    loaded = {name: _loaded(model) if name in active else _switched_off for name, model in models.items()}
+    return {"stages": str(pipeline), "rerankers": loaded}
+
+
+def _models(given: tuple[str, ...]) -> dict[str, str]:
+    """Read "name=model" pairs."""
+    models: dict[str, str] = {}
+    for text in given:
+        name, _, model = text.partition("=")
+        if not name or not model:
+            raise QueryError(f"--reranker {text!r}: write NAME=MODEL, as in --reranker mono=path/to/model")
+        if name in models:
+            raise QueryError(f"--reranker {name} is given twice: {models[name]!r} and {model!r}")
+        models[name] = model
+    return models
+
+
+def _loaded(model: str) -> Any:
+    from retrieval.rerankers import load_reranker
+
+    return load_reranker(model)
+
+
+def _switched_off(query: str, texts: list[str]) -> list[float]:  # noqa: ARG001  # what a reranker takes
+    """Stand for a model that is not needed."""
+    return [0.0] * len(texts)

@@ -1,0 +1,147 @@
+"""`--stages` and `--reranker` of `retrieval search` and `retrieval evaluate`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from retrieval import Collection, FunctionReranker
+
+
+def backwards(query, texts):
+    """The later in the list, the better."""
+    return list(range(len(texts)))
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """Models by the names that a command line can give them; returns which were loaded."""
+    loaded = []
+
+    def load_reranker(model):
+        loaded.append(model)
+        return FunctionReranker(backwards, name=model, version="7")
+
+    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker, raising=False)
+    return loaded
+
+
+PIPELINE = ("--stages", "bm25:10,mono:2", "--reranker", "mono=a/folder")
+
+
+def test_a_pipeline_reranks_and_says_what_it_took(cli, lexical, models):
+    plain = cli("search", lexical, "read file", "--json").json
+    found = cli("search", lexical, "read file", *PIPELINE, "--json", "--explain").json
+    first, second, *rest = [hit["id"] for hit in plain["hits"]]
+    assert [hit["id"] for hit in found["hits"]] == [second, first, *rest]
+    assert found["mode"] == "bm25:10,mono:2"
+    assert models == ["a/folder"]
+    assert [(stage["name"], stage["documents"], stage["calls"]) for stage in found["stages"]] == [
+        ("bm25", len(plain["hits"]), 0),
+        ("mono", 2, 2),
+    ]
+    assert all(stage["seconds"] > 0 for stage in found["stages"])
+    assert found["hits"][0]["explanation"]["stages"] == [
+        {"stage": "bm25:10", "rank": 2, "score": plain["hits"][1]["score"]},
+        {"stage": "mono", "rank": 1, "score": 1.0},
+    ]
+    assert [stage["name"] for stage in plain["stages"]] == ["bm25"]
+
+
+def test_people_see_ranks_stages_and_calls(cli, lexical, models):
+    done = cli("search", lexical, "read file", *PIPELINE, "--explain")
+    assert done.status == 0
+    assert "stage mono: rank 2 -> 1, score 1" in done.out
+    *_, closing, retrieval, mono = done.out.splitlines()
+    assert ", stages bm25:10,mono:2, 2 model calls, " in closing
+    assert retrieval.startswith("  bm25: ")
+    assert mono.startswith("  mono: 2 documents, 2 model calls, ")
+    assert "stage" not in cli("search", lexical, "read file", "--explain").out
+
+
+def test_each_line_of_standard_input_goes_through_the_stages(cli, lexical, models):
+    done = cli("search", lexical, *PIPELINE, "--json", stdin=b"read file\ncsv\n")
+    assert [json.loads(line)["mode"] for line in done.out.splitlines()] == ["bm25:10,mono:2"] * 2
+    assert models == ["a/folder"]  # once
+
+
+def test_retrievers_alone_need_no_model(cli, lexical, models):
+    found = cli("search", lexical, "read file", "--stages", "bm25:1", "--json").json
+    with Collection.open(lexical) as collection:
+        expected = collection.search("read file", 1)
+    assert [(hit["id"], hit["score"]) for hit in found["hits"]] == [(hit.id, hit.score) for hit in expected]
+    assert models == []
+
+
+def test_the_model_of_a_stage_that_is_off_is_not_loaded(cli, lexical, models):
+    plain = cli("search", lexical, "read file", "--json").json["hits"]
+    off = cli("search", lexical, "read file", "--stages", "bm25:9,mono:0", "--reranker", "mono=x", "--json").json[
+        "hits"
+    ]
+    assert off == plain
+    assert models == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--reranker", "mono=x"], "--reranker mono=x needs --stages"),
+        (["--stages", "bm25:9", "--mode", "bm25"], "--mode bm25 and --stages bm25:9 exclude each other"),
+        (["--stages", "bm25"], "has no number"),
+        (["--stages", "bm25:9,mono:5"], "no model for stage 'mono' of 'bm25:9,mono:5': add --reranker mono=MODEL"),
+        (["--stages", "bm25:9,mono:5", "--reranker", "mono"], "write NAME=MODEL"),
+        (["--stages", "bm25:9,mono:5", "--reranker", "=x"], "write NAME=MODEL"),
+        (
+            ["--stages", "bm25:9,mono:5", "--reranker", "mono=x", "--reranker", "mono=y"],
+            "--reranker mono is given twice: 'x' and 'y'",
+        ),
+        (
+            ["--stages", "bm25:9,mono:5", "--reranker", "mono=x", "--reranker", "duo=y"],
+            "--reranker duo=y: no stage is called 'duo'; stages: 'mono'",
+        ),
+        (["--stages", "dense:9,mono:5", "--reranker", "mono=x"], "retriever 'dense' needs vectors"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_a_model_is_loaded(cli, lexical, models, arguments, words):
+    done = cli("search", lexical, "csv", *arguments)
+    assert done.status == 2
+    assert words in done.error
+    assert models == []
+
+
+@pytest.fixture
+def testset(tmp_path):
+    """Three documents, two queries; BM25 has the relevant ones second."""
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    rows = [("a", "owl owl"), ("b", "owl swift kite"), ("c", "swift swift"), ("d", "wren")]
+    corpus = "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in rows)
+    (folder / "corpus.jsonl").write_text(corpus, encoding="utf-8")
+    queries = "".join(json.dumps({"_id": f"q{text}", "text": text}) + "\n" for text in ("owl", "swift"))
+    (folder / "queries.jsonl").write_text(queries, encoding="utf-8")
+    judged = "query-id\tcorpus-id\tscore\nqowl\tb\t1\nqswift\tb\t1\n"
+    (folder / "qrels" / "test.tsv").write_text(judged, encoding="utf-8")
+    return folder
+
+
+def test_evaluate_measures_a_pipeline_and_its_cost(cli, tmp_path, testset, models):
+    index = tmp_path / "x.index"
+    assert cli("index", index, testset, "--no-dense").status == 0
+    arguments = ["evaluate", index, testset, "--measures", "RR@10", "--latency", "1"]
+    assert cli(*arguments, "--json").json["measures"]["RR@10"] == pytest.approx(1 / 2)
+    report = cli(*arguments, *PIPELINE, "--json", "--run", tmp_path / "run.txt").json
+    assert report["measures"]["RR@10"] == pytest.approx(1)
+    assert report["mode"] == "bm25:10,mono:2"
+    assert report["options"] == {
+        "stages": "bm25:10,mono:2",
+        "rerankers": {"mono": {"kind": "function", "name": "a/folder", "version": "7"}},
+    }
+    assert [(stage["name"], stage["queries"], stage["documents"], stage["calls"]) for stage in report["stages"]] == [
+        ("bm25", 2, 4, 0),
+        ("mono", 2, 4, 4),
+    ]
+    assert (tmp_path / "run.txt").read_text(encoding="utf-8").split()[5] == "bm25:10,mono:2"
+    out = cli(*arguments, *PIPELINE).out
+    assert "2.0 documents, 2.0 model calls, " in out
+    assert "means a query" not in cli(*arguments).out
