@@ -23,5 +23,9 @@ class RunError(EvaluationError):
     """A run cannot be read, written or evaluated."""
 
 
+class TuningError(EvaluationError):
+    """A pipeline cannot be tuned as asked."""
+
+
 class ReproductionError(EvaluationError):
     """A benchmark's two sides do not compute the same thing, or one of them failed."""

@@ -140,7 +140,9 @@ def prepared(tmp_path, monkeypatch) -> Path:
     (folder / "questions.tsv").write_text("query\tpassage\n" + pairs, encoding="utf-8")
     (folder / "docs" / "owls.txt").write_text("Owls sleep by day.", encoding="utf-8")
     (testset / "queries.jsonl").write_text('{"_id": "q1", "text": "how do birds sleep"}\n', encoding="utf-8")
-    (testset / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta2\t1\n", encoding="utf-8")
+    for split in ("test", "dev"):
+        judged = testset / "qrels" / f"{split}.tsv"
+        judged.write_text("query-id\tcorpus-id\tscore\nq1\ta2\t1\n", encoding="utf-8")
     monkeypatch.chdir(folder)
     return folder
 
@@ -175,7 +177,11 @@ def offline(prepared):
     (guard / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
     log = guard / "attempts"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_"))}
-    environment |= {"PYTHONPATH": f"{guard}{os.pathsep}{ROOT}", "NETWORK_LOG": str(log), "HF_HOME": str(guard / "empty")}
+    environment |= {
+        "PYTHONPATH": f"{guard}{os.pathsep}{ROOT}",
+        "NETWORK_LOG": str(log),
+        "HF_HOME": str(guard / "empty"),
+    }
 
     def run(*arguments: str) -> Offline:
         log.write_text("", encoding="utf-8")
@@ -280,6 +286,7 @@ def check_output(arguments: list[str], output: str) -> None:
     expected = {
         "search": ["a2", "bird"],
         "evaluate": ["nDCG@10", "R@100", "RR@10", "AP@100", "p50", "p95"],
+        "tune": ["nDCG@10", "best: bm25:10", "1 of 1 rankings"],
         "delete": ["2"],
         "info": ["documents"],
         "doctor": ["all is well"],

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from retrieval.cli import changing, demo, doctor, evaluating, indexing, maintenance, searching, training
+from retrieval.cli import changing, demo, doctor, evaluating, indexing, maintenance, searching, training, tuning
 from retrieval.cli.errors import guarded, library_warnings
 from retrieval.cli.terminal import write
 
@@ -52,6 +52,7 @@ for _command in (
     searching.search,
     searching.similar,
     evaluating.evaluate,
+    tuning.tune,
     training.train,
     changing.delete,
     changing.compact,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from retrieval.cli.kernels import prepare_kernels
-from retrieval.cli.options import check_k, index_argument, json_option, ranking_options, search_options
+from retrieval.cli.options import check_k, index_argument, json_option, measure_names, ranking_options, search_options
 from retrieval.cli.terminal import note, shows_progress, write_json, write_renderable
 
 
@@ -65,7 +64,7 @@ def evaluate(
         report = evaluate_collection(
             collection,
             read_testset(dataset, split, language),
-            _names(measures) or DEFAULT_MEASURES,
+            measure_names(measures) or DEFAULT_MEASURES,
             k=k,
             policies=Policies(ignore_identical_ids=ignore_identical_ids),
             latency_sample=latency,
@@ -79,8 +78,3 @@ def evaluate(
         write_json(report.as_dict(per_query=per_query))
     else:
         write_renderable(report.table())
-
-
-def _names(measures: tuple[str, ...]) -> list[str]:
-    """Split at spaces and at commas that are outside parentheses."""
-    return [name for given in measures for name in re.split(r"[\s,]+(?![^()]*\))", given) if name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -129,6 +130,11 @@ def parsed_filter(where: str | None) -> Any:
     from retrieval.filters import parse_filter
 
     return parse_filter(where)
+
+
+def measure_names(given: tuple[str, ...]) -> list[str]:
+    """Return the names that `--measures` gave, split at spaces and at commas that are outside parentheses."""
+    return [name for text in given for name in re.split(r"[\s,]+(?![^()]*\))", text) if name]
 
 
 def check_k(k: int | None) -> None:
