@@ -150,9 +150,11 @@ class Report:
         from rich import box
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         name = f"{self.testset} ({self.split}{f', {self.language}' if self.language else ''})"
-        values = Table(title=f"{name}: {self.mode or 'search'}", box=box.SIMPLE_HEAD, title_justify="left")
+        title = Text(f"{name}: {self.mode or 'search'}", style="italic")  # a table's own would be cut to its width
+        values = Table(box=box.SIMPLE_HEAD)
         values.add_column("measure")
         values.add_column("value", justify="right")
         for measure, value in self.measures.items():
@@ -162,7 +164,7 @@ class Report:
         facts.add_column()
         for fact, text in self._facts():
             facts.add_row(fact, text)
-        return Group(values, facts)
+        return Group(title, values, facts)
 
     def _counts(self) -> dict[str, int]:
         return {
@@ -196,7 +198,7 @@ class Report:
                 )
             )
         if "stages" in self.options:
-            facts += [(stage.name, str(stage)) for stage in self.stages]
+            facts += [(f"stage {stage.name}", str(stage)) for stage in self.stages]
         return facts + list(self.policies.describe().items())
 
 

@@ -47,14 +47,17 @@ def draw(report: TuningReport, path: str | Path) -> None:
         FigureCanvasSVG(figure)
         axes = figure.subplots()
         name = report.measure
-        settings, line = report.settings, report.pareto
-        axes.scatter([one.calls for one in settings], [one.measures[name] for one in settings], s=8, color=_OTHERS)
-        axes.plot([one.calls for one in line], [one.measures[name] for one in line], marker="o", ms=4, color=_WORTH)
-        axes.plot([report.best.calls], [report.best.measures[name]], marker="*", ms=12, color=_BEST, ls="none")
-        axes.annotate(report.best.stages, (report.best.calls, report.best.measures[name]), fontsize=7)
+        for settings, style in (
+            (report.settings, {"label": "all settings", "color": _OTHERS, "marker": "o", "ms": 3, "ls": "none"}),
+            (report.pareto, {"label": "worth their calls", "color": _WORTH, "marker": "o", "ms": 4}),
+            ([report.best], {"label": report.best.stages, "color": _BEST, "marker": "*", "ms": 12, "ls": "none"}),
+        ):
+            calls, values = ([one.calls for one in settings], [one.measures[name] for one in settings])
+            axes.plot(calls, values, **style)
+        axes.legend(loc="lower right", fontsize=7)
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xlim(left=0)
         axes.set_xlabel("model calls a query")
         axes.set_ylabel(name)
-        axes.set_title(f"{report.testset} ({report.split}), {len(settings):,} settings")
+        axes.set_title(f"{report.testset} ({report.split}), {len(report.settings):,} settings")
         figure.savefig(path, format="svg", metadata={"Date": None})

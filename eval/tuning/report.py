@@ -86,7 +86,7 @@ class TuningReport:
         from rich.text import Text
 
         title = f"{self.testset} ({self.split}): {len(self.settings):,} settings, those worth their price"
-        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+        table = Table(box=box.SIMPLE_HEAD)
         table.add_column("stages", no_wrap=True)
         for name in (*self.best.measures, "calls a query", "ms a query"):
             table.add_column(name, justify="right")
@@ -104,7 +104,7 @@ class TuningReport:
             measured = ", ".join(f"{name} {value:.4f}" for name, value in self.check.measures.items())
             alike = f"{self.check.identical:,} of {self.check.queries:,} rankings are exactly the simulated ones"
             facts.append(f"searched for real: {measured}; {alike}")
-        return Group(table, *(Text(fact, style="dim") for fact in facts))
+        return Group(Text(title, style="italic"), table, *(Text(fact, style="dim") for fact in facts))
 
 
 def pareto_set(settings: Sequence[Setting], measure: str) -> tuple[Setting, ...]:
