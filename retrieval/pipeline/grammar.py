@@ -61,7 +61,9 @@ def _stage(part: str, number: int, text: str) -> tuple[str, int]:
     if not colon and _NUMBER.fullmatch(part):
         raise QueryError(f"{place} is only a number, {part!r:.80}; write numbers without commas, as in {EXAMPLE!r}")
     if not count:
-        raise QueryError(f"{place}, {part!r:.80}, has no number; write how many documents it takes: {f'{name}:100'!r:.90}")
+        raise QueryError(
+            f"{place}, {part!r:.80}, has no number; write how many documents it takes: {f'{name}:100'!r:.90}"
+        )
     if not name:
         raise QueryError(f"{place}, {part!r:.80}, has no name; write NAME:NUMBER, as in {EXAMPLE!r}")
     if not _NUMBER.fullmatch(count):

@@ -57,6 +57,9 @@ def reordered(ranked: Hits, step: Step) -> Hits:
     Args:
         ranked: all documents, best first.
         step: what the stage decided on the first n of them.
+
+    Returns:
+        The same documents. Equal scores are not by sequence number here, but as they were before.
     """
     n = len(step.order)
     if not n:

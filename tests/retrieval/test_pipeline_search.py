@@ -178,6 +178,16 @@ def test_ties_keep_the_order_of_the_stage_before(collection):
     assert found.ids == odd + even
 
 
+def test_more_than_the_stages_give_is_not_returned_and_less_changes_nothing_above(collection):
+    rerankers = {"mine": Scorer(by_number)}
+    everything = collection.search("owl robin", 50, stages="bm25:7,mine:3", rerankers=rerankers)
+    assert len(everything) == 7
+    for k in range(1, 7):
+        found = collection.search("owl robin", k, stages="bm25:7,mine:3", rerankers=rerankers)
+        assert ranking(found) == ranking(everything)[:k]
+        assert found.stages[-1].calls == 3  # however few are wanted
+
+
 def test_a_function_of_query_and_texts_is_a_reranker(collection):
     def longest(query, texts):
         return [len(text) for text in texts]
