@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from eval.errors import TuningError
-from eval.tuning.report import TuningReport
+from eval.tuning.report import Setting, TuningReport
 from retrieval.errors import MissingExtraError
 
 _OTHERS, _WORTH, _BEST = "#999999", "#0072b2", "#d55e00"  # of Okabe and Ito's colours, for colour-blind people
@@ -47,11 +49,12 @@ def draw(report: TuningReport, path: str | Path) -> None:
         FigureCanvasSVG(figure)
         axes = figure.subplots()
         name = report.measure
-        for settings, style in (
+        shown: list[tuple[Sequence[Setting], dict[str, Any]]] = [
             (report.settings, {"label": "all settings", "color": _OTHERS, "marker": "o", "ms": 3, "ls": "none"}),
             (report.pareto, {"label": "worth their calls", "color": _WORTH, "marker": "o", "ms": 4}),
             ([report.best], {"label": report.best.stages, "color": _BEST, "marker": "*", "ms": 12, "ls": "none"}),
-        ):
+        ]
+        for settings, style in shown:
             calls, values = ([one.calls for one in settings], [one.measures[name] for one in settings])
             axes.plot(calls, values, **style)
         axes.legend(loc="lower right", fontsize=7)
