@@ -126,15 +126,11 @@ class QueryRunner:
         """
         k = checked_k(k)
         first = self._first_stage(k, with_vectors=vectors is not None)
+        self._check_aggregate(first)
         prepared = [self._prepare(number, text, first) for number, text in enumerate(queries)]
         if not prepared:
             return []
         masks = self._masks(prepared)
-        if self._options.aggregate.method != "max" and "dense" not in first.depths:
-            raise QueryError(
-                f"aggregate {self._options.aggregate.method!r} is of passages with vectors, and {first.name!r} searches "
-                "none; leave it out, or use 'dense' or 'hybrid' on a collection with vectors"
-            )
         texts = [query.text for query in prepared]
         clock = StageClock(len(prepared))
         found: dict[str, Sequence[Hits]] = {}
@@ -186,6 +182,15 @@ class QueryRunner:
 
         stages = self._options.pipeline.active_rerankers
         return rerank(self._snapshot, texts, ranked, stages, self._options.rerankers)
+
+    def _check_aggregate(self, first: FirstStage) -> None:
+        method = self._options.aggregate.method
+        if method != "max" and "dense" not in first.depths:
+            what = "mode" if self._options.pipeline is None else "pipeline"
+            raise QueryError(
+                f"aggregate {method!r} is of passages with vectors, and {what} {first.name!r} searches none; leave it "
+                "out, or use 'dense' or 'hybrid' on a collection with vectors"
+            )
 
     def _prepare(self, number: int, text: str, first: FirstStage) -> PreparedQuery:
         if not isinstance(text, str):
