@@ -24,9 +24,10 @@ QUERIES = {f"q{number}": f"{WORDS[number]} {WORDS[number + 5]} {WORDS[number + 7
 def models(tmp_path_factory) -> dict[str, Path]:
     """Folders of a pointwise and of a pairwise reranker."""
     import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
     from retrieval.rerankers.duo import DuoBudget
     from retrieval.rerankers.duo_folder import create_duo
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
     root = tmp_path_factory.mktemp("models")
     backbone = save_backbone(root / "backbone", seed=3)
