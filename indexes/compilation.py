@@ -24,6 +24,7 @@ _KERNEL_SOURCES = (
     "dense_scan.py",
     "dense_scoring.py",
     "kernels/*.py",
+    "linked_kernels.py",
     "list_kernels.py",
     "packing_kernels.py",
     "postings.py",
@@ -60,13 +61,17 @@ def _sources_digest() -> str:
 
 
 def inner_kernel(function: Function) -> Function:
-    """Declare a numba kernel that only other kernels call: compiled faster, for it gets no way in from Python."""
-    return _declared(function, no_cpython_wrapper=True)
+    """Declare a numba kernel that only other kernels call: part of their machine code, see `indexes.linked_kernels`."""
+    from numba import config, njit
 
+    if config.DISABLE_JIT:
+        return function
+    from indexes.linked_kernels import LinkedCompiler, without_literals
 
-def inlined_kernel(function: Function) -> Function:
-    """Declare a part of a numba kernel that one kernel calls in one place: compiled as if it were written there."""
-    return _declared(function, no_cpython_wrapper=True, inline="always")
+    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=LinkedCompiler, **wrappers)(function)
+    without_literals(dispatcher)
+    return dispatcher
 
 
 def kernel(function: Function) -> Function:
@@ -76,13 +81,16 @@ def kernel(function: Function) -> Function:
     flat arrays, those that they only read as read-only views (see `read_only`): one specialisation then serves arrays
     in memory and memory maps alike.
     """
-    return _declared(function)
+    from numba import njit
+
+    dispatcher = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+    return _kept(dispatcher, function)
 
 
-def _declared(function: Function, **options: bool | str) -> Function:
-    from numba import config, njit
+def _kept(dispatcher: Any, function: Any) -> Any:
+    """Return the dispatcher of a kernel, made to keep its machine code where the others' is."""
+    from numba import config
 
-    dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
     directory = cache_directory()
     if directory is None or not hasattr(dispatcher, "enable_caching"):  # the latter with NUMBA_DISABLE_JIT=1
         return dispatcher
@@ -145,7 +153,7 @@ def _lenient_cache() -> Any:
 def kernels_are_cached() -> bool:
     """Tell whether all kernels are compiled already, for this process or on disk.
 
-    Use it to announce `warm_up`, which takes some 50 seconds otherwise. A cache directory shared by machines with
+    Use it to announce `warm_up`, which takes some 25 seconds otherwise. A cache directory shared by machines with
     different processors may hold only another machine's code; this is not looked at.
     """
     from indexes import kernels, list_kernels, packing_kernels, string_kernels
@@ -153,7 +161,8 @@ def kernels_are_cached() -> bool:
     modules = (kernels, list_kernels, packing_kernels, string_kernels)
     functions = [function for module in modules for function in vars(module).values()]
     declared = [function for function in functions if hasattr(function, "nopython_signatures")]
-    return all(function.nopython_signatures or _is_on_disk(function) for function in declared)
+    called = [function for function in declared if not function.targetoptions.get("no_cpython_wrapper")]
+    return all(function.nopython_signatures or _is_on_disk(function) for function in called)
 
 
 def _is_on_disk(dispatcher: Any) -> bool:

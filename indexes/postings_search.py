@@ -155,7 +155,7 @@ def score_rows(
         raise ValueError(f"rows from {rows.min()} to {rows.max()} of a segment of {len(documents):,} documents")
     documents.touch(rows)
     scores, table = np.empty(len(rows)), searched.table()
-    query = read_only(np.ascontiguousarray(lists, np.int64)), read_only(np.ascontiguousarray(weights, np.float64))
+    query = np.array(lists, np.int64), np.array(weights, np.float64)  # not read-only, as within the other kernel
     if not kernels.score_all(table.fields, table.formulas, number, *query, read_only(rows), scores):
         raise documents.damaged("points to impossible lists")
     return scores

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexes.compilation import inlined_kernel, inner_kernel, kernel
+from indexes.compilation import inner_kernel, kernel
 from indexes.kernels.collecting import STRIDE
 from indexes.kernels.cursors import fit
 from indexes.kernels.exact import is_unread, score_document
@@ -125,7 +125,7 @@ def _look_up(search: Search) -> bool:
     return True
 
 
-@inlined_kernel
+@inner_kernel
 def _search_all(segments: Segments, waiting: Waiting, sums: Array, scale: float, daring: float, touched: Array) -> bool:
     """Go through all segments once; False for damage."""
     state, widest = waiting.state, 0
@@ -149,7 +149,7 @@ def _search_all(segments: Segments, waiting: Waiting, sums: Array, scale: float,
     return settle(waiting, segments, scale)
 
 
-@inlined_kernel
+@inner_kernel
 def _search_one(
     segments: Segments, lists: Array, weights: Array, daring: float, waiting: Waiting, sums: Array, touched: Array
 ) -> int:

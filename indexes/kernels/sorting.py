@@ -53,7 +53,8 @@ def sort_by(keys: Array, order: Array, scratch: Array, first_byte: int) -> None:
             starts[digit] += 1
         source, target, swapped = target, source, not swapped
     if swapped:
-        order[:] = source
+        for number in range(n):  # an assignment to order[:] would have numba compile an error message
+            order[number] = source[number]
 
 
 @inner_kernel

@@ -239,7 +239,8 @@ def guess(search: Search, base: int, width: int) -> None:
     for part in range(N_PARTS):
         # From everywhere in the window: neighbours are often alike.
         first = part * (width // N_PARTS)
-        sample[part * size : (part + 1) * size] = search.sums[first : first + size]
+        for number in range(size):
+            sample[part * size + number] = search.sums[first + number]
         if len(allowed):
             for row in range(base + first, base + first + size):
                 n_allowed += allowed[row]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexes.compilation import inlined_kernel, inner_kernel
+from indexes.compilation import inner_kernel
 from indexes.kernels.collecting import STRIDE, collect, collect_listed, count_above
 from indexes.kernels.counting import count, n_countable
 from indexes.kernels.cursors import Cursors, cursors_of, enter, have_ended
@@ -111,7 +111,7 @@ def _add_up(search: Search, cursors: Cursors, n_here: int, width: int, threshold
     return 0, total
 
 
-@inlined_kernel
+@inner_kernel
 def search_windows(search: Search, touched: Array) -> bool:  # noqa: C901, PLR0912 - the story in one piece
     """Go through all windows of a segment once; False for damage."""
     waiting, state, sums, segment = search.waiting, search.waiting.state, search.sums, search.segment

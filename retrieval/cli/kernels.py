@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from retrieval.cli.terminal import note
 
-_SECONDS = 60
+_SECONDS = 40
 """What compiling takes on a slow machine."""
 
 _BLAS = "scipy.linalg.cython_blas"

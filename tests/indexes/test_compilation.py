@@ -62,7 +62,7 @@ def imports(path):
 def test_what_is_compiled_into_kernels_is_part_of_the_name_of_their_cache():
     # numba looks at a kernel's own file only: a constant that changed elsewhere would stay the old one in the cache.
     named = {path for pattern in compilation._KERNEL_SOURCES for path in (ROOT / "indexes").glob(pattern)}
-    ways = {("indexes.compilation", name) for name in ("kernel", "inner_kernel", "inlined_kernel")}
+    ways = {("indexes.compilation", name) for name in ("kernel", "inner_kernel")}
     kernels = [path for path in (ROOT / "indexes").rglob("*.py") if ways & set(imports(path))]
     assert len(kernels) > 5
     for path in kernels:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from indexes import linked_kernels
+from indexes.compilation import inner_kernel
+
+pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
+
+
+def made():
+    """Return a kernel that calls another one, which calls a third, and the two."""
+
+    @inner_kernel
+    def doubled(number):
+        return 2 * number
+
+    @inner_kernel
+    def scaled(numbers, factor):
+        copy = np.empty(len(numbers))
+        for place in range(len(numbers)):
+            copy[place] = doubled(numbers[place]) * factor
+        return copy
+
+    @numba.njit
+    def total(numbers):
+        return scaled(numbers, 1).sum() + 10 * scaled(numbers, 3).sum()
+
+    return total, scaled, doubled
+
+
+def test_inner_kernels_are_linked_into_the_kernel_that_calls_them():
+    total, scaled, doubled = made()
+    assert total(np.array([1.0, 2.5])) == 7 + 210
+    for inner in (scaled, doubled):
+        (result,) = inner.overloads.values()  # one for both constants
+        assert isinstance(result.library, linked_kernels.LinkedLibrary)
+        assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
+
+
+def test_without_numbas_inner_parts_kernels_are_compiled_in_its_own_way(monkeypatch):
+    monkeypatch.setattr(linked_kernels, "IS_POSSIBLE", False)
+    total, scaled, _ = made()
+    assert total(np.array([1.0, 2.5])) == 7 + 210
+    (result,) = scaled.overloads.values()
+    assert not isinstance(result.library, linked_kernels.LinkedLibrary)
+
+
+def test_this_numba_is_as_expected():
+    assert linked_kernels.IS_POSSIBLE
