@@ -16,7 +16,7 @@ from typing import Any
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
-from numba.core.types import unliteral
+from numba.core.types.misc import unliteral
 from numba.core.untyped_passes import IRProcessing
 
 
@@ -28,7 +28,7 @@ class _NoEngine:
         """Do nothing: only code that raises exceptions from Python objects looks there."""
 
 
-class LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
+class LinkedLibrary(JITCodeLibrary):
     """The code of one kernel and of all that it calls, to be linked into others."""
 
     @property
@@ -62,7 +62,7 @@ IS_POSSIBLE = all(hasattr(JITCodeLibrary, name) for name in (*_OVERRIDDEN, "_ver
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class _ChooseLibrary(AnalysisPass):  # type: ignore[misc]
+class _ChooseLibrary(AnalysisPass):
     _name = "choose_library"
 
     def __init__(self) -> None:  # numba's is abstract
@@ -74,7 +74,7 @@ class _ChooseLibrary(AnalysisPass):  # type: ignore[misc]
         return False
 
 
-class LinkedCompiler(CompilerBase):  # type: ignore[misc]
+class LinkedCompiler(CompilerBase):
     """numba's compiler, for kernels that only other kernels call."""
 
     def define_pipelines(self) -> list[Any]:
