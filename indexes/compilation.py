@@ -66,12 +66,10 @@ def inner_kernel(function: Function) -> Function:
 
     if config.DISABLE_JIT:
         return function
-    from indexes.linked_kernels import LinkedCompiler, without_literals
+    from indexes.linked_kernels import LinkedCompiler
 
     wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    dispatcher = njit(nogil=True, error_model="numpy", pipeline_class=LinkedCompiler, **wrappers)(function)
-    without_literals(dispatcher)
-    return dispatcher
+    return njit(nogil=True, error_model="numpy", pipeline_class=LinkedCompiler, **wrappers)(function)
 
 
 def kernel(function: Function) -> Function:

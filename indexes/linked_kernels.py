@@ -16,7 +16,6 @@ from typing import Any
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
-from numba.core.types.misc import unliteral
 from numba.core.untyped_passes import IRProcessing
 
 
@@ -84,13 +83,3 @@ class LinkedCompiler(CompilerBase):
             passes.add_pass_after(_ChooseLibrary, IRProcessing)
         passes.finalize()
         return [passes]
-
-
-def without_literals(dispatcher: Any) -> None:
-    """Have a kernel compiled once for all constants that others call it with, rather than once for each."""
-    resolve = dispatcher.get_call_template
-
-    def resolve_types(arguments: Any, named: Any) -> Any:
-        return resolve([unliteral(kind) for kind in arguments], {name: unliteral(kind) for name, kind in named.items()})
-
-    dispatcher.get_call_template = resolve_types
