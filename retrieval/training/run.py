@@ -141,7 +141,7 @@ class Run:
         kind = trainer_class(self._model)
         trainer = kind(
             model=self._model,
-            args=self._arguments(kind, len(batches)),
+            args=self._arguments(kind, len(batches), hooks.call(loss, "learning_rates", recipe.learning_rate) or {}),
             train_dataset=dataset,
             loss=loss,
             data_collator=collator,
@@ -161,7 +161,7 @@ class Run:
             return dataset.select(rows), tasks[rows]
         return dataset, tasks
 
-    def _arguments(self, kind: type[Any], n_batches: int) -> Any:
+    def _arguments(self, kind: type[Any], n_batches: int, rates: Mapping[str, float]) -> Any:
         recipe = self._recipe
         steps = recipe.max_steps or math.ceil(n_batches / recipe.accumulation * recipe.epochs)
         arguments = kind.training_args_class(
@@ -171,6 +171,7 @@ class Run:
             num_train_epochs=recipe.epochs,
             max_steps=recipe.max_steps or -1,
             learning_rate=recipe.learning_rate,
+            learning_rate_mapping=dict(rates),
             lr_scheduler_type=recipe.schedule,
             warmup_steps=recipe.warmup if recipe.warmup < 1 else steps,  # below 1 it is read as a share
             weight_decay=recipe.weight_decay,
@@ -191,11 +192,14 @@ class Run:
         return arguments
 
     def _texts(self) -> list[str]:
-        """Return a sample of the passages."""
+        """Return passages drawn at random: sources stand one after the other, and so may do passages of one kind."""
+        import numpy as np
+
         dataset, _ = self._dataset()
+        rows = np.sort(np.random.default_rng(self._recipe.seed).permutation(len(dataset))[: hooks.SAMPLE])
         column = "positive" if "positive" in dataset.column_names else dataset.column_names[0]
         column = "sentence2" if "sentence2" in dataset.column_names else column
-        return list(dataset[: hooks.SAMPLE][column])
+        return list(dataset[rows.tolist()][column])
 
     def _fit(self, trainer: Any, checkpoint: Path | None) -> None:
         from retrieval.training.augmentation import drophead, set_dropout

@@ -423,7 +423,7 @@ def test_centring_brings_more_dimensions_to_life(tmp_path):
         watched.append(watch.report().dead_share)
         centre(model, TEXTS)
     assert watched[1] < watched[0] - 0.02
-    with pytest.raises(ValueError, match="none of 1 texts"):
+    with pytest.raises(EncoderError, match="none of 1 texts"):
         centre(model, [""])
 
 
@@ -438,7 +438,7 @@ def test_calibration_measures_the_quantile_of_activations(tmp_path):
     assert activations[int(0.4 * len(activations))] < middle < activations[int(0.6 * len(activations))]
     assert bucket_module(model).settings.largest_weight == middle
     assert bucket_module(model).settings.binarise
-    with pytest.raises(ValueError, match="no"):
+    with pytest.raises(EncoderError, match="none of 1 passages"):
         calibrate(model, [""])
-    with pytest.raises(ValueError, match="quantile"):
+    with pytest.raises(EncoderError, match="quantile"):
         calibrate(model, TEXTS, quantile=0)

@@ -20,6 +20,7 @@ from retrieval.training.losses.sparse_ranking import (
     softmax_loss,
     straight_through,
 )
+from retrieval.training.losses.winner_take_all import WinnerTakeAllLoss
 from tests.models.sparse_models import tiny_encoder
 
 SCORES = torch.tensor([[2.0, 1.0, 0.0], [0.5, 0.0, 3.0]])
@@ -86,6 +87,16 @@ class TestModule:
         features = [model.preprocess(column) for column in columns]
         found = SparseRankingLoss(model, binary=0.5, binary_temperature=4.0)(features)
         overlaps = (queries > 0).float() @ (others > 0).float().T
+        torch.testing.assert_close(found, softmax_loss(queries @ others.T) + 0.5 * softmax_loss(overlaps, 4.0))
+
+    def test_bucket_weights_count_in_the_binary_scores_too(self, tmp_path):
+        model = tiny_encoder(tmp_path, bucket_weights=(2.0, 0.5)).eval()
+        columns = [["word", "the search engine"], ["a word", "search"]]
+        queries = model.encode_query(columns[0], convert_to_sparse_tensor=False)
+        others = model.encode_document(columns[1], convert_to_sparse_tensor=False)
+        shared = (queries > 0)[:, None] & (others > 0)[None]  # (2, 2, 100): 40 dimensions, then 60
+        overlaps = 2.0 * shared[..., :40].sum(-1) + 0.5 * shared[..., 40:].sum(-1)
+        found = WinnerTakeAllLoss(model, binary=0.5, binary_temperature=4.0)([model.preprocess(c) for c in columns])
         torch.testing.assert_close(found, softmax_loss(queries @ others.T) + 0.5 * softmax_loss(overlaps, 4.0))
 
     @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from indexes.sparse import quantised
 from retrieval import Collection
 from retrieval.encoders import load_sparse_encoder
+from retrieval.errors import EncoderError, RetrievalError
+from retrieval.models.ultra_high_dimensional.building import bucket_module
+from retrieval.training.builders.ultra_high_dimensional import build_model
 from retrieval.training.recipes.ultra_high_dimensional import RECIPE
 from retrieval.training.runner import train
 from tests.training.conftest import sentence, sentences, tiny_bert, tuples
@@ -103,8 +107,8 @@ def test_measures_before_and_after_are_of_both_kinds_of_vectors(small, tuples, t
     assert report.after["beir test, without weights R@100 (n=1)"] == 1.0
 
 
-@pytest.mark.parametrize("binarise", [False, True])
-def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tuples, tmp_path, monkeypatch, binarise):
+@pytest.mark.parametrize(("binarise", "stop"), [(False, 2), (True, 4)])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tuples, tmp_path, monkeypatch, binarise, stop):
     from retrieval.training.trainer import SparseTrainer
 
     class Interrupted(BaseException):
@@ -114,16 +118,18 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(small, tuples, tmp_path, mon
     original = SparseTrainer.compute_loss
 
     def compute_loss(self, *given, **options):
-        if self.state.global_step >= 2:
+        if self.state.global_step >= stop:
             raise Interrupted
         return original(self, *given, **options)
 
-    train(recipe, tuples, tmp_path / "whole")
+    whole = train(recipe, tuples, tmp_path / "whole")
     with monkeypatch.context() as patches:
         patches.setattr(SparseTrainer, "compute_loss", compute_loss)
         with pytest.raises(Interrupted):
             train(recipe, tuples, tmp_path / "broken")
-    train(recipe, tuples, tmp_path / "broken", resume=True)
+    resumed = train(recipe, tuples, tmp_path / "broken", resume=True)
+    # Dimensions are counted from step 3 on: what an interrupted run has seen of them is in its checkpoints.
+    assert resumed.notes == whole.notes
     for name in ("model.safetensors", "1_UltraHighDimensional/model.safetensors", "1_UltraHighDimensional/config.json"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -145,3 +151,57 @@ def test_the_ranking_loss_alone_trains_as_well(small, tuples, tmp_path):
     assert report.steps == 5
     assert report.notes == {}
     assert load_sparse_encoder(tmp_path / "run").n_dimensions == 112
+
+
+def test_buckets_learn_at_a_rate_of_their_own(small, tuples, tmp_path):
+    def weights(name, rate):
+        train(small.changed({"loss_settings": {"bucket_rate": rate}}), tuples, tmp_path / name)
+        folder = tmp_path / name
+        backbone, buckets = (
+            load_file(folder / file) for file in ("model.safetensors", "1_UltraHighDimensional/model.safetensors")
+        )
+        return backbone["embeddings.word_embeddings.weight"], buckets["buckets.0.weight"]
+
+    still, slow, fast = weights("still", 1e-9), weights("slow", 1.0), weights("fast", 50.0)
+    begun = weights_at_the_start(small)
+    np.testing.assert_allclose(still[1], begun, atol=1e-7)
+    moved = [float(np.abs(each[1] - begun).max()) for each in (slow, fast)]
+    assert 20 * moved[0] < moved[1] < 80 * moved[0]  # AdamW's first steps are as long as the rate, whatever the slope
+    # The backbone's steps are those of the recipe's rate in all three.
+    assert 0 < np.abs(still[0] - fast[0]).max() < 20 * small.learning_rate
+
+
+def weights_at_the_start(recipe):
+    from transformers import set_seed
+
+    set_seed(recipe.seed)
+    return bucket_module(build_model(**recipe.model_settings)).linears[0].weight.detach().numpy()
+
+
+@pytest.mark.parametrize("wrong", [{"bucket_rate": 0}, {"anneal": 1.5}])
+def test_settings_that_make_no_sense(small, tuples, tmp_path, wrong):
+    with pytest.raises(RetrievalError, match=next(iter(wrong))):
+        train(small.changed({"loss_settings": wrong}), tuples, tmp_path / "run")
+
+
+def test_a_dense_model_is_refused(small, tiny_bert, tuples, tmp_path):
+    recipe = small.changed({"model": "encoder", "model_settings": {"backbone": str(tiny_bert)}})
+    with pytest.raises(EncoderError, match="no ultra-high-dimensional module"):
+        train(recipe, tuples, tmp_path / "run")
+
+
+def test_passages_to_centre_on_are_drawn_from_all(small, tuples, tmp_path, monkeypatch):
+    from retrieval.training import hooks
+    from retrieval.training.losses.winner_take_all import WinnerTakeAllLoss
+
+    seen, before = [], WinnerTakeAllLoss.before_training
+    monkeypatch.setattr(hooks, "SAMPLE", 8)
+    monkeypatch.setattr(
+        WinnerTakeAllLoss, "before_training", lambda loss, texts: (seen.append(texts), before(loss, texts))
+    )
+    for run, seed in enumerate((1, 1, 2)):
+        train(small.changed({"max_steps": 1, "seed": seed}), tuples, tmp_path / str(run))
+    passages = [sentence(number + 1000) for number in range(40)]
+    assert all(len(texts) == 8 and set(texts) <= set(passages) for texts in seen)
+    assert seen[0] == seen[1] != seen[2]
+    assert not set(seen[0]) <= set(passages[:20])

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retrieval.errors import EncoderError
 from retrieval.models.ultra_high_dimensional.module import UltraHighDimensional
 from retrieval.models.ultra_high_dimensional.settings import UltraHighDimensionalSettings
 
@@ -58,12 +59,12 @@ def bucket_module(model: Any) -> UltraHighDimensional:
     """Return the ultra-high-dimensional module of a model.
 
     Raises:
-        ValueError: it has none.
+        EncoderError: it has none.
     """
     for module in model.children():
         if isinstance(module, UltraHighDimensional):
             return module
-    raise ValueError(f"{type(model).__name__} has no ultra-high-dimensional module; make one with build_encoder()")
+    raise EncoderError(f"{type(model).__name__} has no ultra-high-dimensional module; make one with build_encoder()")
 
 
 def centre(model: Any, texts: Sequence[str], *, batch_size: int = 32) -> None:
@@ -79,7 +80,7 @@ def centre(model: Any, texts: Sequence[str], *, batch_size: int = 32) -> None:
         batch_size: texts that are encoded together.
 
     Raises:
-        ValueError: no text has a token that counts.
+        EncoderError: no text has a token that counts.
     """
     module = bucket_module(model)
     sums = [torch.zeros(module.settings.hidden_size, dtype=torch.float64) for _ in module.buckets]
@@ -96,7 +97,5 @@ def centre(model: Any, texts: Sequence[str], *, batch_size: int = 32) -> None:
             for total, layer in zip(sums, module.settings.layers, strict=True):
                 total.add_(module.hidden_states(features, layer)[counted].double().sum(0).cpu())
     if not n_tokens:
-        raise ValueError(f"none of {len(texts):,} texts has a token that is not special; give texts with words")
-    with torch.no_grad():
-        for linear, total in zip(module.linears, sums, strict=True):
-            linear.bias.copy_(-(linear.weight @ (total / n_tokens).to(linear.weight)))
+        raise EncoderError(f"none of {len(texts):,} texts has a token that is not special; give texts with words")
+    module.set_centres([total / n_tokens for total in sums])

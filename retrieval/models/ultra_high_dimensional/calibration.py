@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retrieval.errors import EncoderError
 from retrieval.models.ultra_high_dimensional.building import bucket_module
 
 
@@ -24,10 +25,10 @@ def calibrate(model: Any, passages: Sequence[str], *, quantile: float = 0.999, b
         batch_size: passages that are encoded together.
 
     Raises:
-        ValueError: the quantile is none, or no passage has an active dimension.
+        EncoderError: the quantile is none, or no passage has an active dimension.
     """
     if not 0 < quantile <= 1:
-        raise ValueError(f"the quantile must be above 0 and at most 1, not {quantile!r}")
+        raise EncoderError(f"the quantile must be above 0 and at most 1, not {quantile!r}")
     module = bucket_module(model)
     settings = module.settings
     module.settings = replace(settings, binarise=False)
@@ -45,7 +46,7 @@ def calibrate(model: Any, passages: Sequence[str], *, quantile: float = 0.999, b
         module.settings = settings
     activations = torch.cat(found).sort().values if found else torch.empty(0)  # (active,)
     if not len(activations):
-        raise ValueError(f"none of {len(passages):,} passages has an active dimension; give texts with words")
+        raise EncoderError(f"none of {len(passages):,} passages has an active dimension; give texts with words")
     largest = float(activations[min(int(quantile * len(activations)), len(activations) - 1)])
     module.settings = replace(settings, largest_weight=largest)
     return largest

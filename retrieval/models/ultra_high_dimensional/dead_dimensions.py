@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from retrieval.errors import EncoderError
@@ -60,21 +60,32 @@ class DimensionUse:
         return f"{self.n_texts:,} texts; {'; '.join(parts)}"
 
 
-class DimensionWatch:
+class DimensionWatch(nn.Module):
     """Counts in how many texts each dimension was active.
+
+    A module, so that what it has counted is saved with the checkpoints of the loss that holds it.
 
     Args:
         sizes: dimensions of each bucket.
 
     Attributes:
         counts: (n,) int64, texts in which each dimension was active.
-        n_texts: texts that were seen.
+        seen: () int64, texts that were seen.
     """
 
+    counts: Tensor
+    seen: Tensor
+
     def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
         self._sizes = tuple(sizes)
-        self.counts = torch.zeros(sum(sizes), dtype=torch.int64)
-        self.n_texts = 0
+        self.register_buffer("counts", torch.zeros(sum(sizes), dtype=torch.int64))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def n_texts(self) -> int:
+        """Texts that were seen."""
+        return int(self.seen)
 
     @classmethod
     def on(cls, module: UltraHighDimensional) -> tuple[DimensionWatch, RemovableHandle]:
@@ -94,13 +105,13 @@ class DimensionWatch:
         """
         if activations.shape[1] != len(self.counts):
             raise EncoderError(f"activations have {activations.shape[1]:,} dimensions, not {len(self.counts):,}")
-        self.counts += (activations.detach() > 0).sum(0).cpu()
-        self.n_texts += len(activations)
+        self.counts.add_((activations.detach() > 0).sum(0).to(self.counts.device))
+        self.seen.add_(len(activations))
 
     def reset(self) -> None:
         """Forget what was counted; call it where a new stretch of training begins."""
         self.counts.zero_()
-        self.n_texts = 0
+        self.seen.zero_()
 
     def dead(self) -> Tensor:
         """Return the dimensions that have been active in no text, (n_dead,) int64."""
@@ -108,7 +119,7 @@ class DimensionWatch:
 
     def report(self) -> DimensionUse:
         """Return how the dimensions of each bucket were used so far."""
-        return DimensionUse(self.n_texts, tuple(map(self._use, self.counts.split(self._sizes))))
+        return DimensionUse(self.n_texts, tuple(map(self._use, self.counts.cpu().split(self._sizes))))
 
     def _use(self, counts: Tensor) -> BucketUse:
         wins, n_texts = int(counts.sum()), max(self.n_texts, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,12 @@ class UltraHighDimensional(Module):
         """
         check_k(k, self.settings.dimensions)
         self.settings = replace(self.settings, k=k)
+
+    def set_centres(self, means: Sequence[Tensor]) -> None:
+        """Set the biases so that these hidden states, (H,) for each bucket, get 0 in every dimension."""
+        with torch.no_grad():
+            for linear, mean in zip(self.linears, means, strict=True):
+                linear.bias.copy_(-(linear.weight @ mean.to(linear.weight)))
 
     def on_model_ready(self, model: Any) -> None:
         """Learn the special tokens from the model's tokenizer, and have its transformer give out all layers."""

@@ -143,7 +143,7 @@ class SparseRankingLoss(nn.Module):
         candidates = torch.cat([self._encoded(column, "document") for column in columns[1:]])  # (m, n)
         loss = self._ranking(candidate_scores(queries, candidates), self.temperature)
         if self.binary:
-            overlaps = candidate_scores(straight_through(queries), straight_through(candidates))
+            overlaps = candidate_scores(self._binarised(queries), straight_through(candidates))
             loss = loss + self.binary * self._ranking(overlaps, self.binary_temperature)
         if self.balance:
             loss = loss + self.balance * (balance_loss(queries) + balance_loss(candidates))
@@ -156,6 +156,10 @@ class SparseRankingLoss(nn.Module):
 
     def _ranking(self, scores: Tensor, temperature: float) -> Tensor:
         return softmax_loss(scores, temperature) if self.objective == "softmax" else hinge_loss(scores, self.margin)
+
+    def _binarised(self, queries: Tensor) -> Tensor:
+        """Return what queries become once they are binarised, (batch, n), with the gradient of their activations."""
+        return straight_through(queries)
 
     def _encoded(self, features: dict[str, Any], task: str) -> Tensor:
         encoded: Tensor = self.model(features, task=task)["sentence_embedding"]
