@@ -57,6 +57,7 @@ def main(
         for outcome in outcomes:
             Console().print(outcome.table())
         if share == 1:
+            (output / "results").mkdir(parents=True, exist_ok=True)
             replace_file(output / "results" / f"{name}.json", outcomes_json(outcomes))
             write_summary(output)
 
