@@ -90,16 +90,33 @@ class MaskedLanguageCollator:
             padding=True,
             return_tensors="np",
         )
-        random = self._generator()
         ids = encoded["input_ids"].astype(np.int64)  # (batch, length)
-        labels = np.full_like(ids, IGNORED)
-        for row, tokens in enumerate(ids):
-            words = _words(encoded.word_ids(row), np.isin(tokens, self._special), whole=self.whole_words)
-            chosen = choose_words(words, self.rate, random)
-            labels[row, chosen] = tokens[chosen]
-            tokens[chosen] = self._replaced(tokens[chosen], random)
+        words = [encoded.word_ids(row) for row in range(len(ids))]
+        ids, labels = self.masked(ids, words, self._generator())
         batch = {name: torch.from_numpy(np.asarray(value, np.int64)) for name, value in encoded.items()}
         return {**batch, "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+
+    def masked(
+        self, ids: np.ndarray, words: Sequence[Sequence[int | None]], random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose and replace words of texts that are tokens already.
+
+        Args:
+            ids: (batch, length) int64, special tokens and padding included.
+            words: the number of each token's word in its text; of special tokens anything.
+            random: of all choices.
+
+        Returns:
+            The tokens with the chosen ones replaced, and the labels, (batch, length) int64 each.
+        """
+        ids = ids.copy()
+        labels = np.full_like(ids, IGNORED)
+        for row, tokens in enumerate(ids):
+            numbers = _words(words[row], np.isin(tokens, self._special), whole=self.whole_words)
+            chosen = choose_words(numbers, self.rate, random)
+            labels[row, chosen] = tokens[chosen]
+            tokens[chosen] = self._replaced(tokens[chosen], random)
+        return ids, labels
 
     def _replaced(self, tokens: np.ndarray, random: np.random.Generator) -> np.ndarray:
         draws = random.random(len(tokens))

@@ -56,6 +56,8 @@ class Recipe:
         loss: name of the loss, see `retrieval.training.losses`.
         loss_settings: what that loss takes: temperature and so on.
         max_tokens: tokens of a text that are read in training and by the trained encoder; 0 keeps the backbone's.
+        encoder_tokens: tokens that the trained encoder reads, where it is meant for longer texts than it was trained
+            on; 0 is as in training.
         epochs: passes over the examples.
         max_steps: optimiser steps instead of epochs; 0 counts epochs.
         batch_size: examples a batch; the in-batch negatives come from it.
@@ -94,6 +96,7 @@ class Recipe:
     loss: str = "info-nce"
     loss_settings: Mapping[str, Any] = field(default_factory=dict)
     max_tokens: int = 0
+    encoder_tokens: int = 0
     epochs: float = 1.0
     max_steps: int = 0
     batch_size: int = 32
@@ -184,6 +187,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("limit", 0, _LARGE),
     ("filter_rank", 0, _LARGE),
     ("max_tokens", 0, 1 << 24),
+    ("encoder_tokens", 0, 1 << 24),
     ("epochs", 0, 1e6),
     ("max_steps", 0, _LARGE),
     ("batch_size", 1, 1 << 24),

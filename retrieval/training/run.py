@@ -89,6 +89,10 @@ class Run:
         self._fit(trainer, checkpoint)
         seconds = time.perf_counter() - began
         self._model.eval()
+        if recipe.encoder_tokens:
+            from retrieval.encoders.model_loading import set_max_tokens
+
+            set_max_tokens(self._model, recipe.encoder_tokens)
         hooks.call(trainer.loss, "after_training", self._texts())
         report = TrainingReport(
             out=self._folder.out,

@@ -78,7 +78,7 @@ def build_model(
             reason = " ".join(str(error).split())[:300]
             raise EncoderError(f"backbone {backbone!r} cannot be loaded: {type(error).__name__}: {reason}") from error
     if random_weights:
-        _forget(model)
+        forget(model)
     return model
 
 
@@ -125,8 +125,8 @@ def _folder(backbone: str) -> Path:
     return embedded_folder()
 
 
-def _forget(model: Any) -> None:
-    """Draw all weights anew, from torch's generator, as the backbone's own initialisation does."""
+def forget(model: Any) -> None:
+    """Draw all weights of a model's backbone anew, from torch's generator, as its own initialisation does."""
     backbone = model[0].model
     for parameter in backbone.parameters():
         parameter._is_hf_initialized = False
