@@ -11,6 +11,8 @@ encoder = load_encoder("jina-embeddings-v2-small-en")                        # r
 network = load_published("jina-embeddings-v2-small-en")                      # AlibiBertModel
 network = load_published("…", AlibiBertForMaskedLM, allow_missing=["cls.*"])   # a new head
 ```
+
+Without such a checkpoint, a BERT's weights are a beginning (`from_bert`, and the recipe `alibi-distillation`).
 """
 
 from __future__ import annotations
