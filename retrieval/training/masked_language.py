@@ -97,13 +97,13 @@ class MaskedLanguageCollator:
         return {**batch, "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def masked(
-        self, ids: np.ndarray, words: Sequence[Sequence[int | None]], random: np.random.Generator
+        self, ids: np.ndarray, words: Sequence[Sequence[int | None]] | np.ndarray, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Choose and replace words of texts that are tokens already.
 
         Args:
             ids: (batch, length) int64, special tokens and padding included.
-            words: the number of each token's word in its text; of special tokens anything.
+            words: the number of each token's word in its text, (batch, length); of special tokens anything.
             random: of all choices.
 
         Returns:
@@ -215,7 +215,7 @@ def masked_language_score(model: Any, batches: Iterable[Mapping[str, Any]]) -> M
     return MaskedLanguageScore(loss / n_tokens, right / n_tokens, n_tokens)
 
 
-def _words(word_ids: Sequence[int | None], special: np.ndarray, *, whole: bool) -> np.ndarray:
+def _words(word_ids: Sequence[int | None] | np.ndarray, special: np.ndarray, *, whole: bool) -> np.ndarray:
     """Return the word of each token, -1 at special tokens and padding, (length,) int64."""
     words = np.array([-1 if word is None else word for word in word_ids], np.int64)
     if not whole:

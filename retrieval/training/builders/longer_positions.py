@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -75,7 +75,7 @@ def longer_table(table: torch.Tensor, positions: int, fill: Fill) -> torch.Tenso
     return drawn
 
 
-def set_positions(bert: torch.nn.Module, table: torch.Tensor) -> None:
+def set_positions(bert: Any, table: torch.Tensor) -> None:
     """Give a `transformers.BertModel` another table of positions, (positions, d)."""
     embeddings = bert.embeddings
     positions = len(table)

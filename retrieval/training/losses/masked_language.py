@@ -45,10 +45,11 @@ class MaskedLanguageLoss(nn.Module):
                 f"the backbone's states have {model[0].get_embedding_dimension()} numbers and its word embeddings "
                 f"{size}; masked-language needs as many of both"
             )
-        self.transform = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=1e-12))
+        first = nn.Linear(size, size)
+        nn.init.normal_(first.weight, std=getattr(model[0].model.config, "initializer_range", 0.02))
+        nn.init.zeros_(first.bias)
+        self.transform = nn.Sequential(first, nn.GELU(), nn.LayerNorm(size, eps=1e-12))
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        nn.init.normal_(self.transform[0].weight, std=getattr(model[0].model.config, "initializer_range", 0.02))
-        nn.init.zeros_(self.transform[0].bias)
         self._half = False
         self._loss, self._right, self._tokens = 0.0, 0, 0
 
