@@ -51,6 +51,8 @@ NAMES = {
     "learned, repeated": "learned positions, the 64 of training repeated",
     "MiniLM, repeated": "MiniLM as published, its 512 positions repeated",
 }
+MEETINGS_OF = ("alibi", "learned", "MiniLM, repeated")
+"""Encoders that read the meetings."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,12 @@ def run(options: Options) -> list[Outcome]:
         for name, recipe in DISTILLED.items()
     }
     encoders = {name: TokenEncoder(model) for name, model in _models(runs).items()}
-    cache = VectorCache(options.workspace / "vectors", json.dumps([recipe.as_dict() for recipe in DISTILLED.values()]))
+    cache = VectorCache(
+        options.workspace / "vectors", json.dumps([seed, steps, [recipe.as_dict() for recipe in DISTILLED.values()]])
+    )
     common = _training_notes(runs, seed)
     needle = needles(encoders, options, cache, seed)
-    meetings = cut_meetings(encoders, options, cache, seed)
+    meetings = cut_meetings({name: encoders[name] for name in MEETINGS_OF}, options, cache, seed)
     return [
         _outcome("Needles in a common text", *needle, common, seed),
         _outcome("Meetings cut at lengths (QMSum)", *meetings, common, seed),
@@ -155,19 +159,20 @@ def cut_meetings(
     for name, encoder in encoders.items():
         measured = found.setdefault(name, Measured())
         queries = encoder.text_vectors(list(small.queries.values()))
+        cut = [windows_of(tokens[each][: max(LENGTHS) - encoder.n_special], WINDOW) for each in chosen]
+        flat, _ = cache(encoder, name, [window for each in cut for window in each])
+        window_vectors = np.split(flat, np.cumsum([len(each) for each in cut])[:-1])
         for length in LENGTHS:
             inside = [tokens[each][: length - encoder.n_special] for each in chosen]
             vectors, measured.seconds[length] = cache(encoder, name, inside)
             measured.whole[length] = _values(queries, vectors, small)
-            cut = [windows_of(each, WINDOW) for each in inside]
-            flat, _ = cache(encoder, name, [window for each in cut for window in each])
-            parts = np.split(flat, np.cumsum([len(each) for each in cut])[:-1])
-            weights = [[len(window) for window in each] for each in cut]
+            weights = [[len(window) for window in windows_of(each, WINDOW)] for each in inside]
+            parts = [each[: len(weight)] for each, weight in zip(window_vectors, weights, strict=True)]
             measured.windows[length] = _values(queries, mean_vectors(parts, weights), small)
     notes = [
         f"{len(chosen)} meetings of at least {LONGEST:,} tokens, {len(small.queries)} queries; documents are the first "
         "tokens of the meetings, so that longer ones also say more",
-        f"the mean of windows: {WINDOW} tokens each, encoded alone, weighted by their tokens",
+        f"the mean of windows: {WINDOW} tokens each, encoded alone, weighted by their tokens as far as the length goes",
     ]
     return found, notes
 
