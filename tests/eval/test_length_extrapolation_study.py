@@ -72,7 +72,7 @@ def test_needles_are_found_in_any_length(options):
     found, notes = study.needles({"alibi": encoder}, options, VectorCache(None), seed=0)
     measured = found["alibi"]
     assert list(measured.whole) == [128, 512, 703]
-    assert "12 questions" in notes[0]
+    assert "with 12 questions" in notes[0]
     for length in (128, 512, 703):
         assert measured.whole[length] == [1.0] * 12  # the word of the question is in one document only
         assert measured.windows[length] == [1.0] * 12
@@ -90,14 +90,17 @@ def test_meetings_are_read_as_far_as_said(options):
     assert list(measured.whole) == [64, 128, 512, 703]
     assert np.mean(measured.whole[512]) < 1  # the word of the question is the meeting's last, the 701st
     assert measured.whole[703] == measured.windows[703] == [1.0] * 12
+    assert measured.cosines[64] == pytest.approx(1)  # one window is the whole document
+    assert 0.95 < measured.cosines[703] < 1
 
 
 def test_outcome_compares_pair_by_pair():
-    better = study.Measured({64: [1.0, 0.5, 1.0]}, {64: [1.0, 0.5, 0.5]}, {64: 2.0})
-    worse = study.Measured({64: [0.0, 0.5, 0.5]}, {64: [1.0, 0.5, 0.5]}, {64: 3.0})
+    better = study.Measured({64: [1.0, 0.5, 1.0]}, {64: [1.0, 0.5, 0.5]}, {64: 0.9}, {64: 2.0})
+    worse = study.Measured({64: [0.0, 0.5, 0.5]}, {64: [1.0, 0.5, 0.5]}, {64: 0.8}, {64: 3.0})
     outcome = study._outcome("Title", {"alibi": better, "learned": worse}, ["how"], ["trained"], seed=5)
     cells = {row[0]: row[1] for row in outcome.rows}
     assert cells["ALiBi: whole document"] == "0.833"
+    assert cells["ALiBi: cosine of both"] == "0.900"
     assert cells["ALiBi: difference"].startswith("+0.1667 [")
     assert cells["ALiBi over learned positions"].startswith("+0.5000 [")
     assert outcome.numbers["seed"] == 5

@@ -62,11 +62,13 @@ class Measured:
     Attributes:
         whole: nDCG@10 of each query, by length, with documents encoded at once.
         windows: the same with the mean of their windows.
+        cosines: mean over the documents of the cosine of both vectors, by length.
         seconds: to encode the documents at once, by length.
     """
 
     whole: dict[int, list[float]] = field(default_factory=dict)
     windows: dict[int, list[float]] = field(default_factory=dict)
+    cosines: dict[int, float] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
 
 
@@ -133,11 +135,13 @@ def needles(
                 sizes = [len(each) for each in windows_of(range(left), WINDOW)] if left > 0 else []
                 parts.append(np.concatenate([own_vectors, text_windows[: len(sizes)]]))
                 weights.append([*map(len, own), *sizes])
-            measured.windows[length] = _values(queries, mean_vectors(parts, weights), small)
+            means = mean_vectors(parts, weights)
+            measured.windows[length] = _values(queries, means, small)
+            measured.cosines[length] = float(np.mean(np.sum(vectors * means, axis=1)))
     notes = [
-        f"{len(chosen)} paragraphs of at most {min(LENGTHS[1:]):,} tokens from the ten articles of SQuAD's test split, "
-        f"{len(small.queries)} questions; each stands at a random place of the same text (other paragraphs of these "
-        "articles), so that the text itself tells no document from another",
+        f"{len(chosen)} paragraphs that fit into {min(LENGTHS[1:]):,} tokens, from the articles of SQuAD's test split, "
+        f"with {len(small.queries)} questions; each stands at a random place of the same text (other paragraphs of "
+        "these articles), so that the text itself tells no document from another",
         "the mean of windows knows no places: windows of 62 tokens of the needle and of the text, encoded alone, "
         "weighted by their tokens (where the text is cut within a window, by the tokens that are left of it)",
     ]
@@ -168,7 +172,9 @@ def cut_meetings(
             measured.whole[length] = _values(queries, vectors, small)
             weights = [[len(window) for window in windows_of(each, WINDOW)] for each in inside]
             parts = [each[: len(weight)] for each, weight in zip(window_vectors, weights, strict=True)]
-            measured.windows[length] = _values(queries, mean_vectors(parts, weights), small)
+            means = mean_vectors(parts, weights)
+            measured.windows[length] = _values(queries, means, small)
+            measured.cosines[length] = float(np.mean(np.sum(vectors * means, axis=1)))
     notes = [
         f"{len(chosen)} meetings of at least {LONGEST:,} tokens, {len(small.queries)} queries; documents are the first "
         "tokens of the meetings, so that longer ones also say more",
@@ -214,7 +220,8 @@ def _training_notes(runs: Mapping[str, Trained], seed: int) -> list[str]:
         f"from MiniLM's weights to MiniLM's vectors and states (recipe alibi-distillation); took {took}",
         "learned positions: a new table of 8,192 random rows, of which training sees the first 64; repeated: the rows "
         "of training, again and again, as long tables are warm-started",
-        "each cell nDCG@10; the difference is whole document - mean of windows of the same encoder, paired by query",
+        "cells are nDCG@10; the difference is whole document - mean of windows of the same encoder, paired by query; "
+        "seconds encode all documents at once, on a machine that did other work as well",
     ]
 
 
@@ -230,12 +237,14 @@ def _outcome(
             ("whole document", [f"{np.mean(measured.whole[length]):.3f}" for length in lengths]),
             ("mean of windows", [f"{np.mean(measured.windows[length]):.3f}" for length in lengths]),
             ("difference", [str(differences[length]) for length in lengths]),
+            ("cosine of both", [f"{measured.cosines[length]:.3f}" for length in lengths]),
         ):
             rows.append([f"{NAMES[name]}: {label}", *cells])
         rows.append([f"{NAMES[name]}: seconds", *(f"{measured.seconds[length]:,.1f}" for length in lengths)])
         numbers["encoders"][name] = {
             "whole": measured.whole,
             "windows": measured.windows,
+            "cosines": measured.cosines,
             "seconds": measured.seconds,
             "difference": differences,
         }
