@@ -104,4 +104,17 @@ def test_outcome_compares_pair_by_pair():
     assert cells["ALiBi: difference"].startswith("+0.1667 [")
     assert cells["ALiBi over learned positions"].startswith("+0.5000 [")
     assert outcome.numbers["seed"] == 5
-    assert outcome.notes == ["3 queries", "how", "trained"]
+    assert [outcome.notes[0], *outcome.notes[2:]] == ["3 queries", "how", "trained"]
+    assert "ALiBi is not told apart from learned positions" in outcome.notes[1]  # of three queries
+
+
+def test_the_verdict_is_what_is_more_than_chance():
+    high, low = {64: [0.9] * 20}, {64: [0.5] * 20}
+    found = {
+        "alibi": study.Measured(high, high, {64: 1.0}, {64: 1.0}),
+        "learned": study.Measured(low, high, {64: 1.0}, {64: 1.0}),
+    }
+    verdict = study._outcome("Title", found, [], [], seed=0).notes[1]
+    assert "ALiBi keeps the quality of its windows" in verdict
+    assert "learned positions loses 0.400 against its windows" in verdict
+    assert "ALiBi is better than learned positions by 0.400" in verdict

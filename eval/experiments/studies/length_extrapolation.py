@@ -1,4 +1,4 @@
-"""Trained on 64 tokens, used on up to 8192: ALiBi beside tables of learned positions.
+"""Trained on 64 tokens, used on up to 2048: ALiBi beside tables of learned positions.
 
 Two encoders are made of the packaged MiniLM by the same training (texts, order, steps, seed) on texts of 64 tokens: one
 with ALiBi, one with a new table of positions. Both have to learn MiniLM's vectors anew with what they have for places.
@@ -19,7 +19,7 @@ from eval.experiments.measuring import DEPTH, Pool, read_pool, values_of
 from eval.experiments.options import Options
 from eval.experiments.token_documents import TokenEncoder, VectorCache, mean_vectors, needle_documents, windows_of
 from eval.experiments.training import Trained, trained
-from eval.significance import compare_means
+from eval.significance import PairedDifference, compare_means
 from retrieval.training import Recipe, builtin_recipe
 from retrieval.training.data import Source
 
@@ -51,6 +51,7 @@ NAMES = {
     "learned, repeated": "learned positions, the 64 of training repeated",
     "MiniLM, repeated": "MiniLM as published, its 512 positions repeated",
 }
+_LEVEL = 0.05
 MEETINGS_OF = ("alibi", "learned", "MiniLM, repeated")
 """Encoders that read the meetings."""
 
@@ -218,8 +219,9 @@ def _training_notes(runs: Mapping[str, Trained], seed: int) -> list[str]:
         f"both trained on passages of qa-train-msmarco-format cut at {TRAINED} tokens, seed {seed}: "
         f"{recipe.batch_size} texts in each of {runs['alibi'].steps} steps, learning rate {recipe.learning_rate:g}, "
         f"from MiniLM's weights to MiniLM's vectors and states (recipe alibi-distillation); took {took}",
-        "learned positions: a new table of 8,192 random rows, of which training sees the first 64; repeated: the rows "
-        "of training, again and again, as long tables are warm-started",
+        "learned positions: a new table of 8,192 random rows, of which training sees the first 64; it begins as noise, "
+        "which this encoder learns to do without, other than MiniLM; repeated: the rows of training, again and again, "
+        "as long tables are warm-started",
         "cells are nDCG@10; the difference is whole document - mean of windows of the same encoder, paired by query; "
         "seconds encode all documents at once, on a machine that did other work as well",
     ]
@@ -254,4 +256,22 @@ def _outcome(
         numbers["against ALiBi"][name] = over
     n = len(next(iter(found.values())).whole[lengths[0]])
     columns = ["encoder", *(f"{length:,} tokens" for length in lengths)]
-    return Outcome(title, columns, rows, [f"{n} queries", *notes, *common], numbers)
+    return Outcome(title, columns, rows, [f"{n} queries", _verdict(numbers, lengths[-1]), *notes, *common], numbers)
+
+
+def _verdict(numbers: Mapping[str, Any], length: int) -> str:
+    """Say in words what is more than chance at a length."""
+
+    def more_than_chance(found: PairedDifference) -> bool:
+        return found.p is not None and found.p < _LEVEL
+
+    said = []
+    for name, values in numbers["encoders"].items():
+        found = values["difference"][length]
+        change = f"{'gains' if found.difference > 0 else 'loses'} {abs(found.difference):.3f} against"
+        said.append(f"{NAMES[name]} {change if more_than_chance(found) else 'keeps the quality of'} its windows")
+    for name, over in numbers["against ALiBi"].items():
+        found = over[length]
+        change = f"{'better' if found.difference > 0 else 'worse'} than {NAMES[name]} by {abs(found.difference):.3f}"
+        said.append(f"ALiBi is {change if more_than_chance(found) else f'not told apart from {NAMES[name]}'}")
+    return f"seen at {length:,} tokens (p < {_LEVEL}): {'; '.join(said)}"
