@@ -145,7 +145,7 @@ class VectorCache:
         digest = hashlib.sha256(repr((self.key, name, documents)).encode()).hexdigest()[:24]
         place = None if self.folder is None else self.folder / f"{digest}.npz"
         if place is not None and place.is_file():
-            with np.load(place) as stored:
+            with np.load(place, allow_pickle=False) as stored:
                 return stored["vectors"], float(stored["seconds"])
         began = time.perf_counter()
         vectors = encoder.vectors(documents)
