@@ -15,6 +15,7 @@ import numpy as np
 from eval.errors import MeasureError
 
 _RESAMPLES = 9_999
+_CORRELATION_RESAMPLES = 1_000
 _ROWS_AT_ONCE = 500  # of resamples: bounds memory
 
 
@@ -90,23 +91,50 @@ def compare_rank_correlations(
     Raises:
         MeasureError: the lengths differ, there are fewer than two pairs, or a value is not finite.
     """
+    return compare_mean_rank_correlations([(gold, first, second)], seed)
+
+
+def compare_mean_rank_correlations(
+    sets: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]], seed: int = 0
+) -> PairedDifference:
+    """Compare the means of two systems' correlations over several sets, as the mean over STS 2012 to 2016.
+
+    Args:
+        sets: gold, first and second of each, see `compare_rank_correlations`.
+        seed: of the resampling.
+
+    Returns:
+        The difference of the means over all pairs of all sets, with the interval over pairs resampled within their
+        sets.
+
+    Raises:
+        MeasureError: there is no set, or one cannot be compared, see `compare_rank_correlations`.
+    """
+    if not sets:
+        raise MeasureError("there is no set to compare two systems on; give at least one")
+    for gold, _, second in sets:
+        _paired(gold, second)
+    checked = [(np.asarray(gold, float), *_paired(first, second)) for gold, first, second in sets]
+    generator = np.random.default_rng(seed)
+    drawn = np.array(
+        [
+            [_difference(one, generator.integers(0, len(one[0]), len(one[0]))) for one in checked]
+            for _ in range(_CORRELATION_RESAMPLES)
+        ]
+    ).mean(axis=1)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    found = float(np.mean([_difference(one, np.arange(len(one[0]))) for one in checked]))
+    return PairedDifference(sum(len(one[0]) for one in checked), found, float(low), float(high))
+
+
+def _difference(of: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray) -> float:
+    """Return the second system's rank correlation with gold less the first's, over these pairs."""
     from scipy import stats
 
-    _paired(gold, second)
-    wanted, one, other = np.asarray(gold, float), *_paired(first, second)
-
-    def difference(of: np.ndarray) -> float:
-        ranks = (stats.rankdata(values[of]) for values in (wanted, one, other))
-        gold_ranks, *systems = ranks
-        with np.errstate(invalid="ignore", divide="ignore"):
-            before, after = (np.corrcoef(gold_ranks, each)[0, 1] for each in systems)
-        return float(after - before)
-
-    generator = np.random.default_rng(seed)
-    n = len(wanted)
-    drawn = np.array([difference(generator.integers(0, n, n)) for _ in range(1_000)])
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return PairedDifference(n, difference(np.arange(n)), float(low), float(high))
+    gold_ranks, *systems = (stats.rankdata(values[rows]) for values in of)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before, after = (np.corrcoef(gold_ranks, each)[0, 1] for each in systems)
+    return float(after - before)
 
 
 def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

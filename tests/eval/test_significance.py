@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from eval.errors import MeasureError
-from eval.significance import compare_means, compare_rank_correlations
+from eval.significance import compare_mean_rank_correlations, compare_means, compare_rank_correlations
 
 FEW = [0.5, 0.25, 0.0, 0.75, 1.0, 0.5]
 
@@ -57,6 +57,26 @@ def test_correlations_are_spearmans():
     wanted = spearmanr(gold, second).statistic - spearmanr(gold, first).statistic
     assert found.difference == pytest.approx(wanted)
     assert 0 < found.low < wanted < found.high
+
+
+def test_the_mean_over_sets_weighs_sets_alike():
+    generator = np.random.default_rng(2)
+    sets = []
+    for n, noise in ((60, 1.0), (240, 3.0)):
+        gold = generator.normal(size=n)
+        sets.append((gold, gold + generator.normal(0, 4, n), gold + generator.normal(0, noise, n)))
+    found = compare_mean_rank_correlations(sets)
+    each = [spearmanr(gold, last).statistic - spearmanr(gold, first).statistic for gold, first, last in sets]
+    assert found.n == 300
+    assert found.difference == pytest.approx(np.mean(each))
+    widths = [one.high - one.low for one in (compare_rank_correlations(*triple) for triple in sets)]
+    # Independent errors of the sets add up as squares.
+    assert found.high - found.low == pytest.approx(np.hypot(*widths) / 2, rel=0.1)
+
+
+def test_no_set_is_no_comparison():
+    with pytest.raises(MeasureError, match="no set"):
+        compare_mean_rank_correlations([])
 
 
 @pytest.mark.parametrize("second", [[0.0] * 5, [float("nan")] * 6])

@@ -1,0 +1,44 @@
+"""Smaller pools of large test sets: what is relevant to the queries taken, and other documents at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from eval.experiments.measuring import Pool
+from eval.testsets import read_testset
+
+
+def sampled_pool(folder: Path, split: str, documents: int, seed: int, *, queries: int | None = None) -> Pool:
+    """Read a test set and keep the documents that are judged for its queries and others at random.
+
+    Figures of such a pool are higher than the whole collection's, and comparable with each other only.
+
+    Args:
+        folder: of the test set.
+        split: which judgements.
+        documents: of the pool; where more are judged, all of those.
+        seed: of the choice.
+        queries: the first ones are taken; None takes all.
+
+    Raises:
+        EvaluationError: the folder is no test set with documents.
+    """
+    testset = read_testset(folder, split)
+    texts = dict(list(testset.queries.items())[:queries])
+    qrels = {query_id: testset.qrels[query_id] for query_id in texts}
+    judged = {document_id for grades in qrels.values() for document_id in grades}
+    everything = list(testset.corpus or ())
+    rows = [row for row, document in enumerate(everything) if document.id in judged]
+    others = [row for row, document in enumerate(everything) if document.id not in judged]
+    more = max(0, documents - len(rows))
+    drawn = np.random.default_rng(seed).permutation(len(others))[:more]
+    chosen = [everything[row] for row in sorted([*rows, *(others[row] for row in drawn.tolist())])]
+    return Pool(
+        name=f"{testset.name} {testset.split}",
+        ids=[document.id for document in chosen],
+        texts=[f"{document.title or ''} {document.text or ''}".strip() for document in chosen],
+        queries=texts,
+        qrels=qrels,
+    )
