@@ -14,6 +14,9 @@ import numpy as np
 
 from eval.errors import MeasureError
 
+Values = Sequence[float] | np.ndarray
+"""A value for each query or pair."""
+
 _RESAMPLES = 9_999
 _CORRELATION_RESAMPLES = 1_000
 _ROWS_AT_ONCE = 500  # of resamples: bounds memory
@@ -74,9 +77,7 @@ def compare_means(first: Sequence[float], second: Sequence[float], seed: int = 0
     )
 
 
-def compare_rank_correlations(
-    gold: Sequence[float], first: Sequence[float], second: Sequence[float], seed: int = 0
-) -> PairedDifference:
+def compare_rank_correlations(gold: Values, first: Values, second: Values, seed: int = 0) -> PairedDifference:
     """Compare Spearman's correlations of two systems' scores with the same gold scores, as in STS.
 
     Args:
@@ -94,9 +95,7 @@ def compare_rank_correlations(
     return compare_mean_rank_correlations([(gold, first, second)], seed)
 
 
-def compare_mean_rank_correlations(
-    sets: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]], seed: int = 0
-) -> PairedDifference:
+def compare_mean_rank_correlations(sets: Sequence[tuple[Values, Values, Values]], seed: int = 0) -> PairedDifference:
     """Compare the means of two systems' correlations over several sets, as the mean over STS 2012 to 2016.
 
     Args:
@@ -137,7 +136,7 @@ def _difference(of: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray)
     return float(after - before)
 
 
-def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _paired(first: Values, second: Values) -> tuple[np.ndarray, np.ndarray]:
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
         raise MeasureError(

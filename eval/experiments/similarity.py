@@ -47,6 +47,13 @@ class ScoredPairs:
             for row, pair in enumerate(zip(self.first, self.second, strict=True))
             if not any(normal_form(sentence) in forms for sentence in pair)
         ]
+        return self._of(rows)
+
+    def sampled(self, n: int, seed: int) -> ScoredPairs:
+        """Return n of the pairs at random, in their order; all where there are fewer."""
+        return self._of(np.sort(np.random.default_rng(seed).permutation(len(self))[:n]).tolist())
+
+    def _of(self, rows: list[int]) -> ScoredPairs:
         return ScoredPairs(
             self.name, [self.first[row] for row in rows], [self.second[row] for row in rows], self.gold[rows]
         )

@@ -50,3 +50,12 @@ def test_it_learns_and_is_taken_again(tiny, tmp_path):
 def test_too_few_sentences(tiny, tmp_path):
     with pytest.raises(TrainingError, match="too few"):
         masked_language_backbone(tiny, SENTENCES[:100], tmp_path / "none", MaskedLanguageTraining(steps=1))
+
+
+def test_what_is_below_the_fresh_layers_can_stay(tiny, tmp_path):
+    training = MaskedLanguageTraining(steps=2, batch_size=4, learning_rate=5e-3, fresh_layers=1, only_fresh=True)
+    masked_language_backbone(tiny, SENTENCES, tmp_path / "kept", training)
+    before, after = weights(tiny), weights(tmp_path / "kept")
+    changed = {name for name in after if not name.startswith("pooler") and not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("encoder.layer.1.") for name in changed)

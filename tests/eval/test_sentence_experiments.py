@@ -98,3 +98,13 @@ def test_a_sampled_pool_holds_what_is_judged(testset):
     assert {"3", "17", "4"} <= set(pool.ids)
     assert pool.texts == [f"text {number}" for number in pool.ids]
     assert sampled_pool(testset, "dev", 1, seed=1, queries=2).ids == ["3", "4", "17"]
+
+
+def test_a_sample_keeps_pairs_together():
+    pairs = ScoredPairs("ten", [f"a{n}" for n in range(10)], [f"b{n}" for n in range(10)], np.arange(10) / 10)
+    some = pairs.sampled(4, seed=1)
+    rows = (some.gold * 10).round().astype(int).tolist()
+    assert len(some) == 4
+    assert rows == sorted(set(rows))
+    assert (some.first, some.second) == ([f"a{n}" for n in rows], [f"b{n}" for n in rows])
+    assert pairs.sampled(99, seed=1).first == pairs.first

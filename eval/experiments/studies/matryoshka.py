@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def run(options: Options) -> list[Outcome]:
     )
     untrained = values_by_dimension("embedded", pool, DIMENSIONS)
     without, with_loss = (values_by_dimension(str(model.folder), pool, DIMENSIONS) for model in models.values())
-    rows, numbers = [], {}
+    rows = []
+    numbers: dict[str, dict[str, Any]] = {}
     for dimension in DIMENSIONS:
         values = [untrained[dimension], without[dimension], with_loss[dimension]]
         means = [float(np.mean(each)) for each in values]

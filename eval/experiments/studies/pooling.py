@@ -8,7 +8,6 @@ from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.experiments.plain_sentences import plain_start
 from eval.experiments.similarity import (
-    ScoredPairs,
     rank_correlations,
     read_scored_pairs,
     sentences_of,
@@ -59,7 +58,7 @@ def run(options: Options) -> list[Outcome]:
     training = read_scored_pairs(data / "train.tsv.gz", "STSb train")
     seen = sentences_of([training])
     test = read_scored_pairs(data / "test.tsv.gz", "STSb test").without(seen)
-    years = [sampled(pairs.without(seen), options.scaled(_PAIRS_A_YEAR), seed) for pairs in sts_years(options.data)]
+    years = [pairs.without(seen).sampled(options.scaled(_PAIRS_A_YEAR), seed) for pairs in sts_years(options.data)]
     sets = [test, *years]
     scores: dict[str, list[np.ndarray]] = {}
     seconds: dict[str, float] = {}
@@ -78,8 +77,8 @@ def run(options: Options) -> list[Outcome]:
         against_test, against_years = "", ""
         if pooling != "mean":
             against_test = str(compare_rank_correlations(test.gold, base[0], found[0], seed))
-            triples = [(pairs.gold, *both) for pairs, *both in zip(years, base[1:], found[1:], strict=True)]
-            against_years = str(compare_mean_rank_correlations(triples, seed))
+            triples = zip((pairs.gold for pairs in years), base[1:], found[1:], strict=True)
+            against_years = str(compare_mean_rank_correlations(list(triples), seed))
         rows.append(
             [pooling, f"{seconds[pooling]:.0f} s", f"{on_test:.4f}", against_test, f"{on_years:.4f}", against_years]
         )
@@ -100,11 +99,3 @@ def run(options: Options) -> list[Outcome]:
             {"seed": seed, "poolings": numbers, "n": [len(pairs) for pairs in sets]},
         )
     ]
-
-
-def sampled(pairs: ScoredPairs, n: int, seed: int) -> ScoredPairs:
-    """Return n of the pairs at random, or all where there are fewer."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:n]).tolist()
-    return ScoredPairs(
-        pairs.name, [pairs.first[row] for row in rows], [pairs.second[row] for row in rows], pairs.gold[rows]
-    )
