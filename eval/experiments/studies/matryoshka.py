@@ -21,9 +21,9 @@ from retrieval.training.ranking import rank_by_vectors
 TITLE = "Matryoshka dimensions"
 
 DIMENSIONS = (384, 256, 128, 64, 32, 16)
-_STEPS = 60
-_POOL = 2_000
-_QUERIES = 500
+_STEPS = 40
+_POOL = 1_500
+_QUERIES = 400
 _DEPTH = 100
 
 

@@ -49,7 +49,7 @@ def run(options: Options) -> list[Outcome]:
     runs: dict[str, Trained] = {}
     for name, recipe in recipes(str(start.folder), options).items():
         seeds = options.seeds_or(0, 1, 2)
-        for seed in seeds if name == "Mirror-BERT" else seeds[:1]:
+        for seed in seeds if name.startswith("Mirror-BERT") else seeds[:1]:
             label = f"{name}, seed {seed}"
             place = options.workspace / f"{name}-{seed}"
             model = trained(recipe.changed({"seed": seed}), [Source(file)], place)
@@ -70,8 +70,10 @@ def recipes(start: str, options: Options) -> dict[str, Recipe]:
         "precision": "bf16",
         "model_settings": {"backbone": start, "pooling": "mean"},
     }
+    mirror = builtin_recipe("mirror-bert").changed(common)
     return {
-        "Mirror-BERT": builtin_recipe("mirror-bert").changed(common),
+        "Mirror-BERT": mirror,
+        "Mirror-BERT, falling rate": mirror.changed({"schedule": "linear"}),
         "SimCSE": builtin_recipe("simcse").changed(common),
     }
 
@@ -124,9 +126,10 @@ def _outcome(
             f"{mirror.limit:,} unlabelled sentences of 30 to 80 characters from SNLI dev and test, squad11, nq-qed "
             f"and msmarco-dl19, other ones for each seed; none stands in STS 2012 to 2016 or STSb in any typography; "
             f"one pass, {mirror.batch_size} a batch, learning rate {mirror.learning_rate}, {mirror.max_tokens} tokens, "
-            "mean pooling, mixed bf16",
+            "mean pooling, mixed bf16; the layers that were not drawn anew still know what the tuned encoder knew",
             f"Mirror-BERT: spans of {mirror.span_characters} characters of one copy masked, and the backbone's dropout "
-            "(0.1), temperature 0.04; SimCSE: dropout only, temperature 0.05, one direction",
+            "(0.1), temperature 0.04, at a constant learning rate as in the paper or one that falls to 0; SimCSE: "
+            "dropout only, temperature 0.05, one direction, a rate that falls to 0",
             f"n = {sum(len(pairs) for pairs in years):,} pairs drawn from the 12,544, all subsets of a year "
             "together; the mean is over "
             "years; intervals over pairs resampled within their years",
