@@ -57,7 +57,7 @@ def run(options: Options) -> list[Outcome]:
     for share in _SHARES:
         corrupted, wrong = corrupt(pairs, share, seed)
         folder = options.workspace / f"pair_filtering-{share}-{seed}"
-        file = write_pairs(corrupted, folder.with_suffix(".jsonl"))
+        file = write_pairs(corrupted, folder / "pairs.jsonl")
         filtering = recipe.changed({"reference": "embedded", "filter_rank": _RANK})
         kept = {(row["query"], row["positive"]) for row in read_source(Source(file), filtering, ExampleReport())}
         rates = keep_rates(corrupted, wrong, kept)
