@@ -4,8 +4,9 @@ Three kinds, told apart by what the reranker says of itself:
 
 - pointwise: n calls for n candidates. A score depends on the query and the document alone, so each document that is in
   any of the sets is scored once.
-- pairwise: has `probabilities` and an `aggregation` over all pairs. Each pair of such documents is compared once, and
-  the sets are aggregated from parts of the matrix.
+- pairwise: has `probabilities` and an `aggregation` over all pairs. Sets are joined where that takes fewer comparisons
+  than they do by themselves, each pair of a joined set is compared once, and the sets are aggregated from parts of the
+  matrix.
 - any other: each set is scored as it is, once, with the scores of the stage before.
 """
 
@@ -79,24 +80,48 @@ class Scores:
         """
         if self._kind == "listwise":
             return self._listwise(queries, heads, documents)
-        pools = [sorted({number for head, _ in sets for number in head}) for sets in heads]
-        candidates = [
-            _candidates(pool, np.zeros(len(pool)), known) for pool, known in zip(pools, documents, strict=True)
-        ]
-        asked = [number for number, pool in enumerate(pools) if pool]
-        answers = dict(
-            zip(
-                asked,
-                self._ask([queries[number] for number in asked], [candidates[number] for number in asked]),
-                strict=True,
-            )
-        )
+        pools = [self._pools([head for head, _ in sets]) for sets in heads]
+        answers = self._of_pools(queries, pools, documents)
         scores = []
-        for number, (pool, sets) in enumerate(zip(pools, heads, strict=True)):
-            place = {document: position for position, document in enumerate(pool)}
-            places = [np.array([place[document] for document in head], np.int64) for head, _ in sets]
-            scores.append([self._part(answers[number], chosen) if len(chosen) else np.empty(0) for chosen in places])
+        for of_query, answered, sets in zip(pools, answers, heads, strict=True):
+            places = [{document: place for place, document in enumerate(pool)} for pool in of_query]
+            own = []
+            for head, _ in sets:
+                holding = next((number for number, pool in enumerate(places) if pool.keys() >= set(head)), None)
+                if not head or holding is None:
+                    own.append(np.empty(0))
+                    continue
+                chosen = np.array([places[holding][document] for document in head], np.int64)
+                own.append(self._part(answered[holding], chosen))
+            scores.append(own)
         return scores
+
+    def _pools(self, heads: Sequence[Head]) -> list[list[int]]:
+        """Return sets of documents, ascending, such that each head lies in one: what the model is asked about."""
+        if self._kind == "pairwise":
+            return [sorted(pool) for pool in joined_sets(heads)]
+        pool = sorted({document for head in heads for document in head})
+        return [pool] if pool else []
+
+    def _of_pools(
+        self, queries: Sequence[str], pools: Sequence[Sequence[list[int]]], documents: Sequence[Sequence[Hit]]
+    ) -> list[list[np.ndarray]]:
+        """Return the model's answer for each pool of each query."""
+        answers: list[list[np.ndarray]] = [[] for _ in queries]
+        # The first pools of all queries together, then the second ones: a model that finds equal inputs among those
+        # that it is given would make fewer calls for two pools of one query than it says, and times would be too good.
+        for turn in range(max(map(len, pools), default=0)):
+            asked = [number for number, of_query in enumerate(pools) if len(of_query) > turn]
+            found = self._ask(
+                [queries[number] for number in asked],
+                [
+                    _candidates(pools[number][turn], np.zeros(len(pools[number][turn])), documents[number])
+                    for number in asked
+                ],
+            )
+            for number, answer in zip(asked, found, strict=True):
+                answers[number].append(answer)
+        return answers
 
     def _part(self, answer: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return the scores of some documents of a pool."""
@@ -140,11 +165,54 @@ class Scores:
         if len(answers) != len(queries):
             raise RerankerError(f"reranker {self._name!r} answered {len(answers):,} of {len(queries):,} queries")
         if self._kind == "pairwise":
-            return [np.asarray(answer, np.float64) for answer in answers]
+            return [
+                _checked_matrix(answer, query, len(given), self._name)
+                for answer, query, given in zip(answers, queries, candidates, strict=True)
+            ]
         return [
             check_scores(answer, query, given, self._name).copy()
             for answer, query, given in zip(answers, queries, candidates, strict=True)
         ]
+
+
+def joined_sets(heads: Sequence[Head]) -> list[frozenset[int]]:
+    """Return sets of documents such that each head that is not empty lies in one, with few ordered pairs in all.
+
+    Heads of one order lie in each other; those of different orders share many documents, or few. Greedily, the largest
+    first: a head joins the set with which it saves most pairs, or is one of its own where it would save none. There are
+    never more pairs than in the distinct heads by themselves, nor than in all documents together.
+    """
+    joined: list[frozenset[int]] = []
+    distinct = dict.fromkeys(frozenset(head) for head in heads if head)
+    for head in sorted(distinct, key=len, reverse=True):
+        saved = [_n_pairs(one) + _n_pairs(head) - _n_pairs(one | head) for one in joined]
+        best = int(np.argmax(saved)) if saved else -1
+        if best >= 0 and saved[best] >= 0:
+            joined[best] |= head
+        else:
+            joined.append(head)
+    together = frozenset().union(*distinct)
+    return [together] if joined and _n_pairs(together) <= sum(map(_n_pairs, joined)) else joined
+
+
+def _n_pairs(documents: frozenset[int]) -> int:
+    return len(documents) * (len(documents) - 1)
+
+
+def _checked_matrix(answer: Any, query: str, n: int, name: str) -> np.ndarray:
+    """Return what a pairwise reranker says of one query's documents, (n, n) float64; the diagonal is not read."""
+    matrix = np.asarray(answer, np.float64)
+    if matrix.shape != (n, n):
+        raise RerankerError(
+            f"reranker {name!r} returned probabilities of shape {matrix.shape}, expected ({n}, {n}): one for each pair"
+        )
+    broken = np.argwhere(~np.isfinite(matrix) & ~np.eye(n, dtype=bool))
+    if len(broken):
+        raise RerankerError(
+            f"reranker {name!r} returned {matrix[tuple(broken[0])]} for a pair of documents and query {query[:80]!r} "
+            f"({len(broken):,} of its {n * (n - 1):,} probabilities are not finite)"
+        )
+    return matrix
 
 
 def _candidates(head: Sequence[int], before: np.ndarray, documents: Sequence[Hit]) -> Candidates:

@@ -1,4 +1,4 @@
-"""Many settings of one pipeline over the same queries, each ranked exactly as a search would, each score computed once.
+"""Many settings of one pipeline over the same queries, each ranked exactly as a search would, scores shared among them.
 
 The settings are a tree: those that begin alike share their lists as far as they are alike. It is walked stage by stage,
 for all settings and a batch of queries at a time, so that a model sees all that any setting wants of it together. Lists
@@ -90,9 +90,16 @@ def simulate(
         **options: of every search: where=, bm25=, fusion= and so on.
 
     Raises:
-        TuningError: the settings are not of one pipeline.
+        TuningError: the settings are not of one pipeline, there is none, or the queries are not plain text.
         RerankerError: a reranker did not give one finite score for each document.
     """
+    if options.get("syntax", "plain") != "plain":
+        raise TuningError(
+            f"settings are simulated for plain queries, not for syntax={options['syntax']!r}: rerankers would read its "
+            "operators; leave it out"
+        )
+    if not grid:
+        raise TuningError("there is no setting to simulate; make_grid makes some of a pipeline")
     names = [name for name, _ in grid[0].rerankers]
     if any([name for name, _ in setting.rerankers] != names for setting in grid):
         raise TuningError("settings that are simulated together have the same rerankers in the same order")

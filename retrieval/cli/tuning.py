@@ -57,7 +57,8 @@ def tune(
 ) -> None:
     """Measure every setting of a pipeline's numbers on a development set; --stages has the largest ones.
 
-    Models score each document, or pair of documents, once; all settings are ranked from these scores, exactly.
+    Settings share the models' scores: each document is scored once, and pairs of documents once wherever that saves
+    calls. All settings are ranked from these scores, exactly.
     """
     from eval.testsets import read_testset
     from eval.tuning import tune as tuned

@@ -7,14 +7,24 @@ import logging
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eval.errors import TuningError
 from eval.measures import evaluate_run
 from eval.testsets import TestSet
 from eval.tuning import Setting, best_setting, make_grid, pareto_set, series, simulate, tune
 from eval.tuning.plot import draw
-from eval.tuning.scores import kind_of
-from retrieval import Collection, Document, FunctionEncoder, FunctionReranker, Pipeline, parse_stages
+from eval.tuning.scores import joined_sets, kind_of
+from retrieval import (
+    Collection,
+    Document,
+    FunctionEncoder,
+    FunctionReranker,
+    Pipeline,
+    RerankerError,
+    parse_stages,
+)
 
 WORDS = ["owl", "swift", "robin", "wren", "kite"]
 QUERIES = {
@@ -152,7 +162,7 @@ def test_every_setting_is_what_a_search_returns(collection, stages, numbers, duo
     assert set(simulation.retrieval_seconds) == {pipeline.retrievers for pipeline in grid}
 
 
-def test_each_document_and_each_pair_is_scored_once(collection):
+def test_settings_share_scores(collection):
     mono, duo = Mono(), Duo()
     grid = make_grid(parse_stages("bm25:40,mono:20,duo:8"))
     simulation = simulate(collection, QUERIES, grid, {"mono": mono, "duo": duo}, 10)
@@ -160,11 +170,14 @@ def test_each_document_and_each_pair_is_scored_once(collection):
     found = collection.search_many(texts, 20, stages="bm25:40")
     assert mono.n_calls == sum(map(len, found)) == 100
     compared: list[set[str]] = [set() for _ in texts]
+    heads: list[set[frozenset[str]]] = [set() for _ in texts]
     for limit in series(20):
         ranked = collection.search_many(texts, 8, stages=f"bm25:40,mono:{limit}", rerankers={"mono": Mono()})
-        for documents, results in zip(compared, ranked, strict=True):
+        for documents, of_query, results in zip(compared, heads, ranked, strict=True):
             documents.update(results.ids)
-    assert duo.n_calls == sum(len(documents) * (len(documents) - 1) for documents in compared)
+            of_query.update(frozenset(results.ids[:n]) for n in series(8))
+    assert duo.n_calls <= sum(len(documents) * (len(documents) - 1) for documents in compared)
+    assert duo.n_calls < sum(len(head) * (len(head) - 1) for of_query in heads for head in of_query)
     assert sum(simulation.calls) < sum(sum(setting.calls) for setting in simulation.settings) / 3
     assert min(simulation.seconds) > 0
 
@@ -175,6 +188,60 @@ def test_the_largest_setting_costs_what_the_plan_says(collection):
     *_, largest = simulate(collection, QUERIES, make_grid(stages), rerankers, 10).settings
     assert largest.pipeline == stages
     assert sum(largest.calls) == stages.plan(rerankers).calls * len(QUERIES)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 12), unique=True, max_size=6).map(tuple), max_size=8))
+def test_heads_are_joined_where_that_saves_pairs(heads):
+    def pairs(sets):
+        return sum(len(each) * (len(each) - 1) for each in sets)
+
+    joined = joined_sets(heads)
+    assert all(any(set(head) <= each for each in joined) for head in heads if head)
+    assert {document for each in joined for document in each} == {document for head in heads for document in head}
+    assert pairs(joined) <= pairs({frozenset(head) for head in heads})
+    assert pairs(joined) <= pairs([{document for head in heads for document in head}])
+
+
+def test_heads_are_joined_by_hand():
+    assert joined_sets([(1,), (1, 2), (3, 1, 2)]) == [{1, 2, 3}]
+    assert joined_sets([(1, 2), (3, 4), (5, 6)]) == [{1, 2}, {3, 4}, {5, 6}]  # 6 pairs instead of 30
+    assert joined_sets([(1, 2, 3, 4), (9, 8), (4, 3, 2, 5)]) == [{1, 2, 3, 4, 5}, {8, 9}]  # 22, not 26 or 42
+    assert joined_sets([(), ()]) == []
+
+
+def test_heads_without_a_document_in_common_cost_what_they_cost_by_themselves(collection):
+    """The reranker in front turns the list around: what it admits decides what the pairwise one sees."""
+    places = {name: place for place, name in enumerate(collection.search("owl robin", 40, stages="bm25:40").ids)}
+    queries, duo = {"q": "owl robin"}, Duo()
+    backwards = Mono()
+    backwards.score = lambda texts, candidates: [
+        np.array([float(places[name]) for name in each.ids]) for each in candidates
+    ]
+    grid = make_grid(parse_stages("bm25:40,mono:40,duo:4"), {"mono": [0, 10, 20, 40], "duo": [4]})
+    simulation = simulate(collection, queries, grid, {"mono": backwards, "duo": duo}, 10)
+    assert simulation.calls[1] == duo.n_calls == 4 * 12 < 16 * 15
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda n: np.full((n, n), np.nan), "reranker 'duo' returned nan for a pair of documents and query 'owl"),
+        (lambda n: np.zeros((n, n + 1)), r"returned probabilities of shape \(8, 9\), expected \(8, 8\)"),
+    ],
+)
+def test_broken_probabilities_are_refused(collection, broken, message):
+    duo = Duo()
+    duo.probabilities = lambda queries, candidates: [broken(len(each)) for each in candidates]
+    with pytest.raises(RerankerError, match=message):
+        simulate(collection, QUERIES, make_grid(parse_stages("bm25:40,duo:8")), {"duo": duo}, 10)
+
+
+def test_query_syntax_and_empty_grids_are_not_simulated(collection):
+    with pytest.raises(TuningError, match="not for syntax='query': rerankers would read its operators"):
+        simulate(collection, QUERIES, make_grid(parse_stages("bm25:9")), {}, 10, syntax="query")
+    with pytest.raises(TuningError, match="no setting to simulate"):
+        simulate(collection, QUERIES, [], {}, 10)
 
 
 # ------------------------------------------------------------------------------------------------------------- the grid
