@@ -20,7 +20,8 @@ class Candidates:
 
     Attributes:
         ids: the documents, each once.
-        texts: of each, title and text joined as encoders see passages.
+        texts: of each the whole document, title and text joined by a space, however many passages its vectors have.
+            Models read what their token limit allows, from the beginning.
         scores: (n,) float64, of the stage before, descending.
 
     Raises:
@@ -60,7 +61,10 @@ class Reranker(Protocol):
         """Return how scores are computed, as JSON values: precision, runtime, device, versions."""
 
     def calls(self, n: int) -> int:
-        """Return how often the model is called for n candidates of one query: inputs that go through it."""
+        """Return how often the model is called for n candidates of one query: inputs that go through it.
+
+        Of n alone, so that costs are known beforehand; where texts are equal, a model may do with fewer.
+        """
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
         """Return one (n_i,) float64 array for each query, finite, higher is better, in the order of its candidates.
@@ -98,8 +102,9 @@ def check_scores(scores: Any, query: str, candidates: Candidates, name: str) -> 
     """
     try:
         array = np.asarray(scores, np.float64)
-    except (TypeError, ValueError):
-        raise RerankerError(f"reranker {name!r} returned {type(scores).__name__}, not an array of numbers") from None
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # a tensor that asks for gradients: the last
+        what = "not an array of numbers that float64 can hold"
+        raise RerankerError(f"reranker {name!r} returned {type(scores).__name__}, {what} ({error})") from None
     if array.shape != (len(candidates),):
         raise RerankerError(
             f"reranker {name!r} returned an array of shape {array.shape}, expected ({len(candidates)},): "

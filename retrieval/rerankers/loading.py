@@ -41,7 +41,7 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
         duo = is_duo(reranker_folder(specification)[0])
         _only(settings, _DUO if duo else _MONO, "a pairwise reranker" if duo else "a pointwise reranker")
         return load_duo(specification, **settings) if duo else load_mono(specification, **settings)
-    if _is_cross_encoder(specification):
+    if is_cross_encoder(specification):
         from retrieval.rerankers.mono_loading import mono_of
 
         _only(settings, _LOADED, "a model that is loaded already")
@@ -62,7 +62,8 @@ def _only(settings: dict[str, Any], allowed: set[str], kind: str) -> None:
         raise RerankerError(f"{refused[0]!r} is no setting of {kind}: {known}")
 
 
-def _is_cross_encoder(thing: object) -> bool:
+def is_cross_encoder(thing: object) -> bool:
+    """Tell whether something is a loaded `CrossEncoder`."""
     # By the names of its classes: asking the library would import it, which takes seconds.
     return any(
         f"{kind.__module__}.{kind.__name__}".startswith("sentence_transformers.") and kind.__name__ == "CrossEncoder"

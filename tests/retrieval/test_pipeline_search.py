@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,15 @@ class Pairs(Scorer):
                         self.n_calls += 1
                         answers[-1][i] += self._strength(query, one) > self._strength(query, other)
         return answers
+
+
+class CrossEncoder:
+    """Like that of sentence-transformers, in all that can be seen without importing it."""
+
+    __module__ = "sentence_transformers.cross_encoder"
+
+    def __call__(self, features):
+        raise AssertionError("it was called with a query and texts")
 
 
 def by_number(query, document_id):
@@ -496,7 +506,11 @@ def test_the_plan_of_a_collection_knows_how_many_documents_there_are(collection)
         ({"stages": "bm25:9", "mode": "bm25"}, "a mode or stages, not both: leave out mode='bm25' or stages='bm25:9'"),
         ({"rerankers": {"mono": by_number}}, "rerankers need stages"),
         ({"stages": "bm25:9,mono:5", "rerankers": {"mono": "a/folder"}}, "'a/folder'; load it once"),
+        ({"stages": "bm25:9,mono:5", "rerankers": {"mono": Path("a")}}, "load it once"),
         ({"stages": "bm25:9,mono:5", "rerankers": {"mono": Scorer}}, "neither a reranker nor a function"),
+        # A class has the members of a reranker, and a model can be called; neither can rerank.
+        ({"stages": "bm25:9,mono:5", "rerankers": {"mono": FunctionReranker}}, "that is a class, give an object of it"),
+        ({"stages": "bm25:9,mono:5", "rerankers": {"mono": CrossEncoder()}}, "CrossEncoder.*; load it once, with load"),
         ({"stages": "bm25:9,mono:5", "rerankers": [by_number]}, "rerankers are given by name"),
         ({"stages": "bm25:9", "rerankers": {"bm25": by_number}}, "a reranker cannot be called 'bm25'"),
         ({"stages": "sparse:9"}, "retriever 'sparse' needs sparse vectors and this collection has none"),
@@ -531,6 +545,7 @@ def test_a_lexical_collection_has_no_vectors_to_search(tmp_path):
         (lambda n: [np.full(n, math.nan)], "reranker 'mine' returned nan for document 'd.*' and query 'owl'"),
         (lambda n: [np.full(n, math.inf)], "reranker 'mine' returned inf for document"),
         (lambda n: [["high"] * n], "reranker 'mine' returned list, not an array of numbers"),
+        (lambda n: [[10**400] * n], "reranker 'mine' returned list, not an array of numbers that float64 can hold"),
         (lambda n: [], "reranker 'mine' answered 0 of 1 queries"),
         (lambda n: [np.zeros(n)] * 2, "reranker 'mine' answered 2 of 1 queries"),
     ],
