@@ -18,6 +18,7 @@ from retrieval.first_stage import of_mode, of_pipeline
 from retrieval.found_ids import found_ids
 from retrieval.fusion import fuse
 from retrieval.pipeline.report import StageClock
+from retrieval.pipeline.stages import FUSION
 from retrieval.results import Mode, SearchResults
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class QueryRunner:
         lists = [{name: hits[number] for name, hits in found.items()} for number in range(len(prepared))]
         ranked = [self._fused(one, first) for one in lists]
         if len(found) > 1:
-            clock.stage("fusion", ranked)
+            clock.stage(FUSION, ranked)
         reranked = self._reranked(texts, ranked)
         answers = [hits.cut(k) for hits in ranked] if reranked is None else [each.hits.cut(k) for each in reranked]
         results = []

@@ -68,9 +68,10 @@ def _stage(part: str, number: int, text: str) -> tuple[str, int]:
         raise QueryError(f"{place}, {part!r:.80}, has no name; write NAME:NUMBER, as in {EXAMPLE!r}")
     if not _NUMBER.fullmatch(count):
         raise QueryError(f"{place}: {count!r:.80} is not a whole number of documents, 0 or more, in digits")
-    if len(count.lstrip("0")) > len(str(LARGEST)):  # before Python reads thousands of digits
-        raise QueryError(f"{place}: {count[:20]}… is more than the {LARGEST:,} documents that a stage can take")
-    return name, int(count)
+    digits = count.lstrip("0") or "0"
+    if len(digits) > len(str(LARGEST)):  # Python refuses to read thousands of digits, zeros among them
+        raise QueryError(f"{place}: {digits[:20]}… is more than the {LARGEST:,} documents that a stage can take")
+    return name, int(digits)
 
 
 def _check_beginning(retrievers: list[Retriever], text: str) -> None:

@@ -9,10 +9,12 @@ ranking with BERT", arXiv:1910.14424). The numbers are the knob between latency 
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrieval.errors import QueryError
 
@@ -25,6 +27,9 @@ RETRIEVERS = ("bm25", "dense", "sparse")
 
 HYBRID = "hybrid"
 FIRST_STAGES = (*RETRIEVERS, HYBRID)
+FUSION = "fusion"
+"""What the joining of lists is called where results say what each stage took."""
+
 LARGEST = 2**31 - 1
 """More documents than that no stage takes."""
 
@@ -36,7 +41,8 @@ class Retriever(NamedTuple):
 
     Attributes:
         name: "bm25", "dense", "sparse", or "hybrid": all that the collection has, fused as in a search without stages.
-        depth: documents that it returns at most; 0 switches it off.
+        depth: documents that it returns at most; 0 switches it off. For "hybrid" those of the fused list: the lists
+            themselves are as deep as `Fusion.depth`, so no more comes back than that many from each.
     """
 
     name: str
@@ -72,8 +78,8 @@ class Pipeline:
     rerankers: tuple[Admission, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "retrievers", tuple(Retriever(*each) for each in self.retrievers))
-        object.__setattr__(self, "rerankers", tuple(Admission(*each) for each in self.rerankers))
+        object.__setattr__(self, "retrievers", tuple(Retriever(*_pair(each)) for each in self.retrievers))
+        object.__setattr__(self, "rerankers", tuple(Admission(*_pair(each)) for each in self.rerankers))
         _check_retrievers(self.retrievers)
         for name, _ in self.rerankers:
             _check_reranker_name(name)
@@ -118,6 +124,19 @@ class Pipeline:
         return ",".join([self.first, *(f"{name}:{limit}" for name, limit in self.rerankers)])
 
 
+def _pair(stage: Any) -> tuple[Any, Any]:
+    """Return a stage's name and number; whole numbers of any kind, numpy's too, become Python's."""
+    if not isinstance(stage, (tuple, list)) or len(stage) != 2:
+        raise QueryError(
+            f"a stage of a Pipeline is a name and a number, ('bm25', 1000), not {stage!r:.80}; parse_stages reads text"
+        )
+    name, number = stage
+    if not isinstance(number, bool):
+        with suppress(TypeError):
+            number = operator.index(number)
+    return name, number
+
+
 def _check_retrievers(retrievers: tuple[Retriever, ...]) -> None:
     if not retrievers:
         raise QueryError(f"a pipeline begins with a retriever: {known(FIRST_STAGES)}")
@@ -135,6 +154,8 @@ def _check_reranker_name(name: str) -> None:
         raise QueryError(
             f"{name!r} is no name for a reranker: begin with a letter, then letters, digits, '_', '.', '-'"
         )
+    if name == FUSION:
+        raise QueryError(f"{name!r} is what the joining of lists is called; give the reranker another name")
     if name in FIRST_STAGES:
         raise QueryError(
             f"{name!r} is a retriever and cannot rerank; retrievers are the first stage, joined by +, as in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +93,7 @@ def test_any_text_is_a_pipeline_or_a_query_error(text):
         ("hybrid:10+bm25:5", "'hybrid' is a fusion already and stands alone"),
         ("bm25:0+dense:0,mono:5", "every retriever of 'bm25:0+dense:0,mono:5' is switched off"),
         ("bm25:10,my model:5", "'my model' is no name for a reranker"),
+        ("bm25:10,fusion:5", "'fusion' is what the joining of lists is called; give the reranker another name"),
         ("bm25:10,5x:5", "'5x' is no name for a reranker"),
         (100, "stages are text such as"),
     ],
@@ -108,6 +110,22 @@ def test_numbers_of_a_pipeline_made_by_hand_are_checked(depth):
         Pipeline((("bm25", depth),))
     with pytest.raises(QueryError, match="takes 0 to"):
         Pipeline((("bm25", 10),), (("mono", depth),))
+
+
+def test_leading_zeros_count_for_nothing_however_many_there_are():
+    assert parse_stages("bm25:" + "0" * 5000 + "7,mono:00") == Pipeline((("bm25", 7),), (("mono", 0),))
+
+
+def test_whole_numbers_of_numpy_are_numbers():
+    pipeline = Pipeline((("bm25", np.int64(10)),), (("mono", np.uint8(5)),))
+    assert str(pipeline) == "bm25:10,mono:5"
+    assert [type(number) for _, number in (*pipeline.retrievers, *pipeline.rerankers)] == [int, int]
+
+
+@pytest.mark.parametrize("retrievers", ["bm25:10", ("bm25", 10), [("bm25",)], [("bm25", 10, 5)]])
+def test_a_pipeline_is_made_of_names_and_numbers(retrievers):
+    with pytest.raises(QueryError, match=r"a stage of a Pipeline is a name and a number, \('bm25', 1000\), not "):
+        Pipeline(retrievers)
 
 
 def test_a_pipeline_begins_with_a_retriever():
