@@ -364,7 +364,8 @@ class Collection:
                 depth of their lists, fused, then rerankers with the number of documents that each admits (see
                 `parse_stages`). At most as many documents come back as the retrievers find. `plan` says what it costs.
             rerankers: those of the stages, by name: {"mono": reranker}; a function from a query and a list of texts to
-                scores will do. Names that no stage uses do no harm.
+                scores will do. Names that no stage uses do no harm. They read whole documents, title and text, of which
+                a model takes the beginning, as far as its token limit goes.
             where: metadata filter, applied before the best k are taken: "year >= 2020 and lang in [en, de]", its JSON
                 form, or `field("year") >= 2020`.
             vector: (d,) the query's vector, instead of encoding the text.

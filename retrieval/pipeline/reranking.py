@@ -102,7 +102,7 @@ def _run(
 
 
 def _candidates(snapshot: Snapshot, heads: Sequence[Hits]) -> list[Candidates]:
-    """Read what the reranker sees: title and text joined, as an encoder's passages."""
+    """Read what the reranker sees: of each document its whole text, the title in front."""
     return [
         Candidates(
             ids,

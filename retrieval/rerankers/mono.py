@@ -54,7 +54,7 @@ class MonoReranker:
         return self._classifier.execution()
 
     def calls(self, n: int) -> int:
-        """Return n: every candidate goes through the model once."""
+        """Return n: every candidate goes through the model once, equal texts of a query together."""
         return n
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
