@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from retrieval.errors import QueryError, RerankerError, RetrievalError
     from retrieval.filters import Filter, field, parse_filter
     from retrieval.pipeline import Pipeline, Plan, parse_stages
-    from retrieval.rerankers import Candidates, FunctionReranker, Reranker
+    from retrieval.rerankers import Candidates, FunctionReranker, Reranker, load_reranker
     from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "SparseFunctionEncoder",
     "field",
     "load_encoder",
+    "load_reranker",
     "load_sparse_encoder",
     "parse_filter",
     "parse_stages",
@@ -88,7 +89,7 @@ _HOMES = {
     "retrieval.errors": ("QueryError", "RerankerError", "RetrievalError"),
     "retrieval.filters": ("Filter", "field", "parse_filter"),
     "retrieval.pipeline": ("Pipeline", "Plan", "parse_stages"),
-    "retrieval.rerankers": ("Candidates", "FunctionReranker", "Reranker"),
+    "retrieval.rerankers": ("Candidates", "FunctionReranker", "Reranker", "load_reranker"),
     "retrieval.results": ("Explanation", "Hit", "MatchedPassage", "SearchResults"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}

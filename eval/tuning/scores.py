@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_scores
+from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores
 from retrieval.results import Hit
 
 Kind = Literal["pointwise", "pairwise", "listwise"]
@@ -162,8 +162,7 @@ class Scores:
         if answers is None:
             answers = reranker.score(queries, candidates)
         self.seconds += time.perf_counter() - began
-        if len(answers) != len(queries):
-            raise RerankerError(f"reranker {self._name!r} answered {len(answers):,} of {len(queries):,} queries")
+        answers = check_answers(answers, len(queries), self._name)
         if self._kind == "pairwise":
             return [
                 _checked_matrix(answer, query, len(given), self._name)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexes.hits import Hits
-from retrieval.errors import RerankerError
 from retrieval.found_ids import found_ids
 from retrieval.pipeline.order import Step, best_first, reordered
 from retrieval.pipeline.plan import n_scored
 from retrieval.pipeline.report import StageReport
-from retrieval.rerankers.base import Candidates, check_scores
+from retrieval.rerankers.base import Candidates, check_answers, check_scores
 
 if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
@@ -86,9 +85,7 @@ def _run(
     asked = [number for number, head in enumerate(heads) if n_scored(reranker, len(head.rows))]
     candidates = _candidates(snapshot, [heads[number] for number in asked])
     texts = [queries[number] for number in asked]
-    answers = reranker.score(texts, candidates) if asked else []
-    if len(answers) != len(asked):
-        raise RerankerError(f"reranker {name!r} answered {len(answers):,} of {len(asked):,} queries; it owes one each")
+    answers = check_answers(reranker.score(texts, candidates), len(asked), name) if asked else []
     scores = {
         # A copy: what the reranker does with its array later must not change results.
         number: check_scores(answer, text, given, name).copy()

@@ -88,6 +88,23 @@ def check_queries(queries: Sequence[str], candidates: Sequence[Candidates]) -> N
         raise RerankerError(f"{len(queries):,} queries, but candidates for {len(candidates):,}")
 
 
+def check_answers(answers: Any, n_queries: int, name: str) -> list[Any]:
+    """Return what a reranker produced for several queries as a list, one answer for each.
+
+    Raises:
+        RerankerError: it is nothing that holds answers, or holds another number of them.
+    """
+    try:
+        found = list(answers)
+    except TypeError:
+        raise RerankerError(
+            f"reranker {name!r} returned {type(answers).__name__}, not a list with one array of scores for each query"
+        ) from None
+    if len(found) != n_queries:
+        raise RerankerError(f"reranker {name!r} answered {len(found):,} of {n_queries:,} queries; it owes one each")
+    return found
+
+
 def check_scores(scores: Any, query: str, candidates: Candidates, name: str) -> np.ndarray:
     """Return what a reranker produced for one query as (n,) float64.
 

@@ -23,7 +23,7 @@ def models(monkeypatch):
         loaded.append(model)
         return FunctionReranker(backwards, name=model, version="7")
 
-    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker, raising=False)
+    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker)
     return loaded
 
 

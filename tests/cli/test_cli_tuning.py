@@ -41,7 +41,7 @@ def by_length(monkeypatch):
     def load_reranker(model):
         return FunctionReranker(lambda query, texts: [len(text) for text in texts], name=model)
 
-    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker, raising=False)
+    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker)
 
 
 PIPELINE = ("--stages", "bm25:10,length:3", "--reranker", "length=x", "--measures", "RR@10")

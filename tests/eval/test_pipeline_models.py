@@ -11,10 +11,8 @@ import pytest
 
 from eval.tuning import make_grid, simulate
 from eval.tuning.scores import kind_of
-from retrieval import Collection, Document, parse_stages
+from retrieval import Collection, Document, load_reranker, parse_stages
 from tests.retrieval.conftest import WORDS, save_backbone
-
-loading = pytest.importorskip("retrieval.rerankers.loading", reason="models of rerankers are not there")
 
 STAGES = "bm25:30,mono:12,duo:4"
 QUERIES = {f"q{number}": f"{WORDS[number]} {WORDS[number + 5]} {WORDS[number + 7]}" for number in range(6)}
@@ -50,7 +48,7 @@ def collection(tmp_path_factory) -> Collection:
 
 @pytest.mark.slow
 def test_every_setting_is_what_a_search_with_models_returns(collection, models):
-    rerankers = {name: loading.load_reranker(folder, device="cpu") for name, folder in models.items()}
+    rerankers = {name: load_reranker(folder, device="cpu") for name, folder in models.items()}
     assert {name: kind_of(reranker) for name, reranker in rerankers.items()} == {"mono": "pointwise", "duo": "pairwise"}
     grid = make_grid(parse_stages(STAGES))
     simulation = simulate(collection, QUERIES, grid, rerankers, 10)
@@ -74,7 +72,7 @@ def test_the_command_line_loads_models_from_folders(collection, models, capsys):
         main(["search", str(collection.path), query, "--stages", STAGES, *given, "--json"])
     assert leaving.value.code == 0, sys.stderr
     found = json.loads(capsys.readouterr().out)
-    rerankers = {name: loading.load_reranker(folder) for name, folder in models.items()}
+    rerankers = {name: load_reranker(folder) for name, folder in models.items()}
     assert [hit["id"] for hit in found["hits"]] == collection.search(query, stages=STAGES, rerankers=rerankers).ids
     assert [stage["calls"] for stage in found["stages"]] == [0, 12, 12]
     assert sum(stage["calls"] for stage in found["stages"]) == collection.plan(STAGES, rerankers).calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -258,3 +260,19 @@ def test_a_closed_reranker(classifier):
     reranker.close()
     with pytest.raises(RerankerError, match="closed"):
         reranker.score(["a"], [candidates("b")])
+
+
+def test_threads_score_as_one_does(classifier, lists):
+    """Searches run at the same time share a reranker: each thread has queries of its own."""
+    reranker = load_reranker(classifier(), device="cpu", batch_tokens=100)
+    queries, given = lists
+    expected = reranker.score(queries, given)
+    turns = [list(np.roll(np.arange(len(queries)), shift)) for shift in range(4)] * 3
+
+    def score(order):
+        return reranker.score([queries[number] for number in order], [given[number] for number in order])
+
+    with ThreadPoolExecutor(4) as pool:
+        for order, found in zip(turns, pool.map(score, turns), strict=True):
+            for number, scores in zip(order, found, strict=True):
+                np.testing.assert_allclose(scores, expected[number], atol=1e-5)

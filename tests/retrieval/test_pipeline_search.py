@@ -133,6 +133,10 @@ def by_number(query, document_id):
     return int(document_id[1:])
 
 
+def by_length(query, texts):
+    return [len(text) for text in texts]
+
+
 def hashed(query, document_id):
     """A score out of seven, so that many tie."""
     return float(sum(map(ord, query + document_id)) * 7919 % 7)
@@ -430,6 +434,32 @@ def test_queries_without_candidates_reach_no_reranker(collection):
     assert scorer.batches == []
 
 
+def test_what_is_written_while_a_reranker_works_is_not_seen(tmp_path):
+    """A search keeps to the state in which it began, down to the texts of the next stage."""
+    changing = Collection.create(tmp_path / "c", encoder=None)
+    changing.add(documents(0, 40))
+    before = {name: changing.get(name).full_text for name in changing.ids()}
+    queries, stages = ["owl", "swift owl"], "bm25:30,first:30,second:20"
+    last = Scorer(hashed)
+    expected = changing.search_many(queries, 30, stages=stages, rerankers={"first": by_length, "second": last})
+
+    def writing(query, texts):
+        changing.upsert([Document("new", "owl " * 9), Document("d0", "owl of another text")])
+        if "d3" in changing:
+            changing.delete(["d3", "d6"])
+            changing.compact()
+        return by_length(query, texts)
+
+    again = Scorer(hashed)
+    found = changing.search_many(queries, 30, stages=stages, rerankers={"first": writing, "second": again})
+    assert [ranking(results) for results in found] == [ranking(results) for results in expected]
+    assert {"d0", "d3"} <= {name for _, each in again.asked for name in each.ids}
+    for _, each in again.asked:
+        assert list(each.texts) == [before[name] for name in each.ids]
+    assert [hit.document.full_text for hit in found[0]] == [before[hit.id] for hit in found[0]]
+    assert "new" in changing.search("owl", 40, stages="bm25:40").ids
+
+
 # ------------------------------------------------------------------------------------------------ explained and planned
 
 
@@ -548,6 +578,7 @@ def test_a_lexical_collection_has_no_vectors_to_search(tmp_path):
         (lambda n: [[10**400] * n], "reranker 'mine' returned list, not an array of numbers that float64 can hold"),
         (lambda n: [], "reranker 'mine' answered 0 of 1 queries"),
         (lambda n: [np.zeros(n)] * 2, "reranker 'mine' answered 2 of 1 queries"),
+        (lambda n: None, "reranker 'mine' returned NoneType, not a list with one array of scores for each query"),
     ],
 )
 def test_a_reranker_that_breaks_its_contract_is_named(collection, answer, message):
