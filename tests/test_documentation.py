@@ -207,7 +207,7 @@ def test_the_guard_refuses_and_records_a_network(offline):
 
 @pytest.mark.slow
 def test_the_python_blocks_run_in_order_without_a_network(prepared, models, offline):
-    assert len(blocks("python")) == 5
+    assert len(blocks("python")) == 6
     parts = [f"exec(compile({TAKEN_FOR_GRANTED!r}, 'taken for granted', 'exec'))"]
     for block in blocks("python"):
         # Lines are counted as in the README, so that a traceback shows the right one.
