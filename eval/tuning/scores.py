@@ -7,7 +7,8 @@ Three kinds, told apart by what the reranker says of itself:
 - pairwise: has `probabilities` and an `aggregation` over all pairs. Sets are joined where that takes fewer comparisons
   than they do by themselves, each pair of a joined set is compared once, and the sets are aggregated from parts of the
   matrix.
-- any other: each set is scored as it is, once, with the scores of the stage before.
+- any other: each set is scored as it is, once, with the scores of the stage before. Of inputs that several sets have in
+  common a model may compute one only; calls are then fewer, and single searches slower, than is reported.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ class Scores:
             places = [{document: place for place, document in enumerate(pool)} for pool in of_query]
             own = []
             for head, _ in sets:
-                holding = next((number for number, pool in enumerate(places) if pool.keys() >= set(head)), None)
-                if not head or holding is None:
+                if not head:
                     own.append(np.empty(0))
                     continue
+                holding = next(number for number, pool in enumerate(places) if pool.keys() >= set(head))
                 chosen = np.array([places[holding][document] for document in head], np.int64)
                 own.append(self._part(answered[holding], chosen))
             scores.append(own)
