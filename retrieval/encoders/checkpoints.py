@@ -17,9 +17,12 @@ from retrieval.errors import EncoderError
 
 HEADS = re.compile(
     r"(?:^|\.)(?:cls|pooler|lm_head|mlm_head|classifier|qa_outputs|pre_classifier|generator_\w+|discriminator_\w+|"
-    r"vocab_\w+|predictions|head|decoder|position_ids)(?:\.|$)"
+    r"vocab_\w+|predictions|head|position_ids)(?:\.|$)|(?:^|\.)decoder\.(?:weight|bias)$"
 )
-"""What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors."""
+"""What a checkpoint may hold beyond an encoder, or lack, without a difference to its token vectors.
+
+A `decoder` is a head where it is one matrix (NeoBERT, ModernBERT), the network itself where it has layers (OPT, BART).
+"""
 
 _SHOWN = 8
 

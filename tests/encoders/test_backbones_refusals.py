@@ -166,6 +166,26 @@ class TestGaps:
         vectors = load_encoder(folder).encode_passages(["the search engine"])
         np.testing.assert_array_equal(vectors, load_encoder(bert).encode_passages(["the search engine"]))
 
+    @pytest.mark.parametrize("name", ["opt", "bart"])
+    def test_a_decoder_is_the_network_and_not_a_head(self, tmp_path, load, name):
+        from transformers import BartConfig, BartModel, OPTConfig, OPTForCausalLM
+
+        shared = {"vocab_size": 500, "max_position_embeddings": 64}
+        opt = OPTConfig(hidden_size=32, word_embed_proj_dim=32, ffn_dim=64, num_hidden_layers=1, **shared)
+        sizes = {f"{part}_{what}": 1 for part in ("encoder", "decoder") for what in ("layers", "ffn_dim")}
+        bart = BartConfig(d_model=32, encoder_attention_heads=2, decoder_attention_heads=2, **sizes, **shared)
+        opt.num_attention_heads = 4
+        folder = save_family("gpt2", tmp_path / name)
+        (OPTForCausalLM(opt) if name == "opt" else BartModel(bart)).save_pretrained(folder)
+        load(folder)
+
+        def change(tensors: dict[str, np.ndarray]) -> None:
+            del tensors[next(stored for stored in tensors if stored.endswith("decoder.layers.0.fc1.weight"))]
+
+        change_tensors(folder, change)
+        with pytest.raises((EncoderError, TrainingError), match=r"decoder\.layers\.0\.fc1\.weight"):
+            load(folder)
+
     def test_more_layers_than_the_checkpoint_has(self, folder, load):
         change_json(folder / "config.json", num_hidden_layers=3)
         with pytest.raises((EncoderError, TrainingError), match=r"encoder\.layer\.2\."):
