@@ -8,6 +8,7 @@ cross-encoders, whose scores count here as those of vectors do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -42,7 +43,7 @@ class Aggregation:
             raise VectorError(f"unknown aggregation of passages {self.method!r}: one of {known}")
         if type(self.best) is not int or self.best < 1:
             raise VectorError(f"best must be a whole number, at least 1, not {self.best!r}")
-        if not 0 <= self.decay <= 1:
+        if isinstance(self.decay, bool) or not isinstance(self.decay, Real) or not 0 <= self.decay <= 1:
             raise VectorError(f"decay must be between 0 and 1, not {self.decay!r}")
 
     def weights(self, n_passages: int) -> np.ndarray:

@@ -78,11 +78,17 @@ def test_by_hand():
         ({"best": 1.5}, "not 1.5"),
         ({"decay": -0.1}, "decay must be between 0 and 1, not -0.1"),
         ({"decay": float("nan")}, "not nan"),
+        ({"decay": "0.5"}, "decay must be between 0 and 1, not '0.5'"),
+        ({"decay": True}, "not True"),
     ],
 )
 def test_bad_settings(changes, message):
     with pytest.raises(VectorError, match=message):
         Aggregation(**changes)
+
+
+def test_settings_may_be_of_numpys_types():
+    assert Aggregation("decayed", decay=np.float32(0.5)).weights(2).tolist() == [1, 0.5]
 
 
 @st.composite
