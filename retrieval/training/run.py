@@ -79,7 +79,7 @@ class Run:
         from transformers import set_seed
 
         recipe = self._recipe
-        before = _measured(evaluate, self._model)
+        before = self._measured_before(evaluate)
         set_seed(recipe.seed)  # whatever measuring has drawn
         began = time.perf_counter()
         trainer = self._trainer()
@@ -115,6 +115,22 @@ class Run:
         (self._folder.out / "README.md").write_text(model_card(report.as_dict()), encoding="utf-8")
         self._folder.finish(report.as_dict())
         return report
+
+    def _measured_before(self, evaluate: Evaluate | None) -> dict[str, float]:
+        """Measure the model as the trained one is measured: reading as many tokens as the encoder will.
+
+        Raises:
+            EncoderError: it has not as many positions; better now than when training is done.
+        """
+        if not self._recipe.encoder_tokens:
+            return _measured(evaluate, self._model)
+        from retrieval.encoders.model_loading import set_max_tokens
+
+        in_training = self._model.max_seq_length
+        set_max_tokens(self._model, self._recipe.encoder_tokens)
+        found = _measured(evaluate, self._model)
+        self._model.max_seq_length = in_training
+        return found
 
     def _trainer(self) -> Any:
         from transformers import PrinterCallback
