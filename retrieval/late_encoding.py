@@ -19,10 +19,11 @@ from retrieval.chunking import Passage
 from retrieval.encoders.base import Encoder, check_vectors, name_of
 from retrieval.encoders.late_chunking import TextInContext, late_chunking_encoder
 from retrieval.encoding import EncodedPassages, Lookup, distinct_hashes, encode_passages, known_vectors, step_tokens
+from retrieval.errors import EncoderError
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import HASH_BYTES, Staging
 
-_PERSON = b"late chunking 1"
+_PERSON = b"late chunking 2"
 """Keeps these hashes apart from those of texts; to be changed whenever windows are placed or pooled in another way."""
 
 
@@ -130,17 +131,34 @@ def _encode_in_context(
     )
     order = np.argsort(-to_read, kind="stable")[: np.count_nonzero(to_read)]  # documents of like length together
     pooling = late_chunking_encoder(encoder)
+    left = wanted.copy()
     for step in plan_windows(to_read[order], step_tokens(encoder)):
         rows = order[step].tolist()
         texts = [_in_context(documents[row], wanted[firsts[row] : firsts[row + 1]]) for row in rows]
         for pooled in pooling.encode_in_context(texts):
             passages = firsts[rows[pooled.text]] + pooled.passages
+            _check_asked(left[passages], encoder)
+            left[passages] = False
             found = check_vectors(pooled.vectors, len(passages), encoder.dimension, name_of(encoder))
             vectors[row_of[passages]] = found
             if staging is not None:
                 staging.add(hashes[passages], found)
             bar.advance(int(tokens[passages].sum()))
+    # An encoder may be anybody's class: what it leaves out would be whatever the memory held before.
+    if left.any():
+        raise EncoderError(
+            f"encoder {name_of(encoder)} returned no vectors for {np.count_nonzero(left):,} of {len(missing):,} "
+            "passages in context; encode_in_context must yield each wanted passage once"
+        )
     return EncodedPassages(vectors[places], hashes, len(missing))
+
+
+def _check_asked(asked: np.ndarray, encoder: Encoder) -> None:
+    if not asked.all():
+        raise EncoderError(
+            f"encoder {name_of(encoder)} returned a vector for a passage in context that was not asked for, or was "
+            "given already; encode_in_context must yield each wanted passage once"
+        )
 
 
 def _in_context(document: SplitDocument, wanted: np.ndarray) -> TextInContext:

@@ -139,19 +139,20 @@ def _first_passages(
     """Return the vectors of the first passages of documents as this encoder makes them now, (n, d) float32."""
     texts = [segment.documents.full_text(row) for row in rows]
     spans = [passages.spans[list(passages.of_document(row))] for row in rows]
-    if snapshot.manifest.settings["long"]["policy"] != "late":
-        # A document's first passage is encoded as it stands in the text.
-        alone = [text[span[0, 0] : span[0, 1]] for (text, _), span in zip(texts, spans, strict=True)]
-        return encoder.encode_passages(alone)
-    from retrieval.encoders.late_chunking import TextInContext, late_chunking_encoder
-
-    documents = [
-        TextInContext(text, title_length, span, np.arange(len(span)) == 0)
-        for (text, title_length), span in zip(texts, spans, strict=True)
-    ]
+    late = snapshot.manifest.settings["long"]["policy"] == "late"
+    in_context = np.array([late and len(span) > 1 for span in spans], bool)
     vectors = np.empty((len(rows), encoder.dimension), np.float32)
-    for pooled in late_chunking_encoder(encoder).encode_in_context(documents):
-        vectors[pooled.text] = pooled.vectors[0]
+    if not in_context.all():
+        # A document's first passage is encoded as it stands in the text; so is, under any policy, its only one.
+        alone = [texts[each][0][slice(*spans[each][0].tolist())] for each in np.flatnonzero(~in_context).tolist()]
+        vectors[~in_context] = encoder.encode_passages(alone)
+    if in_context.any():
+        from retrieval.encoders.late_chunking import TextInContext, late_chunking_encoder
+
+        numbers = np.flatnonzero(in_context)
+        documents = [TextInContext(*texts[each], spans[each], np.arange(len(spans[each])) == 0) for each in numbers]
+        for pooled in late_chunking_encoder(encoder).encode_in_context(documents):
+            vectors[numbers[pooled.text]] = pooled.vectors[0]
     return vectors
 
 

@@ -8,6 +8,7 @@ run goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,8 @@ class SparseWriter:
             raise EncoderError("the collection has no sparse vectors to write")
         self._encoder = slot.get()
         self._recorded = slot.recorded
-        self._long = long
+        # Nothing is pooled here: "late" says how the dense vectors of the same documents are made.
+        self._long = replace(long, policy="chunk") if long.policy == "late" else long
         self._report = report
         self._show_progress = show_progress
         self._staging = SparseStaging(directory / STAGING, self._encoder, slot.recorded.largest_weight)
@@ -77,10 +79,7 @@ class SparseWriter:
             documents: in the order of their rows.
             known: segments whose sparse vectors may serve again.
         """
-        texts = (
-            FullText(row, document.id, document.full_text, len(document.title))
-            for row, document in enumerate(documents)
-        )
+        texts = FullText.of(documents)
         n_characters = sum(len(document.text) + len(document.title) for document in documents)
         lookups = [_lookup(segment.sparse) for segment in known if segment.sparse is not None]
         return self._write(parts, texts, lookups, n_characters)

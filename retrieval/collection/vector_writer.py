@@ -84,10 +84,7 @@ class VectorWriter:
             documents: in the order of their rows.
             known: segments whose vectors may serve again.
         """
-        texts = (
-            FullText(row, document.id, document.full_text, len(document.title))
-            for row, document in enumerate(documents)
-        )
+        texts = FullText.of(documents)
         n_characters = sum(len(document.text) + len(document.title) for document in documents)
         lookups = [_lookup(segment.passages) for segment in known if segment.passages is not None]
         return self._write(parts, texts, lookups, n_characters)

@@ -60,7 +60,6 @@ class TokenizedInputs:
 
     Attributes:
         tokens: see `FastTokenizer.tokens`.
-        sequence: token ids with the special tokens around them.
         n_special: special tokens around a text.
         n_before: those of them before it.
 
@@ -83,7 +82,6 @@ class TokenizedInputs:
         self._check_against(tokenizer)
         self.spans = self._tokenizer.spans
         self.tokens = self._tokenizer.tokens
-        self.sequence = self._tokenizer.surrounded
         self.n_special = self._tokenizer.n_special
         self.n_before = self._tokenizer.n_before
 
@@ -105,6 +103,11 @@ class TokenizedInputs:
     def prompt_length(self, prompt: str) -> int:
         """Return how many of the first positions belong to a prompt, special tokens before it included."""
         return self._tokenizer.prompt_length(prompt, self._special_ids)
+
+    def sequence(self, ids: np.ndarray) -> np.ndarray:
+        """Return token ids with the special tokens around them, (tokens,) int32, never none."""
+        surrounded = self._tokenizer.surrounded(ids)
+        return surrounded if len(surrounded) else self._nothing
 
     def padded(self, sequences: Sequence[np.ndarray]) -> dict[str, Any]:
         """Return the model's input for token ids, special tokens included, each (tokens,) int32."""

@@ -89,6 +89,7 @@ class SpanPooling:
         self._inputs = inputs
         self._prompt = prompt
         self._window = max_tokens or _WINDOW_TOKENS
+        self._has_limit = max_tokens is not None
         self._batch_tokens = batch_tokens
         self._moved = moved
         # Positions at the beginning that the model's own pooling leaves out.
@@ -118,7 +119,8 @@ class SpanPooling:
         of_heads = self._inputs.tokens(heads)
         alone = next(iter(self._inputs.tokens([self._prompt])))[0]
         of_texts = self._inputs.tokens([text.full_text for text in texts], self._prompt)
-        for number, (text, (ids, spans), (head, _)) in enumerate(zip(texts, of_texts, of_heads, strict=True)):
+        for number, (text, tokens, (head, _)) in enumerate(zip(texts, of_texts, of_heads, strict=True)):
+            ids, spans = _within(*tokens, np.asarray(text.spans), len(text.full_text))
             fits = 2 * len(head) <= self._window - self._inputs.n_special
             yield number, (text, ids, spans, head if fits else alone)
 
@@ -127,6 +129,8 @@ class SpanPooling:
     ) -> Iterator[_Part]:
         room = self._window - self._inputs.n_special
         ranges = token_ranges(spans, np.asarray(text.spans))
+        if not self._has_limit:  # nothing is cut then, however long a passage may be
+            room = max(room, int(np.diff(ranges).max()) + len(head))
         for window in token_windows(ranges, len(ids), room, room - len(head)):
             passages = [passage for passage in range(window.first, window.last) if text.wanted[passage]]
             if passages:
@@ -141,7 +145,7 @@ class SpanPooling:
         first, end = ranges[passage].tolist()
         shift = before + n_repeated - window.start
         end = min(end, window.end) + shift + (behind if passage == len(ranges) - 1 else 0)
-        return (self._unpooled if passage == 0 else first + shift), end
+        return (self._unpooled if passage == 0 else first + shift), max(end, 1)  # what stands for no token counts
 
     def _vectors(self, batch: Sequence[_Part]) -> np.ndarray:
         """Return the vectors of all passages of a batch, (m, d) float32."""
@@ -166,3 +170,25 @@ class SpanPooling:
             pooled = module(pooled)
         vectors: np.ndarray = pooled["sentence_embedding"][:, : self._model.truncate_dim].float().cpu().numpy()
         return vectors
+
+
+def _within(
+    ids: np.ndarray, token_spans: np.ndarray, passages: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of a text, and their places, without those before its first passage and behind its last one.
+
+    They are white space, which some tokenizers make tokens of: hundreds of them would fill the windows of the passages
+    at the ends and drown their words. The prompt stays.
+
+    Args:
+        ids: (n,) int32.
+        token_spans: (n, 2), see `token_ranges`.
+        passages: (m, 2), likewise.
+        length: characters of the text.
+    """
+    kept = np.ones(len(ids), bool)
+    if start := int(passages[0, 0]):
+        kept &= (token_spans[:, 0] < 0) | (token_spans[:, 1] > start)
+    if (end := int(passages[:, 1].max())) < length:
+        kept &= (token_spans[:, 0] < 0) | (token_spans[:, 0] < end)
+    return ids[kept], token_spans[kept]

@@ -15,6 +15,7 @@ from retrieval.encoders.late_chunking import TextInContext, late_chunking_encode
 from retrieval.errors import EncoderError
 from retrieval.late_encoding import SplitDocument, encode_late, hashes_in_context
 from retrieval.staging import Staging, passage_hash
+from tests.encoders.backbones import save_family
 
 TEXT = (
     "the search engine is a model of the document. a query is in the retrieval engine. the word to search and the word"
@@ -144,6 +145,32 @@ class TestPooling:
         (some,) = encoded(load_encoder(tiny_model()), texts[0]._replace(wanted=wanted))
         assert (~np.isnan(some).any(axis=1) == wanted).all()
         np.testing.assert_allclose(some[wanted], large[0][wanted], atol=1e-5)
+
+    @pytest.mark.parametrize("prompt", ["", "passage: "])
+    def test_white_space_around_a_text_is_in_no_passage(self, tmp_path, prompt):
+        """Byte pairs make tokens of it; a hundred of them would leave no room for words."""
+        folder = save_family("gpt2", tmp_path / "gpt2")
+        encoder = load_encoder(folder, pooling="mean", prompts={"document": prompt})
+        assert encoder.max_tokens == 64
+        plain, space = " the search engine. a query is short", " \n" * 100
+        cut = plain.index(" a query")
+        expected = encoded(encoder, all_wanted(plain, [(0, cut), (cut, len(plain))]))
+        at = len(space)
+        found = encoded(encoder, all_wanted(space + plain + space, [(at, at + cut), (at + cut, at + len(plain))]))
+        np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
+
+    def test_nothing_is_cut_where_the_model_has_no_limit(self, tmp_path, monkeypatch):
+        encoder = load_encoder(save_family("t5", tmp_path / "t5"), pooling="mean")
+        assert encoder.max_tokens is None
+        monkeypatch.setattr("retrieval.encoders.span_pooling._WINDOW_TOKENS", 16)
+        text = "the search engine reads a document " * 10
+        (found,) = encoded(encoder, all_wanted(text, [(0, len(text))]))
+        np.testing.assert_allclose(found, encoder.encode_passages([text]), atol=1e-5)
+
+    def test_a_text_without_any_token(self, tmp_path):
+        encoder = load_encoder(save_family("gpt2", tmp_path / "gpt2"), pooling="mean")
+        (found,) = encoded(encoder, all_wanted("", [(0, 0)]))
+        np.testing.assert_allclose(found, encoder.encode_passages([""]), atol=1e-6)
 
     def test_context_counts(self, tiny_model):
         encoder = load_encoder(tiny_model(max_tokens=64))
@@ -301,6 +328,22 @@ class TestEncoding:
         assert rest.n_encoded == complete.n_encoded - sum(added) > 0
         np.testing.assert_allclose(rest.vectors, complete.vectors, atol=1e-5)
         np.testing.assert_array_equal(rest.hashes, complete.hashes)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            (lambda pooled: [], r"returned no vectors for \d+ of \d+ passages in context; encode_in_context must"),
+            (lambda pooled: pooled[:1], r"returned no vectors for \d+ of"),
+            (lambda pooled: [*pooled, pooled[0]], "not asked for, or was given already"),
+        ],
+        ids=["nothing", "some", "twice"],
+    )
+    def test_an_encoder_that_leaves_passages_out_or_repeats_them(self, tiny_model, monkeypatch, changed, message):
+        encoder = load_encoder(tiny_model(max_tokens=16), batch_tokens=16)
+        given = encoder.encode_in_context
+        monkeypatch.setattr(encoder, "encode_in_context", lambda texts: iter(changed(list(given(texts)))))
+        with pytest.raises(EncoderError, match=message):
+            encode_late(encoder, split(encoder, LONG))
 
     def test_nothing(self, tiny_model):
         found = encode_late(load_encoder(tiny_model()), [])

@@ -10,6 +10,7 @@ import pytest
 from retrieval import Aggregation, ChunkSettings, Collection, Document
 from retrieval.encoders import FunctionEncoder, SparseFunctionEncoder, load_encoder
 from retrieval.errors import CollectionError, EncoderError, EncoderMismatchError, QueryError
+from tests.encoders.backbones import save_family
 from tests.torture import crafted_index
 
 LATE = ChunkSettings("late", 12, 2)
@@ -164,7 +165,23 @@ def test_another_execution_is_compared_by_vectors_in_context(make, tiny_model, t
         collection.search("query", mode="dense")
 
 
-def test_sparse_vectors_have_plain_passages(tmp_path, tiny_model):
+def test_a_text_that_ends_in_white_space_is_compared_as_it_was_encoded(tmp_path):
+    """Byte pairs make tokens of white space: too many for one passage, and none of them in it."""
+    folder = save_family("gpt2", tmp_path / "gpt2")
+    encoder, elsewhere = (load_encoder(folder, pooling="mean", batch_tokens=tokens) for tokens in (None, 1000))
+    late = Collection.create(tmp_path / "late", encoder=encoder, long=ChunkSettings("late", 24, 2))
+    texts = {
+        "one": "the search engine reads a document" + " \n" * 40,
+        "parts": "a query is short and a passage is long " * 4,
+        "none": " \n" * 40 + "x",
+    }
+    late.add(Document(name, text) for name, text in texts.items())
+    assert len(spans(late)["one"]) == 1 < len(spans(late)["parts"])
+    assert Collection.open(tmp_path / "late", encoder=elsewhere).search("query", mode="dense")
+
+
+@pytest.mark.parametrize("settings", [ChunkSettings("late", 8, 0), ChunkSettings("late")], ids=str)
+def test_sparse_vectors_have_plain_passages(tmp_path, tiny_model, settings):
     letters = SparseFunctionEncoder(
         lambda texts: [{place: float(text.count(letter)) for place, letter in enumerate("aeiou")} for text in texts],
         "letters",
@@ -173,8 +190,9 @@ def test_sparse_vectors_have_plain_passages(tmp_path, tiny_model):
         largest_weight=20.0,
         max_tokens=12,
     )
-    late = Collection.create(tmp_path / "late", encoder=None, sparse=letters, long=ChunkSettings("late", 8, 0))
-    plain = Collection.create(tmp_path / "plain", encoder=None, sparse=letters, long=ChunkSettings("chunk", 8, 0))
+    late = Collection.create(tmp_path / "late", encoder=None, sparse=letters, long=settings)
+    chunks = ChunkSettings("chunk", settings.passage_tokens, settings.overlap_tokens)
+    plain = Collection.create(tmp_path / "plain", encoder=None, sparse=letters, long=chunks)
     for collection in (late, plain):
         assert collection.add(DOCUMENTS).sparse_passages > 5
     found, expected = (each.search("a query", mode="sparse") for each in (late, plain))
