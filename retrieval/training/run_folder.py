@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from indexes.storage import replace_file
 from retrieval.errors import TrainingError
 
 _STATE_FILE = "trainer_state.json"
@@ -90,15 +91,21 @@ class RunFolder:
 
     def remember(self, settings: dict[str, Any]) -> None:
         """Write down what the run is, once it can go on: after the examples were read."""
-        self._recipe.write_text(json.dumps(settings, indent=1, ensure_ascii=False), encoding="utf-8")
+        content = json.dumps(settings, indent=1, ensure_ascii=False)
+        replace_file(self._recipe, content.encode(), [self.state / "examples.arrow"])
 
     def forget(self) -> None:
         """Let a run that cannot go on begin anew: its examples are read again."""
         self._recipe.unlink(missing_ok=True)
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Write the report of a finished run and remove what only an unfinished one needs."""
-        self.report.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Write the report of a finished run and remove what only an unfinished one needs.
+
+        The report says that the run is finished: it is there whole, behind the model, or the run can go on.
+        """
+        written = [place for place in self.out.rglob("*") if self.state not in (place, *place.parents)]
+        content = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        replace_file(self.report, content.encode(), written)
         shutil.rmtree(self.state, ignore_errors=True)
 
     def _compare(self, settings: dict[str, Any]) -> None:

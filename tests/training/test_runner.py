@@ -10,9 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from indexes import file_operations
 from indexes.errors import LockedError
 from retrieval.encoders import load_encoder
-from retrieval.errors import MissingExtraError, RecipeError, RetrievalError, TrainingDataError, TrainingError
+from retrieval.errors import (
+    EncoderError,
+    MissingExtraError,
+    RecipeError,
+    RetrievalError,
+    TrainingDataError,
+    TrainingError,
+)
 from retrieval.training import Recipe, builtin_recipe, train
 from retrieval.training.run import Run
 from retrieval.training.run_folder import last_checkpoint
@@ -153,6 +161,26 @@ def test_a_run_that_ended_before_it_was_written_is_written(mirror, sentences, tm
     report = train(mirror, sentences, tmp_path / "broken", resume=True)
     assert report.steps == 6
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_a_run_that_ended_while_its_report_was_written_goes_on(mirror, sentences, tmp_path, monkeypatch):
+    rename = file_operations.rename
+
+    def interrupted(source, target):
+        if target.name == "training.json":
+            raise Interrupted
+        rename(source, target)
+
+    recipe = mirror.changed({"max_steps": 1})
+    with monkeypatch.context() as patches:
+        patches.setattr(file_operations, "rename", interrupted)
+        with pytest.raises(Interrupted):
+            train(recipe, sentences, tmp_path / "out")
+    assert not (tmp_path / "out" / "training.json").exists()
+    report = train(recipe, sentences, tmp_path / "out", resume=True)
+    assert json.loads((tmp_path / "out" / "training.json").read_text()) == json.loads(json.dumps(report.as_dict()))
+    assert sorted(place.name for place in (tmp_path / "out").glob("*.tmp")) == []
+    assert not (tmp_path / "out" / "run").exists()
 
 
 def test_another_recipe_does_not_resume(mirror, sentences, tmp_path, monkeypatch):
@@ -378,7 +406,27 @@ def test_precisions_may_follow_each_other_in_a_process(mirror, sentences, tmp_pa
     assert all(tensor.dtype == torch.float32 for tensor in weights_of["b"].values())
 
 
+def test_the_trained_encoder_is_compared_with_one_that_reads_as_much(mirror, sentences, tmp_path):
+    read = []
+    recipe = mirror.changed({"encoder_tokens": 40, "max_steps": 1})
+
+    def evaluate(model):
+        read.append(model.max_seq_length)
+        return {}
+
+    report = train(recipe, sentences, tmp_path / "out", evaluate=evaluate)
+    assert read == [40, 40]
+    train(mirror.changed({"max_steps": 1}), sentences, tmp_path / "plain")
+    assert same(weights(tmp_path / "out"), weights(tmp_path / "plain"))
+    assert load_encoder(report.out).max_tokens == 40
+
+
 class TestWrongUse:
+    def test_an_encoder_cannot_read_more_than_it_has_positions_for(self, mirror, sentences, tmp_path, monkeypatch):
+        monkeypatch.setattr(DenseTrainer, "train", lambda *_given, **_settings: pytest.fail("hours of training"))
+        with pytest.raises(EncoderError, match=r"max_tokens is 100000, but this model reads 1 to"):
+            train(mirror.changed({"encoder_tokens": 100_000}), sentences, tmp_path / "out")
+
     def test_a_device_that_is_not_there(self, mirror, sentences, tmp_path):
         with pytest.raises(TrainingError, match="cannot train on device 'abacus'"):
             train(mirror, sentences, tmp_path / "run", device="abacus")
