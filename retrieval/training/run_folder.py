@@ -92,7 +92,8 @@ class RunFolder:
     def remember(self, settings: dict[str, Any]) -> None:
         """Write down what the run is, once it can go on: after the examples were read."""
         content = json.dumps(settings, indent=1, ensure_ascii=False)
-        replace_file(self._recipe, content.encode(), [self.state / "examples.arrow"])
+        examples = [self.state / f"examples.{kind}" for kind in ("arrow", "json")]
+        replace_file(self._recipe, content.encode(), examples)
 
     def forget(self) -> None:
         """Let a run that cannot go on begin anew: its examples are read again."""
