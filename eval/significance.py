@@ -87,10 +87,12 @@ def compare_rank_correlations(gold: Values, first: Values, second: Values, seed:
         seed: of the resampling.
 
     Returns:
-        The difference of the correlations, with the interval over resampled pairs.
+        The difference of the correlations, with the interval over resampled pairs; resamples that draw one value only
+        have no correlation and do not count.
 
     Raises:
-        MeasureError: the lengths differ, there are fewer than two pairs, or a value is not finite.
+        MeasureError: the lengths differ, there are fewer than two pairs, a value is not finite, or all values of one
+            side are equal: they have no ranks to compare.
     """
     return compare_mean_rank_correlations([(gold, first, second)], seed)
 
@@ -114,6 +116,9 @@ def compare_mean_rank_correlations(sets: Sequence[tuple[Values, Values, Values]]
     for gold, _, second in sets:
         _paired(gold, second)
     checked = [(np.asarray(gold, float), *_paired(first, second)) for gold, first, second in sets]
+    for side in (side for one in checked for side in one):
+        if side.min() == side.max():
+            raise MeasureError(f"all {len(side)} values of one side are {side[0]:g}: they have no rank correlation")
     generator = np.random.default_rng(seed)
     drawn = np.array(
         [
@@ -140,7 +145,8 @@ def _paired(first: Values, second: Values) -> tuple[np.ndarray, np.ndarray]:
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
         raise MeasureError(
-            f"two systems are compared on the same two or more queries, not on {len(one)} and {len(other)}"
+            "two systems are compared by one value for each of the same two or more queries, not by arrays of shape "
+            f"{one.shape} and {other.shape}"
         )
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         raise MeasureError("a value is not finite, so the systems cannot be compared")

@@ -85,5 +85,13 @@ def test_what_cannot_be_compared(second):
         compare_means(FEW, second)
 
 
+@pytest.mark.parametrize("side", range(3))
+def test_equal_scores_have_no_correlation(side):
+    values = [FEW, FEW[::-1], FEW]
+    values[side] = [0.5] * 6
+    with pytest.raises(MeasureError, match=r"all 6 values of one side are 0\.5"):
+        compare_rank_correlations(*values)
+
+
 def test_it_reads_well():
     assert str(compare_means(FEW, FEW)) == "+0.0000 [+0.0000, +0.0000], p = 1.000"
