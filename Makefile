@@ -1,5 +1,5 @@
 # make demo    index the documentation of this Python and search it
-# make test    all tests            make quick   the fast ones, within 90 seconds
+# make test    all tests            make quick   the fast ones, some minutes
 # make lint    ruff and mypy        make format  rewrite the code in the house style
 # make torture attack the promises for about an hour and record what came of it (JOBS=2: two attacks at a time)
 # make notebooks / reproduce / benchmarks   execute the notebooks, regenerate the tables of results
@@ -9,6 +9,7 @@
 #                     PyPI's build brings several gigabytes of CUDA
 # PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CACHE_DIR, …   are pip's own and are passed on
 # DATA=…              folder with test collections (default: ../shared/data)
+# STUDIES="pooling …" studies that `make experiments` runs
 # ONLY="growth …"     parts of the benchmarks to measure anew (default: all, which takes hours)
 # DOCUMENTS=…         folder of documents for the benchmarks, such as /usr/share/doc
 
@@ -25,7 +26,7 @@ SOURCES := retrieval indexes eval tests
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test quick lint format torture notebooks reproduce benchmarks clean
+.PHONY: demo install test quick lint format torture notebooks reproduce benchmarks experiments clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -59,6 +60,9 @@ reproduce: $(VENV)/.installed-test
 
 benchmarks: $(VENV)/.installed-peers
 	$(BIN)/python -m eval.benchmarks --data $(DATA) $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(ONLY:%=--only %)
+
+experiments: $(VENV)/.installed-test
+	$(BIN)/python -m eval.experiments $(or $(STUDIES),$(error name STUDIES, as in eval/experiments/studies)) --data $(DATA)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
