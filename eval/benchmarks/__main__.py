@@ -34,7 +34,7 @@ from indexes.storage import replace_file
 
 _HERE = Path(__file__).parent
 _LEARNED = (200_000,)
-_BINARY = ((1_000_000, 80), (100_000, 1_000), (30_000, 3_000))
+_BINARY = ((200_000, 80), (100_000, 1_000), (30_000, 3_000))
 _CODES_PER_CLUSTER = 200
 
 
