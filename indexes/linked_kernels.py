@@ -69,7 +69,7 @@ class _ChooseLibrary(AnalysisPass):
 
     def run_pass(self, state: Any) -> bool:
         """Choose the library that the code goes to; tell numba that the kernel itself has not changed."""
-        state.library = LinkedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state["library"] = LinkedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return False
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numba
 import numpy as np
 import pytest
 
 from indexes import linked_kernels
 from indexes.compilation import inner_kernel
+
+library_of = attrgetter("library")
 
 pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled")
 
@@ -39,8 +43,8 @@ def test_inner_kernels_are_linked_into_the_kernel_that_calls_them():
     for inner in (scaled, doubled):
         assert inner.overloads
         for result in inner.overloads.values():
-            assert isinstance(result.library, linked_kernels.LinkedLibrary)
-            assert result.library.get_pointer_to_function(result.fndesc.llvm_func_name) == 0
+            assert isinstance(library_of(result), linked_kernels.LinkedLibrary)
+            assert library_of(result).get_pointer_to_function(result.fndesc.llvm_func_name) == 0
 
 
 def test_without_numbas_inner_parts_kernels_are_compiled_in_its_own_way(monkeypatch):
@@ -48,7 +52,7 @@ def test_without_numbas_inner_parts_kernels_are_compiled_in_its_own_way(monkeypa
     total, scaled, _ = made()
     assert total(np.array([1.0, 2.5])) == 7 + 210
     assert scaled.overloads
-    assert not any(isinstance(result.library, linked_kernels.LinkedLibrary) for result in scaled.overloads.values())
+    assert not any(isinstance(library_of(result), linked_kernels.LinkedLibrary) for result in scaled.overloads.values())
 
 
 def test_this_numba_is_as_expected():
