@@ -157,8 +157,10 @@ def check_parameters(folder: Path, name: str) -> None:
     transformers_logging.set_verbosity_error()  # what it would warn about is the error here
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        two_parts = config.is_encoder_decoder and type(config) in AutoModelForTextEncoding._model_mapping
-        _, found = (AutoModelForTextEncoding if two_parts else AutoModel).from_pretrained(
+        # T5 and its kin read as an encoder alone; whether their saved configuration says so depends on the release.
+        encodes = AutoModelForTextEncoding._model_mapping.get(type(config), None)
+        alone = encodes is not None and encodes.__name__.endswith("EncoderModel")
+        _, found = (AutoModelForTextEncoding if alone else AutoModel).from_pretrained(
             folder,
             config=config,
             output_loading_info=True,
