@@ -52,6 +52,7 @@ class Way:
         settings: what happens to long documents.
         max_tokens: that the encoder reads; None for the model's own limit.
         aggregates: all of them, or the best passage only.
+        plain: name of the way with which it shares its passages, to which its rows are compared as well.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Way:
     settings: ChunkSettings
     max_tokens: int | None = None
     aggregates: bool = False
+    plain: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,14 @@ def run(options: Options) -> list[Outcome]:
     ways = [
         truncated,
         Way("passages of 256", embedded, ChunkSettings("chunk", 256), aggregates=True),
-        Way("late, passages of 128 in windows of 512", embedded, ChunkSettings("late", 128), 512, aggregates=True),
+        Way(
+            "late, passages of 128 in windows of 512",
+            embedded,
+            ChunkSettings("late", 128),
+            512,
+            aggregates=True,
+            plain="passages of 128",
+        ),
         Way("passages of 128", embedded, ChunkSettings("chunk", 128), aggregates=True),
     ]
     for name, folder in options.models.items():
@@ -93,19 +102,30 @@ def _ladder(folder: Path, ways: Sequence[Way], options: Options) -> Outcome:
     rows = [row for way in ways for row in _rows(testset, way, options)]
     baseline = next(row for row in rows if row.way == "passages of 256")
     lexical = _bm25(testset, ways[0], options)
+    named = {(row.way, row.aggregate): row for row in rows}
+    plain_of = {way.name: way.plain for way in ways}
     cells, numbers = [], {}
     for row in (lexical, *rows):
         difference = None
         if row is not baseline and row is not lexical:
             difference = compare_means(baseline.values["nDCG@10"], row.values["nDCG@10"])
+        plain = named.get((plain_of.get(row.way, ""), row.aggregate))
+        over_plain = None if plain is None else compare_means(plain.values["nDCG@10"], row.values["nDCG@10"])
         name = f"{row.way}, {row.aggregate}" if row.aggregate else row.way
         means = {measure: _mean(values) for measure, values in row.values.items()}
         shown = [f"{means[measure]:.4f}" for measure in _MEASURES]
-        cells.append([name, f"{row.passages:,}", *shown, "" if difference is None else str(difference)])
+        compared = ["" if each is None else str(each) for each in (difference, over_plain)]
+        cells.append([name, f"{row.passages:,}", *shown, *compared])
         numbers[name] = {**means, "passages": row.passages, "nDCG@10 by query": row.values["nDCG@10"]}
     return Outcome(
         title=f"QMSum, official test split: {len(testset.qrels):,} queries",
-        columns=["documents as", "passages", *_MEASURES, "nDCG@10 over passages of 256, best passage"],
+        columns=[
+            "documents as",
+            "passages",
+            *_MEASURES,
+            "nDCG@10 over passages of 256, best passage",
+            "over the same passages encoded alone",
+        ],
         rows=cells,
         notes=[
             "all-MiniLM-L6-v2 unless another model is named; lengths in tokens, overlap of passages 32; exact search.",
