@@ -58,6 +58,31 @@ def sort_by(keys: Array, order: Array, scratch: Array, first_byte: int) -> None:
 
 
 @inner_kernel
+def sort_by_points(points: Array, order: Array, scratch: Array) -> None:
+    """Sort `order`, (n,) int64, places in `points`, (m,) uint16, as `sort_by` does."""
+    n = len(order)
+    counts = np.zeros((2, 256), np.int64)
+    for number in range(n):
+        point = whole(points[order[number]])
+        counts[0, point & 255] += 1
+        counts[1, point >> 8] += 1
+    for byte in range(2):
+        shift, starts = 8 * byte, counts[byte]
+        if n == 0 or starts[(whole(points[order[0]]) >> shift) & 255] == n:  # all alike
+            continue
+        total = 0
+        for digit in range(256):
+            total, starts[digit] = total + starts[digit], total
+        for number in range(n):
+            place = order[number]
+            digit = (whole(points[place]) >> shift) & 255
+            scratch[starts[digit]] = place
+            starts[digit] += 1
+        for number in range(n):
+            order[number] = scratch[number]
+
+
+@inner_kernel
 def sort_by_two(keys: Array, others: Array, order: Array, scratch: Array) -> None:
     """Sort as `sort_by` does, equal keys by `others`, (m,) uint64.
 

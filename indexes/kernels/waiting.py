@@ -8,7 +8,7 @@ import numpy as np
 
 from indexes.compilation import inner_kernel
 from indexes.kernels.segments import sequences_of
-from indexes.kernels.sorting import FEW, sort_by_two
+from indexes.kernels.sorting import FEW, sort_by_points, sort_by_two
 from indexes.kernels.views import (
     CLOSE,
     FAILED,
@@ -31,6 +31,9 @@ from indexes.packing_kernels import whole
 
 LATEST = (1 << 63) - 1
 """No sequence number is larger."""
+
+EARLIEST = -(1 << 63)
+"""No sequence number is smaller."""
 
 SMALLEST_SAMPLE = 1024
 """Documents, at least, that the first threshold is guessed from."""
@@ -177,19 +180,60 @@ def hope(waiting: Waiting) -> None:
 
 
 @inner_kernel
+def _come_in_order(waiting: Waiting, segments: Segments) -> bool:
+    """Write `keys`, by which equal scores are sorted; tell whether the documents wait in the order of their sequence.
+
+    They do where windows were scanned and segments do not overlap.
+    """
+    current, sequences, before, disorder = -1, sequences_of(segments, 0), EARLIEST, 0
+    for number in range(waiting.state[WAITING]):
+        if waiting.segments[number] != current:
+            current = waiting.segments[number]
+            sequences = sequences_of(segments, current)
+        sequence = sequences[waiting.rows[number]]
+        disorder += sequence < before
+        waiting.keys[number] = LATEST - sequence
+        before = sequence
+    return disorder == 0
+
+
+@inner_kernel
 def best_last(waiting: Waiting, segments: Segments) -> Array:
     """Return the waiting documents, all of which have scores, by (score, sequence descending), (n,) int64."""
     n = waiting.state[WAITING]
     order, scratch = waiting.order[0, :n], waiting.order[1, :n]
-    current, sequences = -1, sequences_of(segments, 0)
+    if _come_in_order(waiting, segments) and waiting.state[KNOWN]:
+        for number in range(n):
+            order[number] = n - 1 - number
+        sort_by_points(waiting.points, order, scratch)
+        return order
     for number in range(n):
-        if waiting.segments[number] != current:
-            current = waiting.segments[number]
-            sequences = sequences_of(segments, current)
-        waiting.keys[number] = LATEST - sequences[waiting.rows[number]]
         order[number] = number
     sort_by_two(waiting.scores[:n].view(np.uint64), waiting.keys[:n].view(np.uint64), order, scratch)
     return order
+
+
+@inner_kernel
+def _drop_latest(waiting: Waiting) -> int:
+    """Take the points of all but the best k from documents whose points are scores and which wait in order.
+
+    Nothing needs to be sorted for that: of those with as many points as the k-th best, the first ones are kept.
+
+    Returns:
+        The last of the best k.
+    """
+    n, last = waiting.state[WAITING], 0
+    points = kth_largest(waiting.points[:n], waiting.k)
+    kept = 0
+    for number in range(n):
+        kept += whole(waiting.points[number]) > points
+    for number in range(n):
+        if whole(waiting.points[number]) == points:
+            if kept < waiting.k:
+                kept, last = kept + 1, number
+            else:
+                waiting.points[number] = 0
+    return last
 
 
 @inner_kernel
@@ -204,11 +248,13 @@ def keep_best(search: Search, following: int) -> None:
     waiting, state, k = search.waiting, search.waiting.state, search.waiting.k
     if state[WAITING] <= k:
         return
-    order = best_last(waiting, search.segments)
-    n = len(order)
-    for place in range(n - k):
-        waiting.points[order[place]] = 0
-    last = order[n - k]
+    if state[KNOWN] and _come_in_order(waiting, search.segments):
+        last = _drop_latest(waiting)
+    else:
+        order = best_last(waiting, search.segments)
+        for place in range(len(order) - k):
+            waiting.points[order[place]] = 0
+        last = order[len(order) - k]
     if state[KNOWN]:
         points, sequences = whole(waiting.points[last]), search.segment.sequences
         earlier = following < len(sequences) and LATEST - waiting.keys[last] < sequences[following]

@@ -513,3 +513,28 @@ def test_damage_that_opening_does_not_see_is_an_error_when_it_is_read(tmp_path):
             search().vectors(np.arange(n))  # a search reads few documents' lists
         path.write_bytes(contents[path.name])
     search()
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("first", [0, -4_000])
+def test_thousands_of_equal_scores_over_segments(tmp_path, interleaved, first):
+    generator = np.random.default_rng(5)
+    size, n_segments, n_dimensions = 2_500, 3, 48
+    numbers = np.arange(first, first + size * n_segments)
+    numbers = generator.permutation(numbers) if interleaved else numbers
+    sequences = [np.sort(numbers[size * place : size * (place + 1)]) for place in range(n_segments)]
+    alive = [None, generator.random(size) < 0.8, None]
+    held = generator.random((n_segments, size, n_dimensions)) < 0.15
+    segments = [vectors_of([dict.fromkeys(np.flatnonzero(row), 1) for row in part], None) for part in held]
+    searcher = searcher_of(tmp_path, segments, alive=alive, sequences=sequences)
+    query = generator.random(n_dimensions) < 0.2
+    wanted = []
+    for number, part in enumerate(held):
+        overlaps = (part & query).sum(axis=1)
+        kept = (overlaps > 0) & (True if alive[number] is None else alive[number])
+        wanted += [(-overlaps[row], sequences[number][row], number, row) for row in np.flatnonzero(kept)]
+    wanted.sort()
+    for k in (1, 40, 1_000, 2_400, 10_000):
+        (hits,) = searcher.search_many(vectors_of([dict.fromkeys(np.flatnonzero(query), 1)], None), k)
+        found = zip(-hits.scores, hits.sequences, hits.segments, hits.rows, strict=True)
+        assert list(found) == wanted[:k]
