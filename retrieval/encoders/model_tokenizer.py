@@ -18,7 +18,11 @@ def readable_tokens(model: Any) -> int | None:
     Args:
         model: a `SentenceTransformer`; or anything whose first module is no transformer, which has no such number.
     """
-    network = getattr(model[0], "model", None)
+    return positions_of(getattr(model[0], "model", None))
+
+
+def positions_of(network: Any) -> int | None:
+    """Return how many tokens a network of transformers has positions for; None where there is no such number."""
     positions = getattr(getattr(network, "config", None), "max_position_embeddings", None)
     if network is None or not isinstance(positions, int) or positions < 1:
         return None

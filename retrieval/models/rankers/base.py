@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from retrieval.batching import plan_batches
 from retrieval.encoders.model_inputs import PreparedTexts
+from retrieval.models.rankers.packed import PackedStates
 
 
 class RankingNetwork(nn.Module):
@@ -47,6 +50,10 @@ class RankingNetwork(nn.Module):
 
         Scores are logits: unbounded, with a logistic function as their probability where the network has one.
         """
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the scores beside the weights, as JSON values: the kind, settings, the tokenizer."""
+        return {"kind": self.kind}
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -101,13 +108,30 @@ class TwoSidedNetwork(RankingNetwork):
             passage_mask: (n, passage tokens) bool.
         """
 
+    def interact_packed(self, query: Tensor, passages: PackedStates, batch_tokens: int = 2048) -> np.ndarray:
+        """Return the scores of one query with stored passages, (n,) float32, without gradients.
+
+        Args:
+            query: (query tokens, any width), the states of the query that count.
+            passages: their states.
+            batch_tokens: of the rows that interact together, padding and the query's tokens included.
+        """
+        device = next(self.parameters()).device
+        scores = np.empty(len(passages), np.float32)
+        for rows in plan_batches(passages.lengths + len(query), batch_tokens):
+            states, mask = (tensor.to(device) for tensor in passages.padded(rows))
+            queries = query.to(device).expand(len(rows), -1, -1)
+            query_mask = torch.ones(queries.shape[:2], dtype=torch.bool, device=device)
+            with torch.inference_mode():
+                found = self.interact(queries, query_mask, states, mask)
+            scores[rows] = found.float().cpu().numpy()
+        return scores
+
     def prepare(self, queries: Sequence[str], passages: Sequence[str], rows: np.ndarray) -> PreparedTexts:
         """Tokenise both sides; a batch holds each of its texts once."""
         of_queries, of_passages = self.prepare_queries(queries), self.prepare_passages(passages)
 
         def features(chosen: np.ndarray) -> dict[str, Any]:
-            import torch
-
             used_queries, query_of_row = np.unique(rows[chosen, 0], return_inverse=True)
             used_passages, passage_of_row = np.unique(rows[chosen, 1], return_inverse=True)
             return {
