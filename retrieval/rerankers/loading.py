@@ -16,6 +16,7 @@ RerankerSpec: TypeAlias = "str | Path | Reranker | CrossEncoder"
 
 _MONO = {"query_tokens", "max_tokens", "prompt", "precision", "batch_tokens", "device"}
 _DUO = {"aggregation", "precision", "batch_tokens", "device"}
+_NETWORK = {"precision", "batch_tokens", "device"}
 _LOADED = _MONO - {"device"}
 
 
@@ -24,23 +25,18 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
 
     Args:
         specification: the folder of a sentence-transformers `CrossEncoder` or of a transformers model for sequence
-            classification, or its name on the model hub; the folder of a pairwise reranker; a `CrossEncoder`; or a
-            reranker, which is returned as it is.
+            classification, or its name on the model hub; the folder of a pairwise reranker or of another ranking
+            network (BERT_DOT, ColBERT, PreTTR, TK), whose `reranker.json` says which; a `CrossEncoder`; or a reranker,
+            which is returned as it is.
         **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `precision`,
             `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`, `batch_tokens`,
-            `device`, as in `load_duo`.
+            `device`, as in `load_duo`; for another network `precision`, `batch_tokens`, `device`.
 
     Raises:
         RerankerError: it is none of these, it cannot be loaded, or a setting is not one of it.
     """
     if isinstance(specification, (str, Path)):
-        from retrieval.rerankers.duo_folder import is_duo, load_duo
-        from retrieval.rerankers.model_loading import reranker_folder
-        from retrieval.rerankers.mono_loading import load_mono
-
-        duo = is_duo(reranker_folder(specification)[0])
-        _only(settings, _DUO if duo else _MONO, "a pairwise reranker" if duo else "a pointwise reranker")
-        return load_duo(specification, **settings) if duo else load_mono(specification, **settings)
+        return _load(specification, settings)
     if is_cross_encoder(specification):
         from retrieval.rerankers.mono_loading import mono_of
 
@@ -53,6 +49,28 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
         )
     _only(settings, set(), "a reranker that is loaded already")
     return specification
+
+
+def _load(name_or_path: str | Path, settings: dict[str, Any]) -> Reranker:
+    """Load a model by what its folder says that it is."""
+    from retrieval.models.rankers.folder import kind_of
+    from retrieval.rerankers.model_loading import reranker_folder
+
+    kind = kind_of(reranker_folder(name_or_path)[0])
+    if kind == "duo":
+        from retrieval.rerankers.duo_folder import load_duo
+
+        _only(settings, _DUO, "a pairwise reranker")
+        return load_duo(name_or_path, **settings)
+    if kind is not None and kind != "mono":
+        from retrieval.rerankers.network import load_network_reranker
+
+        _only(settings, _NETWORK, f"a reranker of kind {kind!r}")
+        return load_network_reranker(name_or_path, **settings)
+    from retrieval.rerankers.mono_loading import load_mono
+
+    _only(settings, _MONO, "a pointwise reranker")
+    return load_mono(name_or_path, **settings)
 
 
 def _only(settings: dict[str, Any], allowed: set[str], kind: str) -> None:

@@ -1,0 +1,43 @@
+"""From the kind that a folder names to its network."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from retrieval.errors import RerankerError
+from retrieval.models.rankers.base import RankingNetwork
+from retrieval.models.rankers.folder import SETTINGS_FILE, kind_of
+
+KINDS = {
+    "colbert": "retrieval.models.rankers.colbert.ColBERT",
+    "dot": "retrieval.models.rankers.dot.DotNetwork",
+    "prettr": "retrieval.models.rankers.prettr.PreTTR",
+    "tk": "retrieval.models.rankers.tk.TransformerKernel",
+}
+"""Networks whose folders say their kind, by it."""
+
+
+def network_class(kind: str) -> type[RankingNetwork]:
+    """Return the class of a kind.
+
+    Raises:
+        RerankerError: there is none.
+    """
+    if kind not in KINDS:
+        raise RerankerError(f"unknown kind of ranking network {kind!r}: one of {', '.join(sorted(KINDS))}")
+    module, _, name = KINDS[kind].rpartition(".")
+    found: type[RankingNetwork] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def load_network(folder: str | Path) -> RankingNetwork:
+    """Read a ranking network from its folder, whatever its kind; ready to score.
+
+    Raises:
+        RerankerError: the folder holds none of a known kind, or it is damaged.
+    """
+    kind = kind_of(Path(folder))
+    if kind is None:
+        raise RerankerError(f"model {folder} holds no ranking network: it has no {SETTINGS_FILE} that says its kind")
+    return network_class(kind).load(folder)

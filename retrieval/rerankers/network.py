@@ -1,0 +1,289 @@
+"""Any ranking network as a reranker; where both sides pass through it apart, each text goes through it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from retrieval.batching import plan_batches, plan_cheapest_batches, plan_windows
+from retrieval.encoders.base import check_texts
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
+from retrieval.encoders.weights import remembered_digest, tensors_digest
+from retrieval.errors import RerankerError
+from retrieval.rerankers.base import Candidates, check_queries, check_scores
+from retrieval.rerankers.classifier import BATCH_OVERHEAD, BATCH_TOKENS, WINDOW, checked_dtype, distinct
+from retrieval.rerankers.model_loading import reranker_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from retrieval.models.rankers.base import RankingNetwork
+    from retrieval.models.rankers.packed import PackedStates
+
+_MANY = 4096
+"""Inputs from which on neighbours by length are so alike that full batches hold next to no padding."""
+
+_QUERIES = 1024
+"""Queries whose states are in memory at a time."""
+
+
+class NetworkReranker:
+    """Scores each candidate by a network: n model calls for n candidates, equal texts of a query once.
+
+    The score is the network's own. In fp32 it differs between batches by rounding only, by at most 1e-5 of its size;
+    equal texts of a query tie exactly. Of a two-sided network, a text goes through the encoder once for all queries.
+
+    Args:
+        network: with one passage to a score. It is used as it is; with another precision, a copy of it.
+        name: what the reranker is called.
+        precision: of weights and activations; None keeps the network's own.
+        batch_tokens: of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
+        weights: digest of the network's parameters, when it is known already.
+
+    Raises:
+        RerankerError: the network compares two passages, or a setting makes no sense.
+    """
+
+    def __init__(
+        self,
+        network: RankingNetwork,
+        name: str,
+        *,
+        precision: Precision | None = None,
+        batch_tokens: int | None = None,
+        weights: str | None = None,
+    ) -> None:
+        if network.passages_per_score != 1:
+            raise RerankerError(f"a network of kind {network.kind!r} compares two passages: use load_reranker(folder)")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        checked_dtype(precision)
+        self._identity = {**network.describe(), "weights": weights or tensors_digest(network.state_dict().values())}
+        self._network: RankingNetwork | None = in_precision(network, precision).eval()
+        self._name = name
+        self._device = next(network.parameters()).device
+        self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+
+    @property
+    def name(self) -> str:
+        """The path that it was loaded from, or the name that its owner gave it."""
+        return self._name
+
+    @property
+    def network(self) -> RankingNetwork:
+        """The network, in the reranker's precision.
+
+        Raises:
+            RerankerError: the reranker is closed.
+        """
+        if self._network is None:
+            raise RerankerError("the reranker is closed; load it again")
+        return self._network
+
+    def identity(self) -> dict[str, Any]:
+        """Return the kind, settings, digests of weights and tokenizer, and the backbone's settings."""
+        return dict(self._identity)
+
+    def execution(self) -> dict[str, Any]:
+        """Return precision, device, batch size and versions."""
+        import torch
+        import transformers
+
+        return {
+            "precision": name_of_dtype(next(self.network.parameters()).dtype),
+            "runtime": "torch",
+            "device": self._device.type,
+            "batch_tokens": self._batch_tokens,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def calls(self, n: int) -> int:
+        """Return n: every candidate meets the query once, equal texts of a query together."""
+        return n
+
+    def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
+        """Return the scores of each query's candidates, (n_i,) float64.
+
+        Raises:
+            RerankerError: a score is not finite; the message names query and document.
+        """
+        check_queries(queries, candidates)
+        scores: list[np.ndarray] = []
+        least = WINDOW // _QUERIES
+        for window in plan_windows(np.array([max(len(given), least) for given in candidates], np.int64), WINDOW):
+            chosen = window.tolist()
+            scores += self._score([queries[number] for number in chosen], [candidates[number] for number in chosen])
+        return scores
+
+    def encode_passages(self, texts: Sequence[str], dtype: Literal["float32", "float16"] = "float32") -> PackedStates:
+        """Return the states of passages, to be kept and scored later.
+
+        Args:
+            texts: any number, empty ones among them.
+            dtype: of the states that are kept.
+
+        Raises:
+            RerankerError: the network is not two-sided, or states do not fit in the type.
+        """
+        from retrieval.models.rankers.packed import pack
+
+        network = self._two_sided()
+        prepared = network.prepare_passages(check_texts(texts))
+        batches = ((rows, *self._encoded(network.encode_passages, prepared, rows)) for rows in self._batches(prepared))
+        packed = pack(batches, len(texts), network.width, np.dtype(dtype))
+        if not np.isfinite(packed.states).all():
+            raise RerankerError(f"reranker {self._name!r} made states that {dtype} cannot hold; keep them as float32")
+        return packed
+
+    def score_states(self, query: str, states: PackedStates) -> np.ndarray:
+        """Return the scores of a query with passages whose states were kept, (n,) float64.
+
+        In fp32 they are those of `score` to 1e-5 of their size; with states in float16, to about 1e-2.
+
+        Raises:
+            RerankerError: the network is not two-sided, or its states are of another width.
+        """
+        network = self._two_sided()
+        if states.states.shape[1] != network.width:
+            raise RerankerError(f"states have {states.states.shape[1]} numbers; this network's have {network.width}")
+        prepared = network.prepare_queries([query])
+        encoded, mask = self._encoded(network.encode_queries, prepared, np.zeros(1, np.int64))
+        return network.interact_packed(encoded[0][mask[0]], states, self._batch_tokens).astype(np.float64)
+
+    def close(self) -> None:
+        """Let go of the network; the reranker cannot be used afterwards."""
+        self._network = None
+
+    def _score(self, queries: list[str], candidates: list[Candidates]) -> list[np.ndarray]:
+        from retrieval.models.rankers.base import TwoSidedNetwork
+
+        counts = [len(given) for given in candidates]
+        distinct_queries, of_queries = distinct(queries)
+        documents, of_documents = distinct(text for given in candidates for text in given.texts)
+        pairs = np.repeat(of_queries, counts) * len(documents) + of_documents  # (sum of counts,)
+        wanted, places = np.unique(pairs, return_inverse=True)
+        if not len(wanted):
+            return [np.empty(0, np.float64) for _ in candidates]
+        rows = np.stack(np.divmod(wanted, len(documents)), axis=1)  # (n, 2)
+        apart = isinstance(self.network, TwoSidedNetwork)
+        found = (self._apart if apart else self._together)(distinct_queries, documents, rows)[places.reshape(-1)]
+        parts = np.split(found, np.cumsum(counts)[:-1])
+        return [
+            check_scores(part, query, given, self._name)
+            for part, query, given in zip(parts, queries, candidates, strict=True)
+        ]
+
+    def _together(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
+        """Return the scores of pairs that go through the network as one input each, (n,) float64."""
+        import torch
+
+        prepared = self.network.prepare(queries, documents, rows)
+        scores = np.empty(len(rows), np.float64)
+        with torch.inference_mode():
+            for batch in self._batches(prepared):
+                scores[batch] = self.network(self._moved(prepared.features(batch))).float().cpu().numpy()
+        return scores
+
+    def _apart(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
+        """Return the scores of pairs, (n,) float64: each batch of passages meets its queries."""
+        import torch
+
+        network = self._two_sided()
+        query_states, query_mask = self._all_queries(queries)
+        prepared = network.prepare_passages(documents)
+        order = np.argsort(rows[:, 1], kind="stable")  # pairs by passage
+        ends = np.searchsorted(rows[order, 1], np.arange(len(documents)), side="right")
+        scores = np.empty(len(rows), np.float64)
+        for batch in self._batches(prepared):
+            states, mask = self._encoded(network.encode_passages, prepared, batch)
+            starts = np.where(batch > 0, ends[batch - 1], 0)
+            own = [order[start:end] for start, end in zip(starts, ends[batch], strict=True)]
+            pairs = np.concatenate(own)
+            place = np.repeat(np.arange(len(batch)), [len(each) for each in own])
+            at_once = max(self._batch_tokens // (query_states.shape[1] + max(states.shape[1], 1)), 1)
+            for start in range(0, len(pairs), at_once):
+                chosen = pairs[start : start + at_once]
+                of_query = torch.from_numpy(rows[chosen, 0]).to(self._device)
+                of_passage = torch.from_numpy(place[start : start + at_once]).to(self._device)
+                with torch.inference_mode():
+                    found = network.interact(
+                        query_states[of_query], query_mask[of_query], states[of_passage], mask[of_passage]
+                    )
+                scores[chosen] = found.float().cpu().numpy()
+        return scores
+
+    def _all_queries(self, queries: list[str]) -> tuple[Tensor, Tensor]:
+        """Return the states of queries, (n, most tokens, any width), and a mask, (n, most tokens) bool."""
+        import torch
+
+        network = self._two_sided()
+        prepared = network.prepare_queries(queries)
+        found = [(rows, *self._encoded(network.encode_queries, prepared, rows)) for rows in self._batches(prepared)]
+        first = found[0][1]
+        most = max(states.shape[1] for _, states, _ in found)
+        all_states = first.new_zeros((len(queries), most, first.shape[2]))
+        all_masks = torch.zeros((len(queries), most), dtype=torch.bool, device=first.device)
+        for rows, states, mask in found:
+            at = torch.from_numpy(rows).to(first.device)
+            all_states[at, : states.shape[1]], all_masks[at, : states.shape[1]] = states, mask
+        return all_states, all_masks
+
+    def _encoded(self, encode: Any, prepared: Any, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        import torch
+
+        with torch.inference_mode():
+            states, mask = encode(self._moved(prepared.features(rows)))
+        return states, mask
+
+    def _batches(self, prepared: Any) -> Iterator[np.ndarray]:
+        if len(prepared.lengths) >= _MANY or self._device.type != "cpu":
+            return plan_batches(prepared.lengths, self._batch_tokens)
+        return plan_cheapest_batches(prepared.lengths, self._batch_tokens, BATCH_OVERHEAD)
+
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._moved(each) for name, each in value.items()}
+        return value.to(self._device) if hasattr(value, "to") else value
+
+    def _two_sided(self) -> Any:
+        from retrieval.models.rankers.base import TwoSidedNetwork
+
+        network = self.network
+        if not isinstance(network, TwoSidedNetwork):
+            raise RerankerError(f"a network of kind {network.kind!r} reads query and passage together: no states")
+        return network
+
+
+def load_network_reranker(
+    name_or_path: str | Path,
+    *,
+    precision: Precision | None = "fp32",
+    batch_tokens: int | None = None,
+    device: str | None = None,
+) -> NetworkReranker:
+    """Load the folder of a ranking network.
+
+    Args:
+        name_or_path: a folder that a network's `save` wrote.
+        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        batch_tokens: tokens of a batch, padding included.
+        device: "cpu", "cuda", …; by default a GPU when there is one.
+
+    Raises:
+        RerankerError: it cannot be loaded, or its weights are not those of its network.
+    """
+    import torch
+
+    from retrieval.models.rankers.kinds import load_network
+
+    folder, name = reranker_folder(name_or_path)
+    checked_dtype(precision)
+    network = load_network(folder)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    weights = remembered_digest("network", files, lambda: tensors_digest(network.state_dict().values()))
+    network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return NetworkReranker(network, name, precision=precision, batch_tokens=batch_tokens, weights=weights)
