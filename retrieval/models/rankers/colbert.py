@@ -20,7 +20,7 @@ from retrieval.models.rankers.backbone_network import BackboneNetwork
 from retrieval.models.rankers.folder import NetworkSettings
 from retrieval.models.rankers.maxsim import maxsim, maxsim_packed
 from retrieval.models.rankers.packed import PackedStates, kept_first
-from retrieval.models.rankers.text_side import TextSide, around, fast_tokenizer
+from retrieval.models.rankers.text_side import TextSide, around, fast_tokenizer, table_size
 
 
 class ColBERTSettings(NetworkSettings, frozen=True, kw_only=True):
@@ -142,8 +142,8 @@ def add_markers(backbone: Any, tokenizer: Any, *markers: str) -> None:
     new = [marker for marker in markers if marker and marker not in known]
     if new:
         tokenizer.add_tokens(new, special_tokens=True)
-        if len(tokenizer) > backbone.get_input_embeddings().num_embeddings:
-            backbone.resize_token_embeddings(len(tokenizer))
+        if table_size(tokenizer) > backbone.get_input_embeddings().num_embeddings:
+            backbone.resize_token_embeddings(table_size(tokenizer))
 
 
 def punctuation_ids(tokenizer: Any) -> set[int]:

@@ -112,6 +112,11 @@ def fast_tokenizer(tokenizer: Any) -> FastTokenizer:
         raise RerankerError(str(error)) from None
 
 
+def table_size(tokenizer: Any) -> int:
+    """Return how many rows a table of words needs for a tokenizer; its ids may have gaps."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
 def around(tokenizer: FastTokenizer) -> tuple[list[int], list[int]]:
     """Return the ids that a tokenizer puts before and behind a text."""
     ids = tokenizer.surrounded(np.empty(0, np.int32)).tolist()
