@@ -26,8 +26,8 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
     Args:
         specification: the folder of a sentence-transformers `CrossEncoder` or of a transformers model for sequence
             classification, or its name on the model hub; the folder of a pairwise reranker or of another ranking
-            network (BERT_DOT, ColBERT, PreTTR, TK), whose `reranker.json` says which; a `CrossEncoder`; or a reranker,
-            which is returned as it is.
+            network (BERT_DOT, ColBERT, PreTTR, TK), whose `reranker.json` says which; a checkpoint of ColBERT or PreTTR
+            as their authors publish them; a `CrossEncoder`; or a reranker, which is returned as it is.
         **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `precision`,
             `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`, `batch_tokens`,
             `device`, as in `load_duo`; for another network `precision`, `batch_tokens`, `device`.
@@ -54,18 +54,20 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
 def _load(name_or_path: str | Path, settings: dict[str, Any]) -> Reranker:
     """Load a model by what its folder says that it is."""
     from retrieval.models.rankers.folder import kind_of
+    from retrieval.models.rankers.published import is_published
     from retrieval.rerankers.model_loading import reranker_folder
 
-    kind = kind_of(reranker_folder(name_or_path)[0])
+    folder = reranker_folder(name_or_path)[0]
+    kind = kind_of(folder)
     if kind == "duo":
         from retrieval.rerankers.duo_folder import load_duo
 
         _only(settings, _DUO, "a pairwise reranker")
         return load_duo(name_or_path, **settings)
-    if kind is not None and kind != "mono":
+    if kind not in (None, "mono") or (kind is None and is_published(folder)):
         from retrieval.rerankers.network import load_network_reranker
 
-        _only(settings, _NETWORK, f"a reranker of kind {kind!r}")
+        _only(settings, _NETWORK, f"a reranker of kind {kind or 'colbert or prettr'!r}")
         return load_network_reranker(name_or_path, **settings)
     from retrieval.rerankers.mono_loading import load_mono
 

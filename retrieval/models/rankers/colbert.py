@@ -24,7 +24,7 @@ from retrieval.models.rankers.text_side import TextSide, around, fast_tokenizer,
 
 
 class ColBERTSettings(NetworkSettings, frozen=True, kw_only=True):
-    """Settings of ColBERT; the defaults are those of the study, `original` has those of the original.
+    """Settings of ColBERT; the defaults are those of the study, `ORIGINAL` has those of the original.
 
     Attributes:
         dimension: of a token's state.

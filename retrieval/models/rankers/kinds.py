@@ -8,6 +8,7 @@ from pathlib import Path
 from retrieval.errors import RerankerError
 from retrieval.models.rankers.base import RankingNetwork
 from retrieval.models.rankers.folder import SETTINGS_FILE, kind_of
+from retrieval.models.rankers.published import is_published, load_published
 
 KINDS = {
     "colbert": "retrieval.models.rankers.colbert.ColBERT",
@@ -32,12 +33,14 @@ def network_class(kind: str) -> type[RankingNetwork]:
 
 
 def load_network(folder: str | Path) -> RankingNetwork:
-    """Read a ranking network from its folder, whatever its kind; ready to score.
+    """Read a ranking network from its folder, or from a published checkpoint's, whatever its kind; ready to score.
 
     Raises:
         RerankerError: the folder holds none of a known kind, or it is damaged.
     """
     kind = kind_of(Path(folder))
+    if kind is None and is_published(Path(folder)):
+        return load_published(Path(folder))
     if kind is None:
         raise RerankerError(f"model {folder} holds no ranking network: it has no {SETTINGS_FILE} that says its kind")
     return network_class(kind).load(folder)

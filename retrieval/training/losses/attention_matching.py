@@ -1,7 +1,7 @@
 """Pre-training of PreTTR's compression: what the joint layers attend to is to stay what it is without compression.
 
-MacAvaney et al., arXiv 2004.14255. No judgements are needed: any queries and passages serve. Nothing but the compression
-learns; the whole network is trained afterwards, with a ranking loss.
+MacAvaney et al., arXiv 2004.14255. No judgements are needed: any queries and passages serve. Nothing but the
+compression learns; the whole network is trained afterwards, with a ranking loss.
 """
 
 from __future__ import annotations
