@@ -281,9 +281,11 @@ def load_network_reranker(
     from retrieval.models.rankers.kinds import load_network
 
     folder, name = reranker_folder(name_or_path)
-    checked_dtype(precision)
+    dtype = checked_dtype(precision)
     network = load_network(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
     weights = remembered_digest("network", files, lambda: tensors_digest(network.state_dict().values()))
     network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return NetworkReranker(network, name, precision=precision, batch_tokens=batch_tokens, weights=weights)
+    if dtype is not None:
+        network.to(dtype)  # after the weights have been hashed
+    return NetworkReranker(network, name, batch_tokens=batch_tokens, weights=weights)

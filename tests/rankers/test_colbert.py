@@ -149,12 +149,17 @@ def test_a_saved_network_is_the_same_one(network, tmp_path):
     assert load_reranker(tmp_path / "other").identity() != identities[0]
 
 
-def test_bf16_runs_and_is_close(network, tmp_path):
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.2), ("fp16", 0.03)])
+def test_other_precisions_run_and_are_close(precision, tolerance, network, tmp_path):
     made = network("original")
     made.save(tmp_path)
-    reranker = load_reranker(tmp_path, precision="bf16", device="cpu")
-    assert reranker.execution()["precision"] == "bf16"
-    np.testing.assert_allclose(reranker.score(QUERIES, lists()), scores_of(made), rtol=0.1, atol=0.2)
+    reranker = load_reranker(tmp_path, precision=precision, device="cpu")
+    assert reranker.execution()["precision"] == precision
+    np.testing.assert_allclose(reranker.score(QUERIES, lists()), scores_of(made), atol=tolerance)
+    copied = NetworkReranker(made, "copied", precision=precision)
+    np.testing.assert_allclose(copied.score(QUERIES, lists()), reranker.score(QUERIES, lists()), atol=1e-6)
+    assert next(made.parameters()).dtype == torch.float32
+    assert copied.identity() == reranker.identity()
 
 
 def test_equal_texts_tie_exactly_and_empty_lists_are_allowed(network):

@@ -65,6 +65,20 @@ def test_it_is_the_stack_of_layers_with_a_mask_between_the_sides(kind, network):
             assert scores_of(made, [query], [passage]).item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_training_and_serving_score_alike(kind, implementation, network):
+    """Serving computes the last layer for the first token alone."""
+    made = network(kind)
+    made.backbone.config._attn_implementation = implementation
+    expected = scores_of(made)
+    made.train()
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    np.testing.assert_allclose(scores_of(made), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_without_joint_layers_the_passage_has_no_say(network):
     found = scores_of(network(join_layer=2))
     np.testing.assert_allclose(found, np.repeat(found[:, :1], len(PASSAGES), axis=1), rtol=1e-6)

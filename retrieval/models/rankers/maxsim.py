@@ -11,7 +11,7 @@ from torch import Tensor
 
 from retrieval.models.rankers.packed import PackedStates
 
-_BLOCK = 4096
+_BLOCK = 2048
 """Tokens whose similarities are computed together: they stay in the processor's cache until their maxima are taken."""
 
 

@@ -18,7 +18,7 @@ from retrieval.errors import RerankerError
 from retrieval.models.rankers.backbone_network import BackboneNetwork
 from retrieval.models.rankers.compression import Compression
 from retrieval.models.rankers.folder import NetworkSettings
-from retrieval.models.rankers.split_layers import attention_probabilities, embed, layers_of, run_layers
+from retrieval.models.rankers.split_layers import attention_probabilities, embed, first_state, layers_of, run_layers
 from retrieval.models.rankers.text_side import TextSide
 
 
@@ -109,8 +109,13 @@ class PreTTR(BackboneNetwork):
         if self.compression is not None:
             passages = self.compression.expanded(passages)
         states, mask = torch.cat([queries, passages], dim=1), torch.cat([query_mask, passage_mask], dim=1)
-        states = run_layers(self.backbone, layers_of(self.backbone)[self.settings.join_layer :], states, mask)
-        score: Tensor = self.scoring(states[:, 0])
+        joint = layers_of(self.backbone)[self.settings.join_layer :]
+        if len(joint) and not self.training:
+            states = run_layers(self.backbone, joint[:-1], states, mask)
+            first = first_state(self.backbone, joint[-1], states, mask)
+        else:
+            first = run_layers(self.backbone, joint, states, mask)[:, 0]
+        score: Tensor = self.scoring(first)
         return score[:, 0]
 
     def attention_difference(self, features: dict[str, Any]) -> Tensor:

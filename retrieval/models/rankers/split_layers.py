@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.errors import RerankerError
+from retrieval.rerankers.first_token import FirstTokenLayer
 
 
 def layers_of(backbone: Any) -> nn.ModuleList:
@@ -55,6 +56,26 @@ def run_layers(backbone: Any, layers: Iterable[nn.Module], states: Tensor, mask:
     for layer in layers:
         states = layer(states, attended)
     return states
+
+
+def first_state(backbone: Any, layer: Any, states: Tensor, mask: Tensor) -> Tensor:
+    """Return what a layer makes of the first token, (n, hidden), without dropout; arguments as in `run_layers`.
+
+    Keys and values are needed of all tokens; queries and the feed-forward network, most of a layer's work, of one.
+    """
+    seen = attention_mask(backbone, states, mask)
+    if type(backbone).__name__ == "BertModel":
+        found: Tensor = FirstTokenLayer(layer)(states, seen)
+        return found[:, 0]
+    attention, first = layer.attention, states[:, :1]
+    query, key, value = (
+        projection(read).unflatten(-1, (attention.n_heads, -1)).transpose(1, 2)
+        for projection, read in ((attention.q_lin, first), (attention.k_lin, states), (attention.v_lin, states))
+    )  # (n, heads, 1 or tokens, head size)
+    attended = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, :, :1])
+    normed = layer.sa_layer_norm(attention.out_lin(attended.transpose(1, 2).flatten(2)) + first)
+    output: Tensor = layer.output_layer_norm(layer.ffn(normed) + normed)
+    return output[:, 0]
 
 
 def attention_mask(backbone: Any, states: Tensor, mask: Tensor) -> Tensor:
