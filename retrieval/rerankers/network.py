@@ -135,7 +135,7 @@ class NetworkReranker:
         prepared = network.prepare_passages(check_texts(texts))
         batches = ((rows, *self._encoded(network.encode_passages, prepared, rows)) for rows in self._batches(prepared))
         packed = pack(batches, len(texts), network.width, np.dtype(dtype))
-        if not np.isfinite(packed.states).all():
+        if not np.isfinite(packed.values).all():
             raise RerankerError(f"reranker {self._name!r} made states that {dtype} cannot hold; keep them as float32")
         return packed
 
@@ -148,8 +148,8 @@ class NetworkReranker:
             RerankerError: the network is not two-sided, or its states are of another width.
         """
         network = self._two_sided()
-        if states.states.shape[1] != network.width:
-            raise RerankerError(f"states have {states.states.shape[1]} numbers; this network's have {network.width}")
+        if states.values.shape[1] != network.width:
+            raise RerankerError(f"states have {states.values.shape[1]} numbers; this network's have {network.width}")
         prepared = network.prepare_queries([query])
         encoded, mask = self._encoded(network.encode_queries, prepared, np.zeros(1, np.int64))
         return network.interact_packed(encoded[0][mask[0]], states, self._batch_tokens).astype(np.float64)

@@ -119,7 +119,7 @@ def test_the_reranker_scores_as_the_network_in_every_way(form, network, tmp_path
         np.testing.assert_allclose(reranker.score(QUERIES, lists()), expected, rtol=1e-5, atol=1e-5)
     states = reranker.encode_passages(PASSAGES)
     halves = reranker.encode_passages(PASSAGES, "float16")
-    assert (states.states.dtype, halves.states.dtype) == (np.float32, np.float16)
+    assert (states.values.dtype, halves.values.dtype) == (np.float32, np.float16)
     for query, of_query in zip(QUERIES, expected, strict=True):
         np.testing.assert_allclose(reranker.score_states(query, states), of_query, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(reranker.score_states(query, halves), of_query, rtol=1e-2, atol=1e-2)

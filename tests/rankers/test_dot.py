@@ -45,7 +45,7 @@ def test_one_folder_one_identity_and_the_same_scores_in_every_way(backbone, tmp_
     reranker = load_reranker(tmp_path, device="cpu")
     np.testing.assert_allclose(reranker.score(QUERIES, lists()), expected, rtol=1e-5, atol=1e-4)
     states = reranker.encode_passages(PASSAGES)
-    assert (states.states.shape, states.lengths.tolist()) == ((5, 32), [1] * 5)
+    assert (states.values.shape, states.lengths.tolist()) == ((5, 32), [1] * 5)
     np.testing.assert_allclose(reranker.score_states(QUERIES[0], states), expected[0], rtol=1e-5, atol=1e-4)
     assert reranker.identity()["settings"] == SMALL
     rounded = load_reranker(tmp_path, precision="bf16", device="cpu").score(QUERIES, lists())

@@ -102,7 +102,7 @@ def test_packing_and_padding_undo_each_other(seed, lengths, at_once):
     batches = [(rows, *packed.padded(rows)) for rows in np.array_split(order, -(-len(order) // at_once))]
     again = pack(batches, len(lengths), 6, np.dtype("float32"))
     np.testing.assert_array_equal(again.offsets, packed.offsets)
-    np.testing.assert_array_equal(again.states, packed.states)
+    np.testing.assert_array_equal(again.values, packed.values)
 
 
 def test_what_is_kept_comes_first_in_its_order():

@@ -96,7 +96,7 @@ def test_stored_states_score_as_the_whole_and_company_changes_nothing(settings, 
     reranker = load_reranker(tmp_path, device="cpu")
     np.testing.assert_allclose(reranker.score(QUERIES, lists()), expected, rtol=1e-5, atol=1e-5)
     states, halves = reranker.encode_passages(PASSAGES), reranker.encode_passages(PASSAGES, "float16")
-    assert states.states.shape[1] == settings.get("compression", 32)
+    assert states.values.shape[1] == settings.get("compression", 32)
     for query, of_query in zip(QUERIES, expected, strict=True):
         np.testing.assert_allclose(reranker.score_states(query, states), of_query, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(reranker.score_states(query, halves), of_query, rtol=1e-2, atol=1e-2)

@@ -47,7 +47,7 @@ def maxsim_packed(query: Tensor, passages: PackedStates) -> np.ndarray:
         first = int(offsets[filled[start]])
         end = max(int(np.searchsorted(offsets[filled + 1], first + _BLOCK, side="right")), start + 1)
         rows = filled[start:end]
-        block = torch.from_numpy(passages.states[first : int(offsets[rows[-1] + 1])]).float()
+        block = torch.from_numpy(passages.values[first : int(offsets[rows[-1] + 1])]).float()
         similarities = (block @ columns).numpy()  # (tokens, query tokens)
         scores[rows] = np.maximum.reduceat(similarities, offsets[rows] - first, axis=0).sum(axis=1)
         start = end

@@ -16,11 +16,11 @@ class PackedStates:
 
     Attributes:
         offsets: (n + 1,) int64, where each passage's tokens begin; the last one is the number of tokens.
-        states: (tokens, width) float32 or float16.
+        values: (tokens, width) float32 or float16, a state in each row.
     """
 
     offsets: np.ndarray
-    states: np.ndarray
+    values: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -34,9 +34,9 @@ class PackedStates:
         """Return the states of some passages, (m, longest, width) of their type, and a mask, (m, longest) bool."""
         lengths = self.lengths[rows]
         mask = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # (m, longest)
-        states = np.zeros((*mask.shape, self.states.shape[1]), self.states.dtype)
+        states = np.zeros((*mask.shape, self.values.shape[1]), self.values.dtype)
         if len(rows):
-            states[mask] = np.concatenate([self.states[self.offsets[row] : self.offsets[row + 1]] for row in rows])
+            states[mask] = np.concatenate([self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         return torch.from_numpy(states), torch.from_numpy(mask)
 
 
