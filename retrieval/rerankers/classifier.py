@@ -71,7 +71,7 @@ class Classifier:
 
         found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
         with torch.inference_mode():
-            for rows in self._batches(prepared.lengths):
+            for rows in model_batches(prepared.lengths, self._batch_tokens, self._device):
                 features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
                 output = self._open()(**features).logits if self._is_plain else self._open()(features)["scores"]
                 found[rows] = output.float().cpu().numpy().reshape(len(rows), self.n_labels)
@@ -100,13 +100,21 @@ class Classifier:
             raise RerankerError("the reranker is closed; load it again")
         return self._model
 
-    def _batches(self, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        if len(lengths) >= _MANY or self._device.type != "cpu":
-            return plan_batches(lengths, self._batch_tokens)
-        return plan_cheapest_batches(lengths, self._batch_tokens, BATCH_OVERHEAD)
-
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if hasattr(value, "to") else value
+
+
+def model_batches(lengths: np.ndarray, batch_tokens: int, device: Any) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch, (m,) int64, every row once; on a processor, few inputs in the cheapest batches.
+
+    Args:
+        lengths: (n,) tokens of each input.
+        batch_tokens: of a batch, padding included.
+        device: of torch, where the model is.
+    """
+    if len(lengths) >= _MANY or device.type != "cpu":
+        return plan_batches(lengths, batch_tokens)
+    return plan_cheapest_batches(lengths, batch_tokens, BATCH_OVERHEAD)
 
 
 def checked_dtype(precision: Precision | None) -> Any:

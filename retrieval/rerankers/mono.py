@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from retrieval.batching import plan_windows
-from retrieval.rerankers.base import Candidates, check_queries, check_scores
-from retrieval.rerankers.classifier import WINDOW, Classifier, distinct, relevance
+from retrieval.rerankers.base import Candidates, check_queries
+from retrieval.rerankers.classifier import WINDOW, Classifier, relevance
 from retrieval.rerankers.pair_inputs import PairInputs
+from retrieval.rerankers.pairs import score_pairs
 
 
 class MonoReranker:
@@ -67,26 +68,13 @@ class MonoReranker:
         scores: list[np.ndarray] = []
         for window in plan_windows(np.array([len(given) for given in candidates], np.int64), WINDOW):
             chosen = window.tolist()
-            scores += self._score([queries[number] for number in chosen], [candidates[number] for number in chosen])
+            asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
+            scores += score_pairs(asked, given, self._relevance, self._name)
         return scores
 
     def close(self) -> None:
         """Let go of the model; the reranker cannot be used afterwards."""
         self._classifier.close()
 
-    def _score(self, queries: list[str], candidates: list[Candidates]) -> list[np.ndarray]:
-        counts = [len(given) for given in candidates]
-        distinct_queries, of_queries = distinct(queries)
-        documents, of_documents = distinct(text for given in candidates for text in given.texts)
-        # One number for each pair of a query and a text, so that equal pairs are found.
-        pairs = np.repeat(of_queries, counts) * len(documents) + of_documents  # (sum of counts,)
-        wanted, places = np.unique(pairs, return_inverse=True)
-        if not len(wanted):
-            return [np.empty(0, np.float64) for _ in candidates]
-        split = np.stack(np.divmod(wanted, len(documents)), axis=1)  # (n, 2)
-        found = relevance(self._classifier.logits(self._inputs.prepare(distinct_queries, documents, split)))[places]
-        parts = np.split(found, np.cumsum(counts)[:-1])
-        return [
-            check_scores(part, query, given, self._name)
-            for part, query, given in zip(parts, queries, candidates, strict=True)
-        ]
+    def _relevance(self, queries: list[str], documents: list[str], pairs: np.ndarray) -> np.ndarray:
+        return relevance(self._classifier.logits(self._inputs.prepare(queries, documents, pairs)))

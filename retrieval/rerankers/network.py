@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from retrieval.batching import plan_batches, plan_cheapest_batches, plan_windows
+from retrieval.batching import plan_windows
 from retrieval.encoders.base import check_texts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, check_queries, check_scores
-from retrieval.rerankers.classifier import BATCH_OVERHEAD, BATCH_TOKENS, WINDOW, checked_dtype, distinct
+from retrieval.rerankers.base import Candidates, check_queries
+from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, checked_dtype, model_batches
 from retrieval.rerankers.model_loading import reranker_folder
+from retrieval.rerankers.pairs import score_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from retrieval.encoders.model_inputs import PreparedTexts
     from retrieval.models.rankers.base import RankingNetwork
     from retrieval.models.rankers.packed import PackedStates
-
-_MANY = 4096
-"""Inputs from which on neighbours by length are so alike that full batches hold next to no padding."""
 
 _QUERIES = 1024
 """Queries whose states are in memory at a time."""
@@ -116,7 +115,8 @@ class NetworkReranker:
         least = WINDOW // _QUERIES
         for window in plan_windows(np.array([max(len(given), least) for given in candidates], np.int64), WINDOW):
             chosen = window.tolist()
-            scores += self._score([queries[number] for number in chosen], [candidates[number] for number in chosen])
+            asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
+            scores += score_pairs(asked, given, self._pair_scores, self._name)
         return scores
 
     def encode_passages(self, texts: Sequence[str], dtype: Literal["float32", "float16"] = "float32") -> PackedStates:
@@ -158,24 +158,11 @@ class NetworkReranker:
         """Let go of the network; the reranker cannot be used afterwards."""
         self._network = None
 
-    def _score(self, queries: list[str], candidates: list[Candidates]) -> list[np.ndarray]:
+    def _pair_scores(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
         from retrieval.models.rankers.base import TwoSidedNetwork
 
-        counts = [len(given) for given in candidates]
-        distinct_queries, of_queries = distinct(queries)
-        documents, of_documents = distinct(text for given in candidates for text in given.texts)
-        pairs = np.repeat(of_queries, counts) * len(documents) + of_documents  # (sum of counts,)
-        wanted, places = np.unique(pairs, return_inverse=True)
-        if not len(wanted):
-            return [np.empty(0, np.float64) for _ in candidates]
-        rows = np.stack(np.divmod(wanted, len(documents)), axis=1)  # (n, 2)
         apart = isinstance(self.network, TwoSidedNetwork)
-        found = (self._apart if apart else self._together)(distinct_queries, documents, rows)[places.reshape(-1)]
-        parts = np.split(found, np.cumsum(counts)[:-1])
-        return [
-            check_scores(part, query, given, self._name)
-            for part, query, given in zip(parts, queries, candidates, strict=True)
-        ]
+        return self._apart(queries, documents, rows) if apart else self._together(queries, documents, rows)
 
     def _together(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
         """Return the scores of pairs that go through the network as one input each, (n,) float64."""
@@ -232,17 +219,15 @@ class NetworkReranker:
             all_states[at, : states.shape[1]], all_masks[at, : states.shape[1]] = states, mask
         return all_states, all_masks
 
-    def _encoded(self, encode: Any, prepared: Any, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _encoded(self, encode: Any, prepared: PreparedTexts, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         import torch
 
         with torch.inference_mode():
             states, mask = encode(self._moved(prepared.features(rows)))
         return states, mask
 
-    def _batches(self, prepared: Any) -> Iterator[np.ndarray]:
-        if len(prepared.lengths) >= _MANY or self._device.type != "cpu":
-            return plan_batches(prepared.lengths, self._batch_tokens)
-        return plan_cheapest_batches(prepared.lengths, self._batch_tokens, BATCH_OVERHEAD)
+    def _batches(self, prepared: PreparedTexts) -> Iterator[np.ndarray]:
+        return model_batches(prepared.lengths, self._batch_tokens, self._device)
 
     def _moved(self, value: Any) -> Any:
         if isinstance(value, dict):

@@ -70,7 +70,7 @@ class BackboneNetwork(SidedNetwork):
         """
         positions = positions_of(self.backbone)
         if positions is not None and tokens > positions:
-            raise RerankerError(f"{what} have up to {tokens} tokens, but the backbone reads {positions}; cut them")
+            raise RerankerError(f"{what} have up to {tokens} tokens, but the backbone reads {positions}; allow fewer")
 
     def describe(self) -> dict[str, Any]:
         """Return settings, a digest of the tokenizer, and what of the backbone is not in its weights."""

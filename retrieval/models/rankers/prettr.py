@@ -9,6 +9,8 @@ The study's own code lets them begin behind the longest query of a batch, so tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -160,16 +162,14 @@ class PreTTR(BackboneNetwork):
         return run_layers(self.backbone, layers, states, features["attention_mask"].bool())
 
 
-class _frozen:  # noqa: N801 — read as a statement
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
     """Keep gradients from a module's parameters while a graph is built; they flow through it all the same."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._parameters = [each for each in module.parameters() if each.requires_grad]
-
-    def __enter__(self) -> None:
-        for parameter in self._parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for parameter in self._parameters:
+    parameters = [each for each in module.parameters() if each.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
             parameter.requires_grad_(True)
