@@ -1,8 +1,7 @@
 """A backbone without sentence training: a tuned encoder whose transformer goes back to guessing masked words.
 
-Where only a tuned encoder is to be had, self-supervised recipes have nothing left to show. Masked-language training at
-a high learning rate, with a new head and the last layers drawn anew, takes the tuning away; how far is measured by who
-uses it.
+Where only a tuned encoder is to be had, self-supervised recipes have nothing left to show. Masked-language training
+with a new head takes the tuning away; how far is measured by who uses it.
 """
 
 from __future__ import annotations
@@ -31,18 +30,13 @@ class MaskedLanguageTraining:
         steps: of AdamW; the learning rate rises over the first tenth and then falls to 0.
         batch_size: sentences of a step.
         learning_rate: at its peak.
-        fresh_layers: the last layers, whose weights are drawn anew before training.
-        only_fresh: train these layers and the head alone; embeddings and the layers below stay as they are, so that a
-            short training at a high learning rate does not take what words mean along with the tuning.
         max_tokens: of a sentence.
         seed: of weights, order, masks and dropout.
     """
 
     steps: int
     batch_size: int = 64
-    learning_rate: float = 5e-4
-    fresh_layers: int = 0
-    only_fresh: bool = False
+    learning_rate: float = 1e-4
     max_tokens: int = 32
     seed: int = 0
 
@@ -84,17 +78,8 @@ def masked_language_backbone(
     transformers_logging.set_verbosity_error()  # it would warn that the head is new
     model = BertForMaskedLM.from_pretrained(source, use_safetensors=True)
     transformers_logging.set_verbosity(verbosity)
-    _draw_anew(model, training.fresh_layers)
-    if training.only_fresh:
-        model.bert.requires_grad_(False)
-        for layer in _last(model, training.fresh_layers):
-            layer.requires_grad_(True)
     collator = MaskedLanguageCollator(tokenizer, max_tokens=training.max_tokens, seed=training.seed)
-    optimiser = torch.optim.AdamW(
-        (parameter for parameter in model.parameters() if parameter.requires_grad),
-        lr=training.learning_rate,
-        weight_decay=0.01,
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimiser, training.steps // 10, training.steps)
     order = _order(len(sentences) - _HELD_OUT, training.steps * training.batch_size, training.seed)
     began = time.perf_counter()
@@ -121,20 +106,6 @@ def masked_language_backbone(
     report = {"training": asdict(training), "seconds": seconds, "loss": score.loss, "accuracy": score.accuracy}
     stored.write_text(json.dumps(report, indent=2), encoding="utf-8")
     return report
-
-
-def _draw_anew(model: Any, layers: int) -> None:
-    for layer in _last(model, layers):
-        for module in layer.modules():
-            module._is_hf_initialized = False
-            for parameter in module.parameters(recurse=False):
-                parameter._is_hf_initialized = False
-            model._init_weights(module)
-
-
-def _last(model: Any, layers: int) -> list[Any]:
-    every = list(model.bert.encoder.layer)
-    return every[len(every) - layers :]
 
 
 def _order(n: int, wanted: int, seed: int) -> np.ndarray:
