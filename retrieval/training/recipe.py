@@ -26,8 +26,8 @@ from typing import Any, Literal, cast, get_type_hints
 from retrieval.errors import RecipeError
 from retrieval.training import registry
 
-DataKind = Literal["sentences", "pairs", "tuples", "labelled", "scored"]
-DATA_KINDS: tuple[DataKind, ...] = ("sentences", "pairs", "tuples", "labelled", "scored")
+DataKind = Literal["sentences", "pairs", "tuples", "scored_tuples", "labelled", "scored"]
+DATA_KINDS: tuple[DataKind, ...] = ("sentences", "pairs", "tuples", "scored_tuples", "labelled", "scored")
 Schedule = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 _SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
@@ -40,8 +40,8 @@ class Recipe:
         name: what the recipe is called in the model card.
         summary: what it does, in one line.
         data: kind of examples: "sentences" (one text), "pairs" (query, positive), "tuples" (query, positive and
-            `negatives` hard negatives; triples have one), "labelled" (two sentences and a class), "scored" (two
-            sentences and a similarity).
+            `negatives` hard negatives; triples have one), "scored_tuples" (the same with a teacher's score of each
+            passage), "labelled" (two sentences and a class), "scored" (two sentences and a similarity).
         negatives: hard negatives of each tuple.
         reference: encoder that filters pairs and mines negatives before training, as in `load_encoder`; "" leaves pairs
             as they are and takes tuples from the files.
@@ -171,7 +171,7 @@ class Recipe:
         build_loss = registry.find("losses", self.loss, "build_loss")
         registry.check_settings(build_loss, self.loss_settings, "loss_settings")
         registry.check_data(self.loss, self.data)
-        if self.instruction and self.data not in ("pairs", "tuples"):
+        if self.instruction and self.data not in ("pairs", "tuples", "scored_tuples"):
             raise RecipeError(f"instruction stands before queries, and {self.data} have none; leave it out")
         return self
 

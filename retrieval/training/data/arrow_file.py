@@ -65,7 +65,7 @@ def store_examples(folder: Path, sources: Sequence[Source], recipe: Recipe, *, s
     import pyarrow
 
     columns = columns_of(recipe)
-    types = {"label": pyarrow.int64(), "score": pyarrow.float32()}
+    types = {"label": pyarrow.int64(), "score": pyarrow.float32(), "scores": pyarrow.list_(pyarrow.float32())}
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in columns])
     path = folder / "examples.arrow"
     counts, lines = [], []

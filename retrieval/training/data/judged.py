@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrieval.documents.report import ReadReport
 from retrieval.errors import TrainingDataError
-from retrieval.training.data.examples import Example, ExampleReport
-from retrieval.training.data.rows import read_rows, text_lines
-from retrieval.training.data.text_store import TextStore
+from retrieval.training.data.collection_texts import (
+    PACKED,
+    CollectionTexts,
+    find_texts,
+    first_file,
+    is_beir,
+    read_texts,
+)
+from retrieval.training.data.examples import Example, ExampleReport, tuple_example
+from retrieval.training.data.rows import text_lines
 from retrieval.training.recipe import Recipe
-
-_PACKED = r"(?:\.gz|\.zst)?"
 
 
 @dataclass(frozen=True)
@@ -48,22 +53,24 @@ def find_judged(folder: Path, split: str | None) -> JudgedFolder | None:
     Raises:
         TrainingDataError: the split or a file is missing; the message lists the splits there are.
     """
-    beir = (folder / "qrels").is_dir()
+    beir = is_beir(folder)
     files = sorted((folder / "qrels" if beir else folder).iterdir())
     pattern = r"([^.]+)\.tsv" if beir else r"qrels(?:\.([^.]+))?\.tsv"
-    matches = {file: re.fullmatch(pattern + _PACKED, file.name) for file in files}
+    matches = {file: re.fullmatch(pattern + PACKED, file.name) for file in files}
     splits = {match[1] or "all": file for file, match in matches.items() if match}
     if not splits:
         return None
     chosen = split or "train"
     if chosen not in splits:
         raise TrainingDataError(f"{folder} has no judgements for split {chosen!r}; it has {', '.join(splits)}")
-    if beir:
-        passages, queries, triples = "corpus.jsonl", ["queries.jsonl"], None
-    else:
-        passages, queries = "collection.tsv", [f"queries.{chosen}.tsv", "queries.tsv"]
-        triples = _first(folder, [f"qidpidtriples.{chosen}.tsv", "qidpidtriples.tsv"])
-    return JudgedFolder(_needed(folder, [passages]), _needed(folder, queries), splits[chosen], triples)
+    passages, queries = find_texts(folder, chosen)
+    triples = None if beir else find_triples(folder, chosen)
+    return JudgedFolder(passages, queries, splits[chosen], triples)
+
+
+def find_triples(folder: Path, split: str) -> Path | None:
+    """Return the file of a split's id triples, None where there is none."""
+    return first_file(folder, [f"qidpidtriples.{split}.tsv", "qidpidtriples.tsv"])
 
 
 def read_judged(folder: JudgedFolder, recipe: Recipe, report: ExampleReport) -> Iterator[Example]:
@@ -77,27 +84,25 @@ def read_judged(folder: JudgedFolder, recipe: Recipe, report: ExampleReport) -> 
     Raises:
         TrainingDataError: the folder cannot give this kind of examples.
     """
+    if recipe.data == "scored_tuples":
+        raise TrainingDataError(
+            f"{folder.judgements.parent} has no file of a teacher's scores, with lines of the positive's and the "
+            "negative's score, query id, positive id and negative id; `retrieval teach score` makes one"
+        )
     if recipe.data not in ("sentences", "pairs", "tuples"):
         raise TrainingDataError(
             f"{folder.judgements} judges passages; recipe {recipe.name!r} needs {recipe.data} examples: two sentences "
             "and a label or score in each row of a file"
         )
     if recipe.data == "sentences":
-        for _, text in _texts(folder.passages, report):
+        for _, text in read_texts(folder.passages, report):
             yield {"text": text}
         return
-    with ExitStack() as stack:
-        passages = stack.enter_context(TextStore(_texts(folder.passages, report)))
-        queries = stack.enter_context(TextStore(_texts(folder.queries, report)))
+    with CollectionTexts(folder.passages, folder.queries, report) as texts:
         for place, query, ids in _id_tuples(folder, recipe, report):
-            unknown = [text_id for text_id in ids if text_id not in passages]
-            if query not in queries or unknown:
-                missing = f"query {query!r}" if query not in queries else f"passage {unknown[0]!r}"
-                report.skip(place, "id without a text", f"{missing} is not in the collection")
-                continue
-            example = {"query": queries[query], "positive": passages[ids[0]]}
-            example |= {f"negative_{number}": passages[text_id] for number, text_id in enumerate(ids[1:], start=1)}
-            yield example
+            found = texts.find(query, ids, place)
+            if found is not None:
+                yield tuple_example(*found, recipe)
 
 
 def _id_tuples(
@@ -113,7 +118,7 @@ def _id_tuples(
             f"{folder.judgements.parent} has no qidpidtriples file and so no hard negatives; train on pairs, or mine "
             "negatives first (retrieval.training.negatives)"
         )
-    triples = _triples(folder.triples, report)
+    triples = read_triples(folder.triples, report)
     if recipe.negatives == 1:  # streams, however long the file
         for place, query, positive, negative in triples:
             yield place, query, (positive, negative)
@@ -136,25 +141,6 @@ def _id_tuples(
             yield place, query, (positive, *negatives)
 
 
-def _texts(path: Path, report: ExampleReport) -> Iterator[tuple[str, str]]:
-    """Yield ids and texts of a file of queries or passages; a BEIR passage's title stands before its text."""
-    if ".jsonl" in path.suffixes:
-        for number, row in read_rows(path, report):
-            text_id, title, text = row.get("_id", row.get("id")), row.get("title"), row.get("text")
-            full = " ".join(part.strip() for part in (title, text) if isinstance(part, str) and part.strip())
-            if text_id is None or not full:
-                report.skip(f"{path}:{number}", "no id or no text", "an object needs _id and text")
-            else:
-                yield str(text_id), full
-        return
-    for number, line in text_lines(path, report):
-        text_id, tab, text = line.partition("\t")
-        if not tab or not text.strip():
-            report.skip(f"{path}:{number}", "no id or no text", "a line is an id, a tab and a text")
-        else:
-            yield text_id.strip(), text.strip()
-
-
 def _positives(path: Path, report: ExampleReport) -> Iterator[tuple[str, str, str]]:
     """Yield (place, query id, passage id) of a qrels file: TREC's four columns, or BEIR's three with a header."""
     for number, line in text_lines(path, report):
@@ -170,22 +156,11 @@ def _positives(path: Path, report: ExampleReport) -> Iterator[tuple[str, str, st
             yield f"{path}:{number}", query, passage
 
 
-def _triples(path: Path, report: ExampleReport) -> Iterator[tuple[str, str, str, str]]:
+def read_triples(path: Path, report: ReadReport) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (place, query id, positive id, negative id) of each line; lines that are no triples are counted."""
     for number, line in text_lines(path, report):
         parts = line.split()
         if len(parts) == 3:
             yield f"{path}:{number}", parts[0], parts[1], parts[2]
         else:
             report.skip(f"{path}:{number}", "not a triple", f"{line[:80]!r} is not: query id, positive id, negative id")
-
-
-def _first(folder: Path, names: list[str]) -> Path | None:
-    places = [folder / (name + packed) for name in names for packed in ("", ".gz", ".zst")]
-    return next((place for place in places if place.is_file()), None)
-
-
-def _needed(folder: Path, names: list[str]) -> Path:
-    found = _first(folder, names)
-    if found is None:
-        raise TrainingDataError(f"no {names[0]} (or .gz, .zst) in {folder}")
-    return found

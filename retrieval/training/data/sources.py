@@ -11,6 +11,8 @@ from retrieval.errors import TrainingDataError
 from retrieval.training.data.examples import Example, ExampleReport, examples_of
 from retrieval.training.data.judged import find_judged, read_judged
 from retrieval.training.data.rows import is_tabular, read_rows
+from retrieval.training.data.taught import find_teacher_file, read_taught
+from retrieval.training.data.teacher_lines import lines_hold
 from retrieval.training.recipe import Recipe
 
 INSTRUCTION = "Instruct: {instruction} \n Query: {query}"
@@ -22,8 +24,8 @@ class Source:
     """Where examples come from; several sources are several tasks.
 
     Args:
-        path: a tabular file (see `data.rows`), or a folder: MS MARCO's or BEIR's layout, or files named after splits
-            ("train.tsv.gz", "sts12.test.tsv.gz").
+        path: a tabular file (see `data.rows`), a file of a teacher's scores (see `data.teacher_lines`), or a folder:
+            MS MARCO's or BEIR's layout, or files named after splits ("train.tsv.gz", "sts12.test.tsv.gz").
         split: of a folder; None takes "train".
         instruction: of its queries, instead of the recipe's.
     """
@@ -91,12 +93,18 @@ def _examples(source: Source, recipe: Recipe, report: ExampleReport) -> Iterator
 def _raw_examples(source: Source, recipe: Recipe, report: ExampleReport) -> Iterator[Example]:
     path = source.path
     if path.is_file():
+        if recipe.data == "scored_tuples" and lines_hold(path):
+            yield from read_taught(path, recipe, report, source.split)
+            return
         if source.split is not None:
             raise TrainingDataError(f"{path} is a file and has no split {source.split!r}; leave the split out")
         yield from _file_examples(path, recipe, report)
         return
     if not path.is_dir():
         raise TrainingDataError(f"no training data at {path}: neither a file nor a folder")
+    if recipe.data == "scored_tuples" and (lines := find_teacher_file(path)):
+        yield from read_taught(lines, recipe, report, source.split)
+        return
     judged = find_judged(path, source.split)
     if judged is not None:
         yield from read_judged(judged, recipe, report)
