@@ -12,7 +12,18 @@ from collections.abc import Sequence
 
 import click
 
-from retrieval.cli import changing, demo, doctor, evaluating, indexing, maintenance, searching, training, tuning
+from retrieval.cli import (
+    changing,
+    demo,
+    doctor,
+    evaluating,
+    indexing,
+    maintenance,
+    searching,
+    teaching,
+    training,
+    tuning,
+)
 from retrieval.cli.errors import guarded, library_warnings
 from retrieval.cli.terminal import write
 
@@ -54,6 +65,7 @@ for _command in (
     evaluating.evaluate,
     tuning.tune,
     training.train,
+    teaching.teach,
     changing.delete,
     changing.compact,
     changing.optimize,

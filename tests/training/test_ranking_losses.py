@@ -224,9 +224,9 @@ class TestOverANetwork:
 
     def test_a_teacher_that_is_needed_and_missing(self):
         batch = [{"rows": self.rows, "n_tuples": 2}]
-        for name, settings in (("margin-mse", {}), ("kl-divergence", {}), ("ranknet", {"weighted": True})):
+        for name, given_settings in (("margin-mse", {}), ("kl-divergence", {}), ("ranknet", {"weighted": True})):
             with pytest.raises(TrainingDataError, match="which the examples have not"):
-                built(name, Linear(), **settings)(batch)
+                built(name, Linear(), **given_settings)(batch)
         for name in ("ranknet", "localized-contrastive"):
             assert torch.isfinite(built(name, Linear())(batch))
 
