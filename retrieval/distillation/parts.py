@@ -52,15 +52,15 @@ class Parts:
         names = (match for path in folder.iterdir() if (match := _NAME.fullmatch(path.name)))
         self._names = {int(name[1]): name[0] for name in names}
 
-    def has(self, number: int) -> bool:
-        """Tell whether a part is there whole; a damaged one is removed."""
+    def read(self, number: int) -> bytes | None:
+        """Return the content of a part; None where it is not there whole. A damaged one is removed."""
         if number not in self._names:
-            return False
-        if self._content(number) is not None:
-            return True
-        logger.warning("%s is damaged; its tuples are scored again", self._folder / self._names[number])
-        file_operations.remove(self._folder / self._names.pop(number))
-        return False
+            return None
+        content = self._content(number)
+        if content is None:
+            logger.warning("%s is damaged; its tuples are scored again", self._folder / self._names[number])
+            file_operations.remove(self._folder / self._names.pop(number))
+        return content
 
     def write(self, number: int, content: bytes) -> None:
         """Write a part; a process that is killed has written all of it or nothing."""

@@ -1,26 +1,27 @@
 """Scoring all tuples of a training set once with a teacher (arXiv 2010.02666, section 3.2).
 
 Tuples are read in windows. A window's distinct pairs of query and passage go through the teacher together, in batches
-across queries, and its lines are written as one part; memory holds one window. A process that is killed loses the
-window that it was at: the same call goes on, and ends with the file that an uninterrupted one would have written.
+across queries, without the positives whose scores are known from windows before; its lines are written as one part.
+Memory holds one window and the scores of positives. A process that is killed loses the window that it was at: the same
+call goes on, with what the parts say of the positives, and ends with the file that an uninterrupted one would have
+written (on a CPU; GPUs have operations that are not repeatable).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from indexes import file_operations
 from indexes.file_operations import remove_tree
 from indexes.locks import WriterLock
 from indexes.storage import confirm, make_directory, sha256_of, sync_all
+from retrieval.distillation.pairs import PositiveScores, score_window
 from retrieval.distillation.parts import Parts, parts_folder
 from retrieval.distillation.provenance import read_provenance, write_provenance
 from retrieval.distillation.scored_files import check_form, json_line, row_of
@@ -28,7 +29,7 @@ from retrieval.distillation.unscored import TupleFiles, Unscored, find_tuples
 from retrieval.documents.report import ReadReport
 from retrieval.errors import RerankerError, TrainingDataError, TrainingError
 from retrieval.progress import progress as progress_bar
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores
+from retrieval.rerankers.base import Reranker
 from retrieval.training.data.row_values import ScoredTuple
 from retrieval.training.data.teacher_lines import format_lines
 
@@ -119,11 +120,13 @@ def score_tuples(
             f"scoring with {teacher.name}", unit="tuples", total=files.count() if progress else None, enabled=progress
         ) as bar:
             n_parts = n_adopted = n_pairs = 0
+            positives = PositiveScores()
             for tuples in _windows(files.read(report), window):
-                if parts.has(n_parts):
+                if (content := parts.read(n_parts)) is not None:
                     n_adopted += len(tuples)
+                    positives.add(tuples, [_positive_score(line) for line in content.splitlines()])
                 else:
-                    scores, pairs = score_window(teacher, tuples)
+                    scores, pairs = score_window(teacher, tuples, positives)
                     n_pairs += pairs
                     lines = map(_line, repeat(target.suffix), tuples, scores)
                     parts.write(n_parts, b"".join(lines))
@@ -139,42 +142,20 @@ def score_tuples(
     return ScoringReport(target, report.read, n_adopted, n_pairs, time.perf_counter() - began, _summary(report))
 
 
-def score_window(teacher: Reranker, tuples: Sequence[Unscored]) -> tuple[list[tuple[float, ...]], int]:
-    """Score tuples, each distinct pair of query and passage once.
-
-    Returns:
-        The scores of each tuple's passages; and the number of distinct pairs.
-
-    Raises:
-        RerankerError: a score is missing or not finite.
-    """
-    passages_of: dict[str, dict[str, int]] = {}
-    for given in tuples:
-        known = passages_of.setdefault(given.query, {})
-        for passage in given.passages:
-            known.setdefault(passage, len(known))
-    queries = list(passages_of)
-    candidates = [
-        Candidates([str(number) for number in range(len(known))], list(known), np.zeros(len(known)))
-        for known in passages_of.values()
-    ]
-    answers = check_answers(teacher.score(queries, candidates), len(queries), teacher.name)
-    found = {
-        query: check_scores(scores, query, given, teacher.name)
-        for query, scores, given in zip(queries, answers, candidates, strict=True)
-    }
-    scores = [
-        tuple(float(found[given.query][passages_of[given.query][passage]]) for passage in given.passages)
-        for given in tuples
-    ]
-    return scores, sum(map(len, candidates))
-
-
 def _line(form: str, given: Unscored, scores: tuple[float, ...]) -> bytes:
     if form == ".tsv":
         assert given.ids is not None
         return format_lines(ScoredTuple(given.ids[0], given.ids[1:], scores)).encode()
     return json_line(row_of(ScoredTuple(given.query, given.passages, scores), "texts", column="scores"))
+
+
+def _positive_score(line: bytes) -> float:
+    """Return the positive's score in a line that `_line` wrote."""
+    import msgspec
+
+    if line.startswith(b"{"):
+        return float(msgspec.json.decode(line)["scores"][0])
+    return float(line.partition(b"\t")[0])
 
 
 def _settings(teacher: Reranker, files: TupleFiles, target: Path, window: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
@@ -202,6 +203,12 @@ class TestConversion:
         assert read(tmp_path / "expanded.tsv") == read(tmp_path / "texts.jsonl")
         with pytest.raises(TrainingDataError, match="has texts already"):
             convert(tmp_path / "expanded.tsv", tmp_path / "a.jsonl", texts=marco)
+
+    def test_numbers_and_lists_of_ids(self, tmp_path):
+        rows = [{"query_id": 7, "positive_id": 1, "negative_ids": [2, 3], "label": [3.5, 1.5, 0.5]}]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+        convert(tmp_path / "a.parquet", tmp_path / "a.tsv")
+        assert (tmp_path / "a.tsv").read_text() == "3.5\t1.5\t7\t1\t2\n3.5\t0.5\t7\t1\t3\n"
 
     def test_what_cannot_be_done(self, tmp_path):
         one = teacher_file(tmp_path, 1)

@@ -15,7 +15,9 @@ from indexes.errors import LockedError
 from indexes.file_operations import watch
 from indexes.locks import WriterLock
 from retrieval.distillation import score_tuples
+from retrieval.distillation.pairs import PositiveScores
 from retrieval.distillation.parts import parts_folder
+from retrieval.distillation.unscored import Unscored
 from retrieval.errors import DocumentError, RerankerError, TrainingDataError, TrainingError
 from retrieval.rerankers import FunctionReranker
 from tests.distillation.conftest import N_TRIPLES, CountingTeacher, relevance
@@ -45,14 +47,23 @@ class TestScores:
         assert not parts_folder(tmp_path / "t.tsv").exists()
 
     @pytest.mark.parametrize("window", [1, 4, 1000])
-    def test_each_pair_of_a_window_goes_to_the_teacher_once(self, marco, teacher, tmp_path, window):
+    def test_pairs_of_a_window_and_positives_of_all_go_to_the_teacher_once(self, marco, teacher, tmp_path, window):
         score_tuples(teacher, marco, tmp_path / "t.tsv", window=window)
         rows = lines(tmp_path / "t.tsv")
-        pairs = [
-            {pair for row in rows[start : start + window] for pair in ((row[2], row[3]), (row[2], row[4]))}
+        negatives = [
+            {(query, negative) for _, _, query, _, negative in rows[start : start + window]}
             for start in range(0, len(rows), window)
         ]
-        assert len(teacher.pairs) == sum(map(len, pairs))
+        positives = {(query, positive) for _, _, query, positive, _ in rows}
+        assert len(teacher.pairs) == len(positives) + sum(map(len, negatives))
+
+    def test_positives_beyond_the_limit_are_forgotten(self):
+        tuples = [Unscored(f"q{number}", ("p", "n"), None) for number in range(4)]
+        positives = PositiveScores(limit=3)
+        positives.add(tuples, [0.0, 1.0, 2.0, 3.0])
+        assert [positives.get(given.query, "p") for given in tuples] == [None, 1, 2, 3]
+        assert positives.get("q1", "n") is None
+        assert (PositiveScores.get(positives, "q", "1p"), positives.get("q1p", "")) == (None, None)
 
     def test_batches_go_across_queries(self, marco, tmp_path):
         calls = []
@@ -218,6 +229,23 @@ class TestGoingOn:
         alone = CountingTeacher()
         score_tuples(alone, marco, tmp_path / "alone.tsv", window=5)
         assert len(second.pairs) < len(alone.pairs)
+        # Not even a positive that stands in a part and comes again behind it.
+        adopted = {
+            (f"query number {row[2][1:]}", f"passage number {row[3][1:]}") for row in lines(out)[: report.adopted]
+        }
+        assert adopted
+        assert not adopted & set(second.pairs)
+
+    def test_rows_with_texts(self, marco, tmp_path):
+        score_tuples(CountingTeacher(), marco, tmp_path / "whole.jsonl", window=5)
+        first, second = interrupted_after(20), CountingTeacher()
+        with pytest.raises(Interrupted):
+            score_tuples(first, marco, tmp_path / "t.jsonl", window=5)
+        report = score_tuples(second, marco, tmp_path / "t.jsonl", window=5, progress=True)
+        assert (tmp_path / "t.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()[: report.adopted]]
+        assert rows
+        assert not {(row["query"], row["positive"]) for row in rows} & set(second.pairs)
 
     def test_a_finished_file_is_left_alone(self, marco, tmp_path, whole):
         teacher = CountingTeacher()
