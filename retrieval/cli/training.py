@@ -53,10 +53,9 @@ def train(
     """Train an encoder; RECIPE is a built-in recipe or a TOML file.
 
     Built in are mirror-bert, simcse, masked-language, alibi-distillation (sentences), pairs, kalm,
-    ultra-high-dimensional (queries and passages), hard-negatives, sbert-triplet (with negatives, too), margin-mse (with
-    a teacher's scores of both, see `retrieval teach`), sbert-nli (labelled sentence pairs) and sbert-sts (scored ones).
-    A TOML file starts from one of them and changes settings: recipe = "pairs" on one line, learning_rate = 3e-5 on
-    another.
+    ultra-high-dimensional (queries and passages), hard-negatives, sbert-triplet (with negatives, too), sbert-nli
+    (labelled sentence pairs) and sbert-sts (scored ones). A TOML file starts from one of them and changes settings:
+    recipe = "pairs" on one line, learning_rate = 3e-5 on another.
 
     The folder is a sentence-transformers model with a model card: `retrieval index my.index docs/ --encoder FOLDER`,
     or `--sparse FOLDER` for ultra-high-dimensional.

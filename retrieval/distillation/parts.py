@@ -43,7 +43,8 @@ class Parts:
         settings: what decides the scores, as JSON has it.
 
     Raises:
-        TrainingError: the folder holds parts of another teacher, data or form; the message says what differs.
+        TrainingError: the folder holds parts of another teacher, data or form, and the message says what differs; or
+            something else than parts.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -95,6 +96,11 @@ class Parts:
     def _begin(self, settings: Mapping[str, Any]) -> None:
         place = self._folder / "settings.json"
         if not place.is_file():
+            others = {path.name for path in self._folder.iterdir()} - {"writer.lock", "settings.json.tmp"}
+            if others:
+                raise TrainingError(
+                    f"{self._folder} is needed for parts of the scores, but holds {min(others)!r}, which is none; move it"
+                )
             replace_file(place, json.dumps(settings, indent=1, ensure_ascii=False).encode())
             return
         try:

@@ -20,7 +20,7 @@ from indexes import file_operations
 from indexes.storage import confirm, make_directory, sync_all
 from retrieval.documents.report import ReadReport
 from retrieval.errors import TrainingDataError
-from retrieval.training.data.row_values import ScoredTuple, UnusableRowError, scored_tuple
+from retrieval.training.data.row_values import ScoredTuple, parsed_rows, scored_tuple
 from retrieval.training.data.rows import read_rows
 from retrieval.training.data.teacher_lines import Holds, format_lines, lines_hold, read_lines_of
 
@@ -116,43 +116,29 @@ def json_line(row: Mapping[str, Any]) -> bytes:
 def _tuples(
     rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path, holds: Holds, report: ReadReport
 ) -> Iterator[Placed]:
-    fits = False
-    for number, row in rows:
-        place = f"{path}:{number}"
-        try:
-            found, has_margins = scored_tuple(_without_suffix(row) if holds == "ids" else _lowered(row), place)
-            fits = True
-        except UnusableRowError as error:
-            report.skip(place, error.reason, error.detail)
-            continue
-        except TrainingDataError as error:
-            if not fits:  # the whole file is of another kind
-                raise
-            report.skip(place, "missing column", str(error).removeprefix(f"{place}: "))
-            continue
+    def parse(values: Mapping[str, Any], place: str) -> tuple[ScoredTuple, bool]:
+        return scored_tuple(_without_suffix(values) if holds == "ids" else values, place)
+
+    for place, (found, has_margins) in parsed_rows(rows, path, parse, report):
         if has_margins:
             report.note(place, "margin without scores", "the first negative's score is taken for 0")
         yield place, found
 
 
-def _lowered(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name).lower(): value for name, value in row.items()}
-
-
 def _has_ids(row: Mapping[str, Any]) -> bool:
-    return {"query_id", "positive_id"} <= set(_lowered(row))
+    return {"query_id", "positive_id"} <= {str(name).lower() for name in row}
 
 
-def _without_suffix(row: Mapping[str, Any]) -> dict[str, Any]:
+def _without_suffix(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with ids as one with texts: "negative_id_2" is called "negative_2", and numbers are texts."""
-    values = {}
-    for name, value in _lowered(row).items():
-        is_id = name.startswith(("query_id", "positive_id", "negative_id"))
-        listed = [str(one) for one in value] if isinstance(value, list) else str(value)
-        values[name.replace("_ids", "s").replace("_id", "") if is_id else name] = (
-            listed if is_id and value is not None else value
-        )
-    return values
+    found = {}
+    for name, value in values.items():
+        if not name.startswith(("query_id", "positive_id", "negative_id")):
+            found[name] = value
+            continue
+        one = None if value is None else str(value)
+        found[name.replace("_ids", "s").replace("_id", "")] = list(map(str, value)) if isinstance(value, list) else one
+    return found
 
 
 def _written(path: Path, write: Callable[[BinaryIO], int]) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from retrieval.documents.report import ReadReport
 from retrieval.errors import TrainingDataError
@@ -18,6 +18,7 @@ from retrieval.training.data.row_values import (
     UnusableRowError,
     find,
     negatives_of,
+    parsed_rows,
     text_of,
 )
 from retrieval.training.data.rows import read_rows, text_lines
@@ -102,27 +103,17 @@ class TupleFiles:
             for _, given in read_lines_of(self.tuples, report):
                 yield Unscored(given.query, given.passages, None)
             return
-        fits = False
-        for number, row in read_rows(self.tuples, report):
-            place = f"{self.tuples}:{number}"
-            values = {str(name).lower(): value for name, value in row.items()}
-            try:
-                query = text_of(values, find(values, QUERY_NAMES, "a query", place, _KIND))
-                positive = text_of(values, find(values, POSITIVE_NAMES, "a positive", place, _KIND))
-                negatives = negatives_of(values, place, _KIND)
-                fits = True
-            except UnusableRowError as error:
-                report.skip(place, error.reason, error.detail)
-                continue
-            except TrainingDataError as error:
-                if not fits:  # the whole file is of another kind
-                    raise
-                report.skip(place, "missing column", str(error).removeprefix(f"{place}: "))
-                continue
-            if negatives:
-                yield Unscored(query, (positive, *negatives), None)
-            else:
-                report.skip(place, "too few negatives", "a tuple needs one at least")
+        for _, found in parsed_rows(read_rows(self.tuples, report), self.tuples, _tuple_in, report):
+            yield found
+
+
+def _tuple_in(values: Mapping[str, Any], place: str) -> Unscored:
+    query = text_of(values, find(values, QUERY_NAMES, "a query", place, _KIND))
+    positive = text_of(values, find(values, POSITIVE_NAMES, "a positive", place, _KIND))
+    negatives = negatives_of(values, place, _KIND)
+    if not negatives:
+        raise UnusableRowError("too few negatives", "a tuple needs one at least")
+    return Unscored(query, (positive, *negatives), None)
 
 
 def find_tuples(data: str | Path, split: str | None = None) -> TupleFiles:

@@ -58,10 +58,10 @@ class RankingLoss(nn.Module):
             scores = self._inner_products(columns)  # (tuples, 1 + negatives)
         else:
             scores = self.model(columns[0]).float().view(n_tuples, -1)  # (tuples, 1 + negatives)
-        if labels is not None and labels.shape != scores.shape:
+        if self._needs_teacher and labels is not None and labels.shape != scores.shape:
             raise TrainingDataError(
-                f"a teacher's scores have the shape {tuple(labels.shape)}, the passages {tuple(scores.shape)}: each "
-                "passage needs one score"
+                f"a teacher's scores have the shape {tuple(labels.shape)}, the student's {tuple(scores.shape)}: each "
+                "passage needs one of both"
             )
         return self._function(scores, None if labels is None else labels.to(scores))
 

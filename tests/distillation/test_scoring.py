@@ -183,6 +183,14 @@ class TestRefusals:
             score_tuples(teacher, path, tmp_path / "t.jsonl")
         assert not parts_folder(tmp_path / "t.jsonl").exists()
 
+    def test_a_folder_of_somebody_else_is_left_alone(self, marco, teacher, tmp_path):
+        folder = parts_folder(tmp_path / "t.tsv")
+        folder.mkdir()
+        (folder / "thesis.tex").write_text("mine")
+        with pytest.raises(TrainingError, match=r"holds 'thesis\.tex', which is none"):
+            score_tuples(teacher, marco, tmp_path / "t.tsv")
+        assert (folder / "thesis.tex").read_text() == "mine"
+
     def test_one_process_at_a_time(self, marco, teacher, tmp_path):
         folder = parts_folder(tmp_path / "t.tsv")
         folder.mkdir()

@@ -231,7 +231,7 @@ class TestOverANetwork:
             assert torch.isfinite(built(name, Linear())(batch))
 
     def test_scores_that_belong_to_other_passages(self):
-        with pytest.raises(TrainingDataError, match=r"the shape \(2, 2\), the passages \(2, 3\)"):
+        with pytest.raises(TrainingDataError, match=r"the shape \(2, 2\), the student's \(2, 3\)"):
             built("margin-mse", Linear())([{"rows": self.rows, "n_tuples": 2}], TEACHER[:, :2])
 
     def test_kinds_of_data(self):
@@ -270,3 +270,14 @@ class TestOverABiEncoder:
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-4)
         ours.backward()
         assert all(parameter.grad is not None for name, parameter in encoder.named_parameters() if "pooler" not in name)
+
+    def test_a_sparse_encoder_tells_queries_from_passages(self, tmp_path):
+        from tests.models.sparse_models import tiny_encoder
+
+        model = tiny_encoder(tmp_path, query_cap=3).eval()
+        texts = ["word", "the search engine"], ["a word", "search"], ["query", "document"]
+        queries = model.encode_query(texts[0], convert_to_sparse_tensor=False)
+        passages = [model.encode_document(column, convert_to_sparse_tensor=False) for column in texts[1:]]
+        found = torch.stack([(queries * column).sum(1) for column in passages], dim=1)
+        loss = built("margin-mse", model)([model.preprocess(column) for column in texts], TEACHER[:, :2])
+        assert loss.item() == pytest.approx(margin_mse(found, TEACHER[:, :2]).item(), rel=1e-5)

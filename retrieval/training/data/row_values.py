@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+from retrieval.documents.report import ReadReport
 from retrieval.errors import TrainingDataError
 
 QUERY_NAMES = ("query", "anchor", "question")
@@ -21,6 +23,8 @@ TEXT_NAMES = ("text", "sentence")
 SCORES_NAMES = ("scores", "labels", "label", "score", "margin")
 POSITIVE_SCORE_NAMES = ("pos_score", "s_pos", "positive_score")
 NEGATIVE_SCORE_NAMES = ("neg_score", "s_neg", "negative_score")
+
+Parsed = TypeVar("Parsed")
 
 _NUMBERED = re.compile(r"(?:negative|neg)_(?!.*(?:score|id)s?$).+")
 _LARGEST = 3.4028234663852886e38
@@ -48,6 +52,39 @@ class ScoredTuple(NamedTuple):
     query: str
     passages: tuple[str, ...]
     scores: tuple[float, ...]
+
+
+def parsed_rows(
+    rows: Iterable[tuple[int, Mapping[str, Any]]],
+    path: Path,
+    parse: Callable[[Mapping[str, Any], str], Parsed],
+    report: ReadReport,
+) -> Iterator[tuple[str, Parsed]]:
+    """Yield place and content of each row of a file; rows of no use are counted.
+
+    Args:
+        rows: line numbers and values by column name.
+        path: of the file.
+        parse: takes the values, with names in lower case, and the place, "file:line".
+        report: counts.
+
+    Raises:
+        TrainingDataError: the first row lacks a column; the others will, too.
+    """
+    fits = False
+    for number, row in rows:
+        place = f"{path}:{number}"
+        try:
+            found = parse({str(name).lower(): value for name, value in row.items()}, place)
+        except UnusableRowError as error:
+            report.skip(place, error.reason, error.detail)
+        except TrainingDataError as error:
+            if not fits:  # the whole file is of another kind
+                raise
+            report.skip(place, "missing column", str(error).removeprefix(f"{place}: "))
+        else:
+            fits = True
+            yield place, found
 
 
 def find(values: Mapping[str, Any], known: tuple[str, ...], what: str, place: str, kind: str) -> str:
