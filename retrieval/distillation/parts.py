@@ -99,7 +99,8 @@ class Parts:
             others = {path.name for path in self._folder.iterdir()} - {"writer.lock", "settings.json.tmp"}
             if others:
                 raise TrainingError(
-                    f"{self._folder} is needed for parts of the scores, but holds {min(others)!r}, which is none; move it"
+                    f"{self._folder} is needed for the parts of the scores, but holds {min(others)!r}, which is none; "
+                    "move it away"
                 )
             replace_file(place, json.dumps(settings, indent=1, ensure_ascii=False).encode())
             return

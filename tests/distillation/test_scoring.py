@@ -292,8 +292,8 @@ class TestGoingOn:
     @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
     def test_killed_at_every_change_of_the_disk(self, marco, tmp_path):
         """Each child goes on with what the ones before it left, and is killed a little later; none loses or doubles."""
-        score_tuples(CountingTeacher(), marco, tmp_path / "whole-9.tsv", window=9)
-        whole = (tmp_path / "whole-9.tsv").read_bytes()
+        score_tuples(CountingTeacher(), marco, tmp_path / "whole-12.tsv", window=12)
+        whole = (tmp_path / "whole-12.tsv").read_bytes()
         n_operations = 0
 
         def count(_operation):
@@ -301,14 +301,14 @@ class TestGoingOn:
             n_operations += 1
 
         with watch(count):
-            score_tuples(CountingTeacher(), marco, tmp_path / "counted.tsv", window=9)
-        assert n_operations > 30
+            score_tuples(CountingTeacher(), marco, tmp_path / "counted.tsv", window=12)
+        assert n_operations > 25
         for killed_at in range(n_operations):
             out = tmp_path / f"{killed_at}.tsv"
-            status = run_and_kill(marco, out, killed_at, window=9)
+            status = run_and_kill(marco, out, killed_at, window=12)
             assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             teacher = CountingTeacher()
-            score_tuples(teacher, marco, out, window=9)
+            score_tuples(teacher, marco, out, window=12)
             assert out.read_bytes() == whole
             assert sorted(path.name for path in tmp_path.glob(f"{killed_at}.tsv*")) == [out.name, f"{out.name}.json"]
 

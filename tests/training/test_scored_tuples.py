@@ -285,7 +285,7 @@ def test_a_bi_encoder_learns_the_margins(file, tiny_bert, tmp_path):
         model_settings={"backbone": str(tiny_bert), "pooling": "cls"},
         learning_rate=2e-3,
         batch_size=8,
-        max_steps=60,
+        max_steps=50,
         schedule="constant",
         warmup=0.0,
         dropout=0.0,
