@@ -82,6 +82,15 @@ class BM25Searcher:
         frequencies, saturation = class_frequencies(segment.index.boxes), float(self._settings.k1 * self._unit)
         return Formula(upper, lower, frequencies, segment.index.lengths, saturation, float(self._settings.b), average)
 
+    def _worth(self, frequency: float, segment: int, row: int) -> float:
+        """Return what a frequency in a document is worth, before the term's weight."""
+        length = self._segments[segment].index.lengths[row]
+        norm = float(length_norms(length / self._statistics.average_length, self._settings, self._unit))
+        return frequency / (frequency + norm)
+
+    def _idf(self, document_frequency: int) -> float:
+        return inverse_document_frequency(self._n_documents, document_frequency)
+
     def search(self, query: Query, k: int, masks: Masks | None = None, *, daring: float = 1.0) -> Hits:
         """Return the best k documents that hold at least one of the query's terms.
 
@@ -134,15 +143,13 @@ class BM25Searcher:
         Added up from left to right, starting with 0.0, the scores are the document's score to the bit.
         """
         held, frequencies = self._segments[segment].index.document(row)
-        length = self._segments[segment].index.lengths[row]
-        norm = float(length_norms(length / self._statistics.average_length, self._settings, self._unit))
         contributions = []
         for term, weight, number, document_frequency, idf in self._terms(query, segment):
             place = int(np.searchsorted(held, number))
             if number < 0 or place == len(held) or held[place] != number:
                 continue
             frequency = float(frequencies[place])
-            score = weight * idf * (frequency / (frequency + norm))
+            score = weight * idf * self._worth(frequency, segment, row)
             contributions.append(TermContribution(term, frequency / self._unit, document_frequency, idf, weight, score))
         return contributions
 
@@ -164,6 +171,10 @@ class BM25Searcher:
         weights = np.array([weight for _, weight in known], np.float64)
         return score_rows(self._searched, segment, lists, weights, rows)
 
+    def document_frequencies(self, terms: Sequence[str]) -> np.ndarray:
+        """Return how many living documents hold each term, (n,) int64."""
+        return self._statistics.look_up(terms)[1]
+
     def _terms(self, query: Query, segment: int) -> list[tuple[str, float, int, int, float]]:
         """Return a query's known terms in order: term, weight, id in the segment, document frequency, idf."""
         terms = sorted(query)
@@ -174,7 +185,7 @@ class BM25Searcher:
                 _checked_weight(term, query[term]),
                 int(number),
                 int(frequency),
-                inverse_document_frequency(self._n_documents, int(frequency)),
+                self._idf(int(frequency)),
             )
             for term, number, frequency in zip(terms, numbers[segment], frequencies, strict=True)
             if frequency
@@ -184,7 +195,7 @@ class BM25Searcher:
         terms = sorted({term for query in queries for term in query})
         numbers, frequencies = self._statistics.look_up(terms)
         idf = {
-            term: (place, inverse_document_frequency(self._n_documents, frequency))
+            term: (place, self._idf(frequency))
             for place, (term, frequency) in enumerate(zip(terms, frequencies.tolist(), strict=True))
             if frequency
         }

@@ -14,6 +14,7 @@ import numpy as np
 
 from indexes.arrays import ArrayFolder
 from indexes.compilation import read_only
+from indexes.errors import CorruptIndexError
 from indexes.strings import Strings, StringsWriter
 
 _NAME = "dictionary"
@@ -68,6 +69,13 @@ class TermDictionary:
             CorruptIndexError: the file is damaged at this place.
         """
         return self._decoded(self._terms.encoded(number))
+
+    def some(self, numbers: np.ndarray) -> list[str]:
+        """Return the terms with these numbers, (n,) int64; faster than one after the other, and raises the same."""
+        try:
+            return self._terms.some(numbers)
+        except CorruptIndexError:  # a lone surrogate is no damage here; what is will be found again
+            return [self[number] for number in numbers.tolist()]
 
     def encoded(self) -> Iterator[bytes]:
         """Iterate over the bytes of all terms, in blocks of bounded size."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from indexes.hits import Hits
-from retrieval.results import CountedPassage, Explanation, MatchedPassage
+from retrieval.results import CountedPassage, Explanation, FeedbackUsed, MatchedPassage
 
 if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
@@ -24,17 +25,19 @@ class SearchEvidence:
     Args:
         snapshot: what was searched.
         options: how.
-        weights: BM25 terms of the query.
+        weights: BM25 terms of the query, as the last search had them.
         lists: the ranked lists before fusion, by retriever.
         vectors: (m, d) float32, the query's (several where a document with several passages is the query); None
             where no vectors were searched.
         sparse: the query's sparse vector; None where no sparse vectors were searched.
         mode: what ran.
+        feedback: what was taken for relevant, by retriever and method; empty without feedback.
         retrieved: what the first stage of a pipeline returned.
         steps: what the stages behind it did.
     """
 
     __slots__ = (
+        "_feedback",
         "_lists",
         "_mode",
         "_options",
@@ -56,6 +59,7 @@ class SearchEvidence:
         *,
         sparse: SparseVectors | None = None,
         mode: str,
+        feedback: Mapping[str, Hits] = MappingProxyType({}),
         retrieved: Hits | None = None,
         steps: Sequence[Step] = (),
     ) -> None:
@@ -66,6 +70,7 @@ class SearchEvidence:
         self._vectors = vectors
         self._sparse = sparse
         self._mode = mode
+        self._feedback = feedback
         self._retrieved = retrieved
         self._steps = steps
 
@@ -120,7 +125,21 @@ class SearchEvidence:
             self._options.aggregate.method,
             self._counted(segment, row),
             self._stages(segment, row),
+            self._used(),
         )
+
+    def _used(self) -> list[FeedbackUsed]:
+        """Return what became of the query by feedback."""
+        return [
+            FeedbackUsed(
+                label,
+                tuple(self._snapshot.ids(hits.segments, hits.rows)),
+                dict(sorted(self._weights.items(), key=lambda entry: (-entry[1], entry[0])))
+                if label.startswith("bm25")
+                else {},
+            )
+            for label, hits in self._feedback.items()
+        ]
 
     def _counted(self, segment: int, row: int) -> list[CountedPassage]:
         """Return the passages that an aggregate other than the best one is made of, the heaviest first."""

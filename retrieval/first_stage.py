@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from retrieval.errors import QueryError
@@ -11,6 +12,7 @@ from retrieval.pipeline.stages import HYBRID, RETRIEVERS
 if TYPE_CHECKING:
     from retrieval.collection.settings import Fusion
     from retrieval.collection.snapshot import Snapshot
+    from retrieval.feedback import Feedback
     from retrieval.pipeline.stages import Pipeline
     from retrieval.results import Mode
 
@@ -22,11 +24,17 @@ class FirstStage(NamedTuple):
         name: what ran, as the results say it: the mode, or the whole pipeline.
         depths: documents that each list may hold, in the order of fusion; several lists are fused.
         keep: documents that are kept of the list, or of the fused one.
+        feedback: of those lists that have one.
     """
 
     name: str
     depths: Mapping[str, int]
     keep: int
+    feedback: Mapping[str, Feedback] = MappingProxyType({})
+
+    def label(self, name: str) -> str:
+        """Return what a list is called: its name, and what it is fed back by."""
+        return f"{name}({self.feedback[name]})" if name in self.feedback else name
 
 
 def of_mode(snapshot: Snapshot, mode: Mode | None, k: int, fusion: Fusion, *, with_vectors: bool) -> FirstStage:
@@ -61,7 +69,8 @@ def of_pipeline(snapshot: Snapshot, pipeline: Pipeline, k: int, fusion: Fusion, 
         QueryError: a retriever needs vectors that are not there, or no list searches the given ones.
     """
     n_documents = max(snapshot.n_documents, 1)  # no list is longer
-    given = {name: min(depth, n_documents) for name, depth in pipeline.retrievers if depth}
+    given = {name: min(depth, n_documents) for name, depth, _ in pipeline.retrievers if depth}
+    feedback = {name: method for name, depth, method in pipeline.retrievers if depth and method is not None}
     for name in given:
         check_there(snapshot, name, "retriever")
     # What is kept beyond the best k is what stages may yet lift to the top.
@@ -73,7 +82,7 @@ def of_pipeline(snapshot: Snapshot, pipeline: Pipeline, k: int, fusion: Fusion, 
         depths = {name: given[name] for name in RETRIEVERS if name in given}
     if with_vectors and "dense" not in depths:
         raise QueryError(f"a query vector is of no use in {pipeline.first!r}; leave it out or add 'dense'")
-    return FirstStage(str(pipeline), depths, keep)
+    return FirstStage(str(pipeline), depths, keep, feedback)
 
 
 def available(snapshot: Snapshot) -> list[str]:

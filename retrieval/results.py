@@ -56,6 +56,26 @@ class CountedPassage:
 
 
 @dataclass(frozen=True)
+class FeedbackUsed:
+    """What pseudo-relevance feedback did to a retriever's query.
+
+    Attributes:
+        retriever: and its method, such as "bm25(rm3)".
+        documents: ids of those that were taken for relevant, best first.
+        terms: the query that they made, terms with their weights, the heaviest first; empty for vectors.
+    """
+
+    retriever: str
+    documents: tuple[str, ...]
+    terms: Mapping[str, float]
+
+    def __str__(self) -> str:
+        terms = ", ".join(f"{term} {weight:.4g}" for term, weight in self.terms.items())
+        asked = f", query {terms}" if terms else ""
+        return f"feedback {self.retriever}: documents {', '.join(self.documents) or 'none'}{asked}"
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a document is where it is in the results.
 
@@ -69,6 +89,7 @@ class Explanation:
         aggregate: how the similarities of passages with vectors became one ("max": the best one's).
         counted: what counted where that is not "max": the passages, in the order in which they were added up.
         stages: where the document stood behind each stage of a pipeline, and what the stage gave it; empty without one.
+        feedback: what feedback did to the query, for each retriever that has it.
     """
 
     score: float
@@ -80,6 +101,7 @@ class Explanation:
     aggregate: str = "max"
     counted: Sequence[CountedPassage] = ()
     stages: Sequence[StageRank] = ()
+    feedback: Sequence[FeedbackUsed] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -93,6 +115,7 @@ class Explanation:
             "aggregate": self.aggregate,
             "counted": [asdict(passage) for passage in self.counted],
             "stages": [asdict(stage) for stage in self.stages],
+            "feedback": [asdict(used) for used in self.feedback],
         }
 
     def __str__(self) -> str:
@@ -104,6 +127,7 @@ class Explanation:
             scored = "not scored" if stage.score is None else f"score {stage.score:.6g}"
             lines.append(f"  stage {stage.stage}: {moved}, {scored}")
             before = stage.rank
+        lines += [f"  {used}" for used in self.feedback]
         lines += [
             f"  term {term.term!r}: {term.score:.4f} (idf {term.idf:.4f}, {term.frequency:g} times in the document, "
             f"in {term.document_frequency:,} documents, weight {term.weight:g})"

@@ -14,6 +14,7 @@ from indexes.hits import Hits
 from retrieval.collection.settings import Fusion
 from retrieval.errors import QueryError
 from retrieval.evidence import SearchEvidence
+from retrieval.feedback.twice import Answered, Expander, search_twice
 from retrieval.first_stage import of_mode, of_pipeline
 from retrieval.found_ids import found_ids
 from retrieval.fusion import fuse
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
     from retrieval.analysis import Analyser
     from retrieval.collection.snapshot import Snapshot
+    from retrieval.feedback.settings import Feedback
     from retrieval.filters import Filter
     from retrieval.first_stage import FirstStage
     from retrieval.pipeline.reranking import Reranked
@@ -54,7 +56,7 @@ class SearchOptions:
         where: which documents may be returned; None allows all.
         syntax: "plain" takes the query as it is; "query" understands +required, -excluded and "quoted phrases".
         exact: score every vector even where there is an approximate searcher.
-        bm25: BM25's parameters.
+        bm25: BM25's parameters; None where term frequencies are impacts, which are added up.
         unit: integer unit of the stored term frequencies (see `Fields`).
         fusion: how lists are fused in hybrid mode.
         aggregate: how the scores of a document's passages, by their vectors, become its score.
@@ -62,7 +64,7 @@ class SearchOptions:
             takes all processors. Queries in query syntax run one after the other, for each has a filter of its own.
     """
 
-    bm25: BM25Settings
+    bm25: BM25Settings | None
     unit: int
     fusion: Fusion
     mode: Mode | None = None
@@ -134,18 +136,19 @@ class QueryRunner:
         masks = self._masks(prepared)
         texts = [query.text for query in prepared]
         clock = StageClock(len(prepared))
+        weights: Sequence[Mapping[str, float]] = [query.weights for query in prepared]
         found: dict[str, Sequence[Hits]] = {}
-        sparse = None
-        for name, depth in first.depths.items():
+        fed_back: dict[str, Sequence[Hits]] = {}
+        dense: Sequence[np.ndarray] | None = None
+        sparse: Sequence[SparseVectors] | None = None
+        for name in first.depths:
             if name == "bm25":
-                found[name] = self._lexical(prepared, masks, depth)
+                weights, found[name], fed_back[name] = self._lexical(weights, masks, first)
             elif name == "dense":
-                vectors = self._vectors(texts, vectors)
-                found[name] = self._dense(vectors, masks, depth)
+                dense, found[name], fed_back[name] = self._dense(self._vectors(texts, vectors), masks, first)
             else:
-                sparse = self._encode_sparse(texts)
-                found[name] = self._sparse(sparse, masks, depth)
-            clock.stage(name, found[name])
+                sparse, found[name], fed_back[name] = self._sparse(self._encode_sparse(texts), masks, first)
+            clock.stage(first.label(name), found[name])
         lists = [{name: hits[number] for name, hits in found.items()} for number in range(len(prepared))]
         ranked = [self._fused(one, first) for one in lists]
         if len(found) > 1:
@@ -157,10 +160,11 @@ class QueryRunner:
             evidence = SearchEvidence(
                 self._snapshot,
                 self._options,
-                prepared[number].weights,
+                weights[number],
                 lists[number],
-                None if vectors is None else vectors[number : number + 1],
-                sparse=None if sparse is None else sparse.some(number, number + 1),
+                None if dense is None else dense[number][None, :],
+                sparse=None if sparse is None else sparse[number],
+                feedback={first.label(name): hits[number] for name, hits in fed_back.items() if hits},
                 mode=first.name,
                 retrieved=ranked[number],
                 steps=() if reranked is None else reranked[number].steps,
@@ -228,31 +232,62 @@ class QueryRunner:
             for query in queries
         ]
 
-    def _lexical(self, queries: Sequence[PreparedQuery], masks: Sequence[Masks], depth: int) -> list[Hits]:
+    def _lexical(
+        self, queries: Sequence[Mapping[str, float]], masks: Sequence[Masks], first: FirstStage
+    ) -> Answered[Mapping[str, float]]:
         searcher = self._snapshot.bm25(self._options.bm25, self._options.unit)
-        if self._options.syntax == "plain":
-            return searcher.search_many([query.weights for query in queries], depth, masks[0], self._options.threads)
-        return [searcher.search(query.weights, depth, mask) for query, mask in zip(queries, masks, strict=True)]
 
-    def _dense(self, vectors: np.ndarray, masks: Sequence[Masks], depth: int) -> list[Hits]:
+        def search(asked: Sequence[Mapping[str, float]], k: int) -> list[Hits]:
+            if self._options.syntax == "plain":
+                return searcher.search_many(asked, k, masks[0], self._options.threads)
+            return [searcher.search(query, k, mask) for query, mask in zip(asked, masks, strict=True)]
+
+        def expander(method: Feedback) -> Expander[Mapping[str, float]]:
+            from retrieval.feedback.terms import TermFeedback
+
+            return TermFeedback(self._snapshot, searcher, method)
+
+        return search_twice(queries, search, first.depths["bm25"], first.feedback.get("bm25"), expander)
+
+    def _dense(self, vectors: np.ndarray, masks: Sequence[Masks], first: FirstStage) -> Answered[np.ndarray]:
         exact, aggregate = self._options.exact, self._options.aggregate
-        if self._options.syntax == "plain":
-            return nearest(self._snapshot, vectors, depth, masks[0], exact=exact, aggregate=aggregate)
-        return [
-            hits
-            for vector, mask in zip(vectors, masks, strict=True)
-            for hits in nearest(self._snapshot, vector[None, :], depth, mask, exact=exact, aggregate=aggregate)
-        ]
 
-    def _sparse(self, queries: SparseVectors, masks: Sequence[Masks], depth: int) -> list[Hits]:
+        def search(asked: Sequence[np.ndarray], k: int) -> list[Hits]:
+            if self._options.syntax == "plain":
+                return nearest(self._snapshot, np.asarray(asked), k, masks[0], exact=exact, aggregate=aggregate)
+            return [
+                hits
+                for vector, mask in zip(asked, masks, strict=True)
+                for hits in nearest(self._snapshot, vector[None, :], k, mask, exact=exact, aggregate=aggregate)
+            ]
+
+        def expander(method: Feedback) -> Expander[np.ndarray]:
+            from retrieval.feedback.vectors import DenseFeedback
+
+            return DenseFeedback(self._snapshot, method)
+
+        return search_twice(list(vectors), search, first.depths["dense"], first.feedback.get("dense"), expander)
+
+    def _sparse(self, queries: SparseVectors, masks: Sequence[Masks], first: FirstStage) -> Answered[SparseVectors]:
         retriever = self._snapshot.sparse
-        if self._options.syntax == "plain":
-            return retriever.search_many(queries, depth, masks[0], self._options.threads)
-        return [
-            hits
-            for number, mask in enumerate(masks)
-            for hits in retriever.search_many(queries.some(number, number + 1), depth, mask)
-        ]
+
+        def search(asked: Sequence[SparseVectors], k: int) -> list[Hits]:
+            if self._options.syntax == "plain":
+                from retrieval.sparse_encoding import gathered
+
+                together = gathered(asked, np.arange(len(asked)))
+                return retriever.search_many(together, k, masks[0], self._options.threads)
+            return [
+                hits for query, mask in zip(asked, masks, strict=True) for hits in retriever.search_many(query, k, mask)
+            ]
+
+        def expander(method: Feedback) -> Expander[SparseVectors]:
+            from retrieval.feedback.vectors import SparseFeedback
+
+            return SparseFeedback(self._snapshot, method)
+
+        single = [queries.some(number, number + 1) for number in range(len(queries))]
+        return search_twice(single, search, first.depths["sparse"], first.feedback.get("sparse"), expander)
 
     def _fused(self, lists: Mapping[str, Hits], first: FirstStage) -> Hits:
         if len(lists) == 1:

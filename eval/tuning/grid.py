@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 
 from eval.errors import TuningError
-from retrieval.pipeline.stages import Admission, Pipeline, Retriever
+from retrieval.pipeline.stages import Admission, Pipeline
 
 LARGEST_GRID = 10_000
 """More combinations than that are refused: nobody reads them."""
@@ -35,13 +35,13 @@ def make_grid(pipeline: Pipeline, numbers: Mapping[str, Sequence[int]] | None = 
         TuningError: a stage is unknown, a number is larger than the pipeline's, or there are too many combinations.
     """
     numbers = numbers or {}
-    stages: dict[str, int] = dict((*pipeline.retrievers, *pipeline.rerankers))
+    stages = {retriever.name: retriever.depth for retriever in pipeline.retrievers} | dict(pipeline.rerankers)
     for name, tried in numbers.items():
         if name not in stages:
             raise TuningError(f"no stage is called {name!r}; stages: {', '.join(map(repr, stages))}")
         if not tried or min(tried) < 0 or max(tried) > stages[name]:
             raise TuningError(f"stage {name!r} tries one or more numbers from 0 to {stages[name]:,}, not {list(tried)}")
-    columns = [sorted(set(numbers.get(name, [depth]))) for name, depth in pipeline.retrievers]
+    columns = [sorted(set(numbers.get(name, [depth]))) for name, depth, _ in pipeline.retrievers]
     columns += [sorted(set(numbers.get(name, series(limit)))) for name, limit in pipeline.rerankers]
     if (size := prod(map(len, columns))) > LARGEST_GRID:
         raise TuningError(f"{size:,} combinations are more than {LARGEST_GRID:,}; try fewer numbers")
@@ -54,7 +54,7 @@ def make_grid(pipeline: Pipeline, numbers: Mapping[str, Sequence[int]] | None = 
         rerankers = zip(pipeline.rerankers, row[n_retrievers:], strict=True)
         grid.append(
             Pipeline(
-                tuple(Retriever(name, depth) for (name, _), depth in retrievers),
+                tuple(retriever._replace(depth=depth) for retriever, depth in retrievers),
                 tuple(Admission(name, limit) for (name, _), limit in rerankers),
             )
         )

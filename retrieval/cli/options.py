@@ -42,7 +42,9 @@ _RANKING = (
         "--stages",
         metavar="STAGES",
         help="A pipeline instead of a mode, such as bm25:1000+dense:1000,mono:50: retrievers with the depth of their "
-        "lists (bm25, dense, sparse, hybrid), fused, then rerankers with the number of documents each admits.",
+        "lists (bm25, dense, sparse, hybrid), fused, then rerankers with the number of documents each admits. "
+        "'bm25(rm3):1000' lets the best documents change the query (bm25: rm3, rocchio; dense, sparse: average, "
+        "rocchio), with parameters: 'bm25(rm3, documents=10, terms=20)'.",
     ),
     click.option(
         "--reranker",

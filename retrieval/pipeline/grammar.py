@@ -1,7 +1,8 @@
 """From the text of a pipeline to its stages, with errors that point at the place.
 
 pipeline  = first ("," stage)*
-first     = stage ("+" stage)*
+first     = retriever ("+" retriever)*
+retriever = name [ "(" method ("," parameter "=" number)* ")" ] ":" number
 stage     = name ":" number
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 
 from retrieval.errors import QueryError
+from retrieval.feedback.settings import parse_feedback
 from retrieval.pipeline.stages import FIRST_STAGES, LARGEST, Admission, Pipeline, Retriever
 
 StagesSpec = str | Pipeline
@@ -17,6 +19,7 @@ StagesSpec = str | Pipeline
 
 EXAMPLE = "bm25:1000+dense:1000,mono:50"
 _NUMBER = re.compile(r"[0-9]+")
+_FED_BACK = re.compile(r"([^()]*)\(([^()]*)\)")
 _SHOWN = 80
 
 
@@ -26,7 +29,9 @@ def parse_stages(text: StagesSpec) -> Pipeline:
     Args:
         text: the first stage retrieves ("bm25", "dense", "sparse" or "hybrid", several joined by +); those behind the
             commas rerank, by names of your choice. The number of a retriever is the depth of its list, that of a
-            reranker how many documents it admits; 0 switches a stage off. A `Pipeline` is returned as it is.
+            reranker how many documents it admits; 0 switches a stage off. In parentheses behind a retriever stands the
+            feedback that changes its query, "bm25(rm3, terms=20):1000" (`retrieval.feedback`). A `Pipeline` is
+            returned as it is.
 
     Raises:
         QueryError: it cannot be read; the message names the stage.
@@ -37,8 +42,8 @@ def parse_stages(text: StagesSpec) -> Pipeline:
         raise QueryError(f"stages are text such as {EXAMPLE!r}, not {text!r:.80}")
     if not text.strip():
         raise QueryError(f"the stages are empty; write for example {EXAMPLE!r}")
-    first, *others = text.split(",")
-    retrievers = [Retriever(*_stage(part, 1, text)) for part in first.split("+")]
+    first, *others = _outside_parentheses(text, ",")
+    retrievers = [_retriever(part, text) for part in _outside_parentheses(first, "+")]
     rerankers = []
     for number, part in enumerate(others, start=2):
         if "+" in part:
@@ -49,6 +54,32 @@ def parse_stages(text: StagesSpec) -> Pipeline:
         rerankers.append(Admission(*_stage(part, number, text)))
     _check_beginning(retrievers, text)
     return Pipeline(tuple(retrievers), tuple(rerankers))
+
+
+def _outside_parentheses(text: str, separator: str) -> list[str]:
+    """Split a text at a separator, but not within parentheses."""
+    parts, begin, depth = [], 0, 0
+    for place, character in enumerate(text):
+        if character == separator and depth == 0:
+            parts.append(text[begin:place])
+            begin = place + 1
+        depth = max(0, depth + (character == "(") - (character == ")"))
+    return [*parts, text[begin:]]
+
+
+def _retriever(part: str, text: str) -> Retriever:
+    """Read "name:number" or "name(feedback):number"."""
+    name, depth = _stage(part, 1, text)
+    if "(" not in name and ")" not in name:
+        return Retriever(name, depth)
+    match = _FED_BACK.fullmatch(name)
+    if match is None:
+        raise QueryError(
+            f"stage 1 of {text.strip()[:_SHOWN]!r}: {name!r:.80} has parentheses that do not fit; write "
+            "NAME(METHOD):NUMBER, as in 'bm25(rm3):1000'"
+        )
+    retriever, feedback = (group.strip() for group in match.groups())
+    return Retriever(retriever, depth, parse_feedback(retriever, feedback))
 
 
 def _stage(part: str, number: int, text: str) -> tuple[str, int]:

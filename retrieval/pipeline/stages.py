@@ -5,6 +5,10 @@
 retrieves 1,000 documents by words and 1,000 by vectors, fuses the two lists, scores the best 50 with the reranker
 called mono, and the best 10 of mono's order with the one called duo (Nogueira et al. 2019, "Multi-stage document
 ranking with BERT", arXiv:1910.14424). The numbers are the knob between latency and quality.
+
+    bm25(rm3):1000
+
+searches twice: the best documents of the first time add their terms to the query (`retrieval.feedback`).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from retrieval.errors import QueryError
+from retrieval.feedback.settings import Feedback, check_feedback
 
 if TYPE_CHECKING:
     from retrieval.pipeline.plan import Plan
@@ -43,10 +48,20 @@ class Retriever(NamedTuple):
         name: "bm25", "dense", "sparse", or "hybrid": all that the collection has, fused as in a search without stages.
         depth: documents that it returns at most; 0 switches it off. For "hybrid" those of the fused list: the lists
             themselves are as deep as `Fusion.depth`, so no more comes back than that many from each.
+        feedback: what its best documents do to its query before it searches again; None for nothing.
     """
 
     name: str
     depth: int
+    feedback: Feedback | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, and what it is fed back by: "bm25(rm3)"."""
+        return self.name if self.feedback is None else f"{self.name}({self.feedback})"
+
+    def __str__(self) -> str:
+        return f"{self.label}:{self.depth}"
 
 
 class Admission(NamedTuple):
@@ -78,23 +93,23 @@ class Pipeline:
     rerankers: tuple[Admission, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "retrievers", tuple(Retriever(*_pair(each)) for each in self.retrievers))
+        object.__setattr__(self, "retrievers", tuple(_retriever(each) for each in self.retrievers))
         object.__setattr__(self, "rerankers", tuple(Admission(*_pair(each)) for each in self.rerankers))
         _check_retrievers(self.retrievers)
         for name, _ in self.rerankers:
             _check_reranker_name(name)
         for kind, stages in (("retriever", self.retrievers), ("reranker", self.rerankers)):
-            for name, number in stages:
+            for name, number, *_ in stages:
                 if type(number) is not int or not 0 <= number <= LARGEST:
                     raise QueryError(f"{kind} {name!r} takes 0 to {LARGEST:,} documents, not {number!r}")
-            _check_distinct(kind, [name for name, _ in stages])
-        if not any(depth for _, depth in self.retrievers):
+            _check_distinct(kind, [name for name, *_ in stages])
+        if not any(retriever.depth for retriever in self.retrievers):
             raise QueryError(f"every retriever of {str(self)!r} is switched off; give one a number above 0")
 
     @property
     def first(self) -> str:
         """The first stage as text."""
-        return "+".join(f"{name}:{depth}" for name, depth in self.retrievers)
+        return "+".join(map(str, self.retrievers))
 
     @property
     def active_rerankers(self) -> tuple[Admission, ...]:
@@ -104,7 +119,7 @@ class Pipeline:
     @property
     def retrieved(self) -> int:
         """How many documents the first stage returns at most, in any collection."""
-        return sum(depth for _, depth in self.retrievers)
+        return sum(retriever.depth for retriever in self.retrievers)
 
     def plan(self, rerankers: Mapping[str, Reranker] | None = None, n_candidates: int | None = None) -> Plan:
         """Return what each stage takes and how often its model is called for one query, before anything is searched.
@@ -124,6 +139,13 @@ class Pipeline:
         return ",".join([self.first, *(f"{name}:{limit}" for name, limit in self.rerankers)])
 
 
+def _retriever(stage: Any) -> Retriever:
+    """Return a retriever from its name and depth, and perhaps feedback behind them."""
+    if isinstance(stage, (tuple, list)) and len(stage) == 3 and (stage[2] is None or isinstance(stage[2], Feedback)):
+        return Retriever(*_pair(stage[:2]), stage[2])
+    return Retriever(*_pair(stage))
+
+
 def _pair(stage: Any) -> tuple[Any, Any]:
     """Return a stage's name and number; whole numbers of any kind, numpy's too, become Python's."""
     if not isinstance(stage, (tuple, list)) or len(stage) != 2:
@@ -140,12 +162,13 @@ def _pair(stage: Any) -> tuple[Any, Any]:
 def _check_retrievers(retrievers: tuple[Retriever, ...]) -> None:
     if not retrievers:
         raise QueryError(f"a pipeline begins with a retriever: {known(FIRST_STAGES)}")
-    for name, _ in retrievers:
+    for name, _, feedback in retrievers:
         if name not in FIRST_STAGES:
             raise QueryError(
                 f"unknown retriever {name!r}; the first stage is one of {known(FIRST_STAGES)}, joined by +"
             )
-    if len(retrievers) > 1 and any(name == HYBRID for name, _ in retrievers):
+        check_feedback(name, feedback)
+    if len(retrievers) > 1 and any(retriever.name == HYBRID for retriever in retrievers):
         raise QueryError("'hybrid' is a fusion already and stands alone; write 'bm25:1000+dense:1000' to choose lists")
 
 

@@ -119,7 +119,7 @@ def test_leading_zeros_count_for_nothing_however_many_there_are():
 def test_whole_numbers_of_numpy_are_numbers():
     pipeline = Pipeline((("bm25", np.int64(10)),), (("mono", np.uint8(5)),))
     assert str(pipeline) == "bm25:10,mono:5"
-    assert [type(number) for _, number in (*pipeline.retrievers, *pipeline.rerankers)] == [int, int]
+    assert [type(number) for _, number, *_ in (*pipeline.retrievers, *pipeline.rerankers)] == [int, int]
 
 
 @pytest.mark.parametrize("retrievers", ["bm25:10", ("bm25", 10), [("bm25",)], [("bm25", 10, 5)]])
