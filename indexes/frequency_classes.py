@@ -161,6 +161,16 @@ def class_bounds(boxes: np.ndarray, settings: BM25Settings, unit: int, average_l
     return bounds
 
 
+def frequency_bounds(boxes: np.ndarray) -> np.ndarray:
+    """Return the highest and the lowest frequency of each class, (2, 256) float64; 0 for classes without pairs."""
+    classes, lowest, highest, _, _ = boxes.T
+    bounds = np.zeros((2, _N_CLASSES))
+    bounds[:, classes] = lowest
+    np.maximum.at(bounds[0], classes, highest)
+    np.minimum.at(bounds[1], classes, lowest)
+    return bounds
+
+
 def class_frequencies(boxes: np.ndarray) -> np.ndarray:
     """Return the frequency that all pairs of a class have, (256,) float64; 0 where they have several or there are none.
 

@@ -42,8 +42,7 @@ class Formula:
     """How much a posting is worth, before the list's weight.
 
     Attributes:
-        upper: (256,) float64, most that a posting with this stored value can be worth; where there are no lengths,
-            exactly what it is worth.
+        upper: (256,) float64, most that a posting with this stored value can be worth.
         lower: (256,) float64, least. Says only what may be hoped for; no result depends on it.
         frequencies: (256,) float64, the frequency of postings with this value; 0 where they may have several.
         lengths: (n_documents,) int32 where a frequency f is worth f / (f + norm) with the norm

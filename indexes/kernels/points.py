@@ -29,8 +29,11 @@ def largest_parts(query: Query, postings: Postings, formula: Formula, largest: A
 
 @inner_kernel
 def are_scores(weights: Array, formula: Formula, total: float) -> bool:
-    """Tell whether scores are sums of integers that 16 bits hold: overlaps, and impacts with integer weights."""
-    if len(formula.lengths) or total > LARGEST_SUM:
+    """Tell whether scores are sums of integers that 16 bits hold: overlaps, and impacts with integer weights.
+
+    Where a stored value stands for several impacts, it does not tell the score.
+    """
+    if len(formula.lengths) or formula.gap > 0 or total > LARGEST_SUM:
         return False
     fractions = 0
     for weight in weights:

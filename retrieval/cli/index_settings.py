@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import CollectionError
@@ -25,6 +27,7 @@ class WantedSettings:
         title_boost: weight of title terms for BM25.
         sparse: name or path of a sparse model.
         largest_weight: sparse weight that is stored as the largest impact.
+        fields: what else counts for BM25, by the names that `Fields` has for it.
     """
 
     encoder: str | None = None
@@ -35,6 +38,7 @@ class WantedSettings:
     title_boost: float | None = None
     sparse: str | None = None
     largest_weight: float | None = None
+    fields: Mapping[str, Any] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         if self.encoder is not None and (self.no_dense or self.own_vectors):
@@ -71,7 +75,7 @@ class WantedSettings:
             sparse=self.sparse,
             largest_weight=self.largest_weight,
             analyser=None if self.language is None else AnalyserSettings(language=self.language),
-            fields=None if self.title_boost is None else Fields(title_boost=self.title_boost),
+            fields=Fields(**self._fields()),
             long=self.long or "chunk",
             progress=progress,
         )
@@ -101,8 +105,13 @@ class WantedSettings:
         if self.language is not None:
             wanted = AnalyserSettings(language=self.language).language
             self._compare(collection.path, "--language", settings.analyser.language, wanted)
-        if self.title_boost is not None:
-            self._compare(collection.path, "--title-boost", settings.fields.title_boost, self.title_boost)
+        for name, value in self._fields().items():
+            self._compare(collection.path, f"--{name.replace('_', '-')}", getattr(settings.fields, name), value)
+
+    def _fields(self) -> dict[str, Any]:
+        """Return what the user said of the fields."""
+        given = {"title_boost": self.title_boost, **self.fields}
+        return {name: value for name, value in given.items() if value is not None}
 
     def _compare(self, path: Path, option: str, stored: Any, wanted: Any) -> None:
         if stored != wanted:

@@ -38,6 +38,12 @@ from retrieval.cli.updating import opened, update
 )
 @click.option("--language", metavar="NAME", help="Of stemmer and stop words (english); 'none' for any other.")
 @click.option("--title-boost", type=float, metavar="X", help="Weight of words in the title for BM25 (1).")
+@click.option("--expansion", metavar="COLUMN", help="Texts to find a document by as well, such as generated queries.")
+@click.option("--expansion-boost", type=float, metavar="X", help="Weight of words in these for BM25 (1).")
+@click.option("--distinct-expansions", is_flag=True, default=None, help="Count equal ones of a document once.")
+@click.option("--term-weights", metavar="COLUMN", help="Weights of a document's terms, instead of counting words.")
+@click.option("--weight-scale", type=float, metavar="X", help="Multiplies these before they become integers (1).")
+@click.option("--impacts", is_flag=True, default=None, help="Add these weights up instead of scoring them by BM25.")
 @click.option("--sync", is_flag=True, help="Delete documents that are in none of the sources any more.")
 @click.option("--allow-skipped", is_flag=True, help="With --sync: delete even though rows could not be read.")
 @click.option("--strict", is_flag=True, help="Stop at the first row that cannot be used, and change nothing.")
@@ -60,6 +66,12 @@ def index(
     long: str | None,
     language: str | None,
     title_boost: float | None,
+    expansion: str | None,
+    expansion_boost: float | None,
+    distinct_expansions: bool | None,
+    term_weights: str | None,
+    weight_scale: float | None,
+    impacts: bool | None,
     sync: bool,
     allow_skipped: bool,
     strict: bool,
@@ -73,7 +85,8 @@ def index(
 
     Documents whose id is there already are replaced, unchanged ones cost nothing. Either everything is taken in or
     nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --vectors,
-    --sparse, --largest-weight, --long, --language, --title-boost) is decided when it is created.
+    --sparse, --largest-weight, --long, --language, --title-boost, --expansion, --term-weights and what belongs to
+    them) is decided when it is created.
     """
     from retrieval.documents import read_documents
 
@@ -89,8 +102,24 @@ def index(
         strict=strict,
     )
     own_vectors = vector_column is not None
+    fields = {
+        "expansion": expansion,
+        "expansion_boost": expansion_boost,
+        "distinct_expansions": distinct_expansions,
+        "term_weights": term_weights,
+        "weight_scale": weight_scale,
+        "impacts": impacts,
+    }
     wanted = WantedSettings(
-        encoder, no_dense, own_vectors, long, language, title_boost, sparse=sparse, largest_weight=largest_weight
+        encoder,
+        no_dense,
+        own_vectors,
+        long,
+        language,
+        title_boost,
+        sparse=sparse,
+        largest_weight=largest_weight,
+        fields=fields,
     )
     prepare_kernels()
     with opened(index, wanted) as (collection, created):

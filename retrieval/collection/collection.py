@@ -102,7 +102,7 @@ class Collection:
             largest_weight: weight of a sparse vector that is stored as the largest of 255 impacts, larger ones are cut
                 to it and counted; by default what the encoder says, else 4. Not for binary vectors.
             analyser: how text becomes terms; English by default.
-            fields: how title and text count for BM25.
+            fields: how title and text count for BM25, and which metadata hold expansions or weights of terms.
             long: texts longer than an encoder reads: "chunk" into passages, each encoded alone; "late", into passages
                 pooled from the states that their tokens have in the whole text (late chunking; mean pooling only);
                 "truncate"; or "error". `ChunkSettings` also says how long passages are.
@@ -511,8 +511,10 @@ class Collection:
             from retrieval.filters import parse_filter
 
             where = parse_filter(where)
+        if self.settings.fields.impacts and bm25 is not None:
+            raise QueryError("this collection adds up impacts, which k1 and b have no part in; leave bm25= out")
         return SearchOptions(
-            bm25=bm25 or self.settings.bm25,
+            bm25=None if self.settings.fields.impacts else bm25 or self.settings.bm25,
             unit=self.settings.fields.weights()[2],
             fusion=fusion or self.settings.fusion,
             mode=mode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from retrieval.analysis import Analyser
 from retrieval.collection.document_store import write_documents
 from retrieval.collection.encoder_slot import EncoderSlot, entry_for_given_vectors
 from retrieval.collection.encoder_slots import EncoderSlots
+from retrieval.collection.lexical_fields import check_fields, indexed
 from retrieval.collection.manifest import DensePart, Part, SegmentEntry, SparsePart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.reports import ChangeReport
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from retrieval.collection.segment import Segment
     from retrieval.collection.sparse_writer import SparseWriter
     from retrieval.collection.vector_writer import VectorWriter
+    from retrieval.documents import Document
 
 
 class SegmentWriter:
@@ -88,6 +90,18 @@ class SegmentWriter:
             )
         elif len(given) != recorded.dimension:
             raise CollectionError(f"vectors have {len(given)} dimensions, this collection's have {recorded.dimension}")
+
+    def check_documents(self, documents: Iterable[Document]) -> None:
+        """Check that documents hold what the collection's fields ask for.
+
+        Raises:
+            DocumentError: saying what is missing or wrong.
+        """
+        fields = self._settings.fields
+        if fields.expansion is None and fields.term_weights is None:
+            return
+        for document in documents:
+            check_fields(document, fields)
 
     def has_stored(self, segment: Segment, row: int, vector: np.ndarray) -> bool:
         """Tell whether a vector given for a document is the one that is stored for it."""
@@ -193,17 +207,9 @@ class SegmentWriter:
 
         if self._terms is None:
             self._terms = TermTable(self._analyser)
-        ids = self._terms.ids
-        title_weight, text_weight, _ = self._settings.fields.weights()
         index = InvertedIndexWriter()
         for pending in waiting:
-            document = pending.stored.document
-            fields = []
-            if title_weight and document.title:
-                fields.append((ids(document.title), title_weight))
-            if text_weight and document.text:
-                fields.append((ids(document.text), text_weight))
-            index.add(fields)
+            index.add(indexed(pending.stored.document, self._settings.fields, self._terms.ids))
         with parts.new("lexical") as lexical:
             index.write(lexical.directory, self._terms.vocabulary)
         return lexical.sealed()

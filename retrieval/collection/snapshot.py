@@ -59,7 +59,7 @@ class Snapshot:
         self._check_dimensions()
         if reuse is not None and "searcher" in reuse.__dict__ and reuse.manifest.searcher == manifest.searcher:
             self.__dict__["searcher"] = reuse.__dict__["searcher"]  # covers the same vectors still
-        self._bm25: dict[tuple[BM25Settings, int], BM25Searcher] = {}
+        self._bm25: dict[tuple[BM25Settings | None, int], BM25Searcher] = {}
         self._lock = threading.Lock()
 
     def _check_dimensions(self) -> None:
@@ -88,8 +88,8 @@ class Snapshot:
         """Whether the collection has vectors (an empty one that was created with an encoder has)."""
         return self.manifest.encoder is not None
 
-    def bm25(self, settings: BM25Settings, unit: int) -> BM25Searcher:
-        """Return the BM25 searcher over all segments; built once per setting."""
+    def bm25(self, settings: BM25Settings | None, unit: int) -> BM25Searcher:
+        """Return the BM25 searcher over all segments, without settings that which adds up impacts; built once each."""
         searcher = self._bm25.get((settings, unit))
         if searcher is not None:  # the usual case, which waits for nobody
             return searcher
@@ -102,7 +102,12 @@ class Snapshot:
                     LexicalSegment(segment.lexical, segment.alive, segment.documents.sequences)
                     for segment in self.segments
                 ]
-                searcher = BM25Searcher(segments, settings, unit)
+                if settings is None:
+                    from indexes.impact_sum import ImpactSearcher
+
+                    searcher = ImpactSearcher(segments, unit)
+                else:
+                    searcher = BM25Searcher(segments, settings, unit)
                 while len(self._bm25) >= _KEPT_SEARCHERS:
                     self._bm25.pop(next(iter(self._bm25)))
                 self._bm25[settings, unit] = searcher

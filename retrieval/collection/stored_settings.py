@@ -37,7 +37,8 @@ class CollectionSettings:
     def to_json(self) -> dict[str, Any]:
         """Return what the manifest stores; the analyser's fingerprint is stored beside its settings."""
         stored = msgspec.to_builtins({name: asdict(getattr(self, name)) for name in _TYPES})
-        return {**stored, "analyser_fingerprint": msgspec.to_builtins(Analyser(self.analyser).fingerprint())}
+        stored["fields"] = {name: stored["fields"][name] for name in _BOOSTS} | _from_metadata(self.fields)
+        return {**stored, "analyser_fingerprint": _fingerprint(self)}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> CollectionSettings:
@@ -51,10 +52,7 @@ class CollectionSettings:
             settings = cls(**{name: msgspec.convert(stored[name], kind) for name, kind in _TYPES.items()})
         except (msgspec.ValidationError, KeyError) as error:
             raise CorruptIndexError(f"the manifest's settings cannot be read: {error}") from None
-        expected, found = (
-            stored.get("analyser_fingerprint"),
-            msgspec.to_builtins(Analyser(settings.analyser).fingerprint()),
-        )
+        expected, found = stored.get("analyser_fingerprint"), _fingerprint(settings)
         if expected != found:
             raise AnalyserMismatchError(
                 "this version analyses text by other rules than the collection was built with "
@@ -97,6 +95,27 @@ _TYPES: dict[str, type] = {
     "bm25": BM25Settings,
     "fusion": Fusion,
 }
+
+
+_BOOSTS = ("title_boost", "text_boost")
+"""What every collection stores of its fields."""
+
+
+def _from_metadata(fields: Fields) -> dict[str, Any]:
+    """Return what a collection says of its fields beside the boosts: nothing where all words are title's and text's."""
+    return {
+        name: value for name, value in asdict(fields).items() if value != getattr(Fields, name) and name not in _BOOSTS
+    }
+
+
+def _fingerprint(settings: CollectionSettings) -> dict[str, Any]:
+    """Return what determines the terms of a document.
+
+    Versions that know terms of title and text only would analyse new documents by other rules: they see it here.
+    """
+    fingerprint = msgspec.to_builtins(Analyser(settings.analyser).fingerprint())
+    others = _from_metadata(settings.fields)
+    return {**fingerprint, "fields": others} if others else fingerprint
 
 
 def differences(stored: dict[str, Any], offered: dict[str, Any]) -> str:

@@ -91,6 +91,7 @@ class Transaction:
         pairs = ((document, None) for document in documents) if vectors is None else _paired(documents, vectors)
         while group := list(islice(pairs, _CHUNK)):
             self._writer.check_vectors([vector for _, vector in group], empty=self._is_empty())
+            self._writer.check_documents(document for document, _ in group)
             self._add_group(group, on_duplicate)
 
     def _add_group(self, group: Sequence[tuple[Document, np.ndarray | None]], on_duplicate: DuplicatePolicy) -> None:

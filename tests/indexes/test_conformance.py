@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from indexes.bm25 import BM25Searcher, BM25Settings, LexicalSegment
 from indexes.dense import DenseSegment, search_exact
 from indexes.errors import StorageError
+from indexes.impact_sum import ImpactSearcher
 from indexes.inversion import InvertedIndexWriter
 from indexes.inverted import InvertedIndex
 from indexes.searchers import (
@@ -152,6 +153,42 @@ class Lexical:
 
 
 @dataclass
+class Impacts(Lexical):
+    """Terms whose frequencies are added up: more different ones than a posting's byte can tell apart."""
+
+    name: str = "impacts of terms"
+
+    def documents(self, rng, n):
+        return [
+            {int(d) % 60: int(rng.integers(1, 30_000)) for d in rng.geometric(0.12, rng.integers(1, 12))}
+            for _ in range(n)
+        ]
+
+    def queries(self, rng, n):
+        """Whole weights, under which sums of impacts would be whole if each posting told its own."""
+        return [{VOCABULARY[term]: float(rng.integers(1, 4)) for term in rng.integers(0, 25, 3)} for _ in range(n)]
+
+    def query_for(self, document):
+        return {VOCABULARY[next(iter(document))]: 1.0}
+
+    def scores(self, documents, query):
+        return [
+            sum(query[term] * document.get(VOCABULARY.index(term), 0) for term in sorted(query)) or None
+            for document in documents
+        ]
+
+    def write(self, segment):
+        writer = InvertedIndexWriter()
+        for document in segment.documents:
+            writer.add([([term], frequency) for term, frequency in document.items()])
+        writer.write(segment.directory, VOCABULARY)
+
+    def search(self, segments, queries, k, masks=None, threads=None):
+        views = [LexicalSegment(segment.index, segment.alive, segment.sequences) for segment in segments]
+        return ImpactSearcher(views).search_many(queries, k, masks, threads=threads)
+
+
+@dataclass
 class Sparse:
     """Impacts, or binary vectors; a document without any of a query's dimensions cannot be found."""
 
@@ -204,6 +241,7 @@ BACKENDS = [
     Dense("int8", Int8Settings(), 0.95),
     Dense("binary", BinarySettings(), 0.75),
     Lexical(),
+    Impacts(),
     Sparse("impacts"),
     Sparse("overlaps", binary=True),
 ]
