@@ -106,6 +106,9 @@ assert {hit.id: hit.score for hit in found} == {
 assert own.search("words for BM25", vector=query_vector).mode == "hybrid"
 assert own.search(vector=query_vector)[0].id == "own 2"
 assert late.settings.long == ChunkSettings("late", passage_tokens=128) and len(late) == 4
+assert [used.retriever for used in fed_back[0].explain().feedback] == ["bm25(rm3)", "dense(average)"]
+assert impacts.search("do swifts sleep")[0].score == 169.0
+assert expanded.search("birds", mode="bm25").ids == ["a1"]
 assert collection.verify().ok and own.verify().ok and late.verify().ok
 assert ranked.mode == stages and plan.calls == min(50, len(collection))
 assert [stage.name for stage in ranked.stages] == ["bm25", "dense", "fusion", "words"]
@@ -138,6 +141,8 @@ def prepared(tmp_path, monkeypatch) -> Path:
     (folder / "new" / "on-waders.md").write_text("# Waders\n\nThey sleep on one leg.\n", encoding="utf-8")
     pairs = "".join(f"what is question {number}\tthe answer to it is {number}\n" for number in range(8))
     (folder / "questions.tsv").write_text("query\tpassage\n" + pairs, encoding="utf-8")
+    weighted = {"id": "a1", "contents": "Swifts sleep in flight.", "vector": {"swifts": 98, "sleep": 71}}
+    (folder / "weights.jsonl").write_text(json.dumps(weighted) + "\n", encoding="utf-8")
     (folder / "docs" / "owls.txt").write_text("Owls sleep by day.", encoding="utf-8")
     (testset / "queries.jsonl").write_text('{"_id": "q1", "text": "how do birds sleep"}\n', encoding="utf-8")
     for split in ("test", "dev"):
@@ -207,7 +212,7 @@ def test_the_guard_refuses_and_records_a_network(offline):
 
 @pytest.mark.slow
 def test_the_python_blocks_run_in_order_without_a_network(prepared, models, offline):
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 8
     parts = [f"exec(compile({TAKEN_FOR_GRANTED!r}, 'taken for granted', 'exec'))"]
     for block in blocks("python"):
         # Lines are counted as in the README, so that a traceback shows the right one.

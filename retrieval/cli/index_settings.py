@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import CollectionError
@@ -38,7 +37,7 @@ class WantedSettings:
     title_boost: float | None = None
     sparse: str | None = None
     largest_weight: float | None = None
-    fields: Mapping[str, Any] = MappingProxyType({})
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.encoder is not None and (self.no_dense or self.own_vectors):

@@ -94,7 +94,7 @@ def _weights(document: Document, name: str, scale: float) -> dict[str, int]:
         if scale == 1 and weight != int(weight):
             raise DocumentError(
                 f"document {document.id!r}: the weight of {term!r:.60} is {weight!r}, and frequencies are integers; "
-                "create the collection with Fields(weight_scale=…), 100 as for DeepCT, or 255 / the largest weight"
+                "create the collection with a weight_scale, 100 as for DeepCT, or 255 / the largest weight"
             )
         frequencies[term] = round(weight * scale)
     return frequencies
