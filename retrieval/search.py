@@ -275,7 +275,7 @@ class QueryRunner:
             if self._options.syntax == "plain":
                 from retrieval.sparse_encoding import gathered
 
-                together = gathered(asked, np.arange(len(asked)))
+                together = asked[0] if len(asked) == 1 else gathered(asked, np.arange(len(asked)))
                 return retriever.search_many(together, k, masks[0], self._options.threads)
             return [
                 hits for query, mask in zip(asked, masks, strict=True) for hits in retriever.search_many(query, k, mask)

@@ -363,6 +363,7 @@ class Collection:
             stages: a pipeline instead of a mode, such as "bm25:1000+dense:1000,mono:50,duo:10": retrievers with the
                 depth of their lists, fused, then rerankers with the number of documents that each admits (see
                 `parse_stages`). At most as many documents come back as the retrievers find. `plan` says what it costs.
+                "bm25(rm3):1000" lets the best documents change the query (`retrieval.feedback`).
             rerankers: those of the stages, by name: {"mono": reranker}; a function from a query and a list of texts to
                 scores will do. Names that no stage uses do no harm. They read whole documents, title and text, of which
                 a model takes the beginning, as far as its token limit goes.

@@ -60,7 +60,7 @@ class TermFeedback:
             index = self._segments[segment].lexical
             numbers, frequencies = index.document(row)
             held.append((index.dictionary.some(numbers), frequencies.tolist()))
-        terms = sorted({term for of_document, _ in held for term in of_document if _SHORTEST <= len(term) <= _LONGEST})
+        terms = list({term for of_document, _ in held for term in of_document if _SHORTEST <= len(term) <= _LONGEST})
         most = self._settings.share * self._n_documents
         rare = self._searcher.document_frequencies(terms) <= most
         allowed = {term for term, is_rare in zip(terms, rare.tolist(), strict=True) if is_rare}

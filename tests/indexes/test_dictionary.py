@@ -31,6 +31,7 @@ def test_finds_every_term_and_no_other(terms, others):
         assert len(dictionary) == len(terms)
         assert list(dictionary) == ordered
         assert [dictionary[number] for number in range(len(ordered))] == ordered
+        assert dictionary.some(np.arange(len(ordered))[::-1]) == ordered[::-1]
         wanted = [*others, *ordered]
         expected = [ordered.index(term) if term in terms else -1 for term in wanted]
         found = dictionary.find(wanted)
