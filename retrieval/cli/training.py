@@ -1,4 +1,4 @@
-"""`retrieval train`: an encoder of one's own, from a recipe and examples."""
+"""`retrieval train`: an encoder or a reranker of one's own, from a recipe and examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retrieval.training import Recipe, TrainingReport
 
 
-@click.command(short_help="Train an encoder from a recipe and examples.")
+@click.command(short_help="Train an encoder or a reranker from a recipe and examples.")
 @click.argument("recipe_name", metavar="RECIPE")
 @click.option(
     "--data", metavar="SOURCE", multiple=True, required=True, help="File or folder; several are several tasks."
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     "--test", "tests", metavar="SOURCE", multiple=True, help="Measure before and after: a retrieval or STS set."
 )
 @click.option("--test-split", metavar="NAME", help="Which split of the test sets (test).")
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure a reranker on BM25's best N of a test set (100; 10 for pairs).",
+)
 @click.option(
     "--set", "changes", metavar="KEY=VALUE", multiple=True, help="Another value of a recipe's setting, as TOML."
 )
@@ -43,6 +49,7 @@ def train(
     split: str | None,
     tests: tuple[str, ...],
     test_split: str | None,
+    candidates: int | None,
     changes: tuple[str, ...],
     seed: int | None,
     resume: bool,
@@ -50,15 +57,16 @@ def train(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Train an encoder; RECIPE is a built-in recipe or a TOML file.
+    """Train an encoder or a reranker; RECIPE is a built-in recipe or a TOML file.
 
     Built in are mirror-bert, simcse, masked-language, alibi-distillation (sentences), pairs, kalm,
     ultra-high-dimensional (queries and passages), hard-negatives, sbert-triplet (with negatives, too), sbert-nli
-    (labelled sentence pairs) and sbert-sts (scored ones). A TOML file starts from one of them and changes settings:
-    recipe = "pairs" on one line, learning_rate = 3e-5 on another.
+    (labelled sentence pairs), sbert-sts (scored ones), and the rerankers mono and duo (with negatives). A TOML file
+    starts from one of them and changes settings: recipe = "pairs" on one line, learning_rate = 3e-5 on another.
 
     The folder is a sentence-transformers model with a model card: `retrieval index my.index docs/ --encoder FOLDER`,
-    or `--sparse FOLDER` for ultra-high-dimensional.
+    or `--sparse FOLDER` for ultra-high-dimensional. A reranker's: `retrieval search my.index "…" --stages
+    bm25:100,mono:50 --reranker mono=FOLDER`.
     """
     from retrieval.cli.training_measures import measurer
     from retrieval.training import read_recipe
@@ -66,7 +74,7 @@ def train(
     from retrieval.training.runner import train as run
 
     recipe = _changed(read_recipe(recipe_name), changes, seed)
-    evaluate = measurer(tests, test_split) if tests else None
+    evaluate = measurer(tests, test_split, candidates) if tests else None
     try:
         report = run(
             recipe,

@@ -1,11 +1,14 @@
-"""What `retrieval train --test` measures before and after: retrieval test sets, and scored sentence pairs (STS)."""
+"""What `retrieval train --test` measures before and after: retrieval test sets, and scored sentence pairs (STS).
+
+Encoders search the whole set exactly; rerankers reorder what BM25 finds in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,44 +21,65 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Any], Mapping[str, float]]
 
+
+class _Test(NamedTuple):
+    """How a set is measured.
+
+    Attributes:
+        of_encoder: of an `Encoder` or `SparseEncoder`.
+        of_reranker: of a `RankingNetwork`.
+    """
+
+    of_encoder: Measure
+    of_reranker: Measure
+
+
 _MEASURES = ("nDCG@10", "RR@10", "R@100")
 _DEPTH = 100
 _ANY_SCORE = (-1e4, 1e4)
 """Only the order of scores counts: whatever scale a set has, none of its pairs is left out for it."""
 
 
-def measurer(places: Sequence[str], split: str | None) -> Callable[[Any], dict[str, float]]:
-    """Return a function from a sentence-transformers model to its measures on test sets, which are read now.
+def measurer(
+    places: Sequence[str], split: str | None, candidates: int | None = None
+) -> Callable[[Any], dict[str, float]]:
+    """Return a function from a model to its measures on test sets, which are read now.
+
+    The model is of sentence-transformers, or a `RankingNetwork`.
 
     Args:
         places: folders; retrieval test sets (BEIR's or MS MARCO's layout), or files of scored sentence pairs.
         split: None takes "test".
+        candidates: documents of each query that a reranker is given; None leaves it to the kind of reranker.
 
     Raises:
         EvaluationError: a retrieval test set cannot be read.
         TrainingDataError: a folder holds neither kind.
     """
-    measures = [_measure(Path(place), split) for place in places]
+    tests = [_test(Path(place), split, candidates) for place in places]
 
     def evaluate(model: Any) -> dict[str, float]:
         from sentence_transformers import SparseEncoder as SparseModel
 
         from retrieval.encoders import load_encoder, load_sparse_encoder
+        from retrieval.models.rankers.base import RankingNetwork
 
+        if isinstance(model, RankingNetwork):
+            return {name: value for test in tests for name, value in test.of_reranker(model).items()}
         encoder = load_sparse_encoder(model) if isinstance(model, SparseModel) else load_encoder(model)
-        return {name: value for measure in measures for name, value in measure(encoder).items()}
+        return {name: value for test in tests for name, value in test.of_encoder(encoder).items()}
 
     return evaluate
 
 
-def _measure(place: Path, split: str | None) -> Measure:
+def _test(place: Path, split: str | None, candidates: int | None) -> _Test:
     from retrieval.training.data.judged import find_judged
 
     judged = place.is_dir() and find_judged(place, split or "test")
-    return _retrieval(place, split or "test") if judged else _similarity(place, split or "test")
+    return _retrieval(place, split or "test", candidates) if judged else _similarity(place, split or "test")
 
 
-def _similarity(place: Path, split: str) -> Measure:
+def _similarity(place: Path, split: str) -> _Test:
     """Measure Spearman's rank correlation of cosines with the scores of sentence pairs."""
     from retrieval.training.data import ExampleReport, Source, read_source
     from retrieval.training.recipe import Recipe
@@ -85,17 +109,24 @@ def _similarity(place: Path, split: str) -> Measure:
         correlation = spearmanr(cosines, [row["score"] for row in rows]).statistic
         return {f"{label} Spearman (n={len(rows)})": float(correlation)}
 
-    return measure
+    def refuse(_network: Any) -> Mapping[str, float]:
+        raise TrainingDataError(
+            f"{place} has sentence pairs, and a reranker ranks documents; give a retrieval test set"
+        )
+
+    return _Test(measure, refuse)
 
 
-def _retrieval(place: Path, split: str) -> Measure:
+def _retrieval(place: Path, split: str, candidates: int | None) -> _Test:
     """Measure exact search over whole texts, cut at the encoder's limit; by sparse vectors with and without weights."""
     from eval.measures import evaluate_run
     from eval.testsets import read_testset
+    from retrieval.cli.training_reranking import RerankedTestSet
 
     testset = read_testset(place, split)
     if testset.corpus is None:
         raise TrainingDataError(f"{place} has judgements but no passages to search")
+    label = f"{place.resolve().name} {split}"
     documents = list(testset.corpus)
     ids = [document.id for document in documents]
     texts = [f"{document.title or ''} {document.text or ''}".strip() for document in documents]
@@ -111,11 +142,12 @@ def _retrieval(place: Path, split: str) -> Measure:
                 for query_id, best in zip(queries, rankings, strict=True)
             }
             values = evaluate_run(run, testset.qrels, _MEASURES).measures
-            label = f"{place.resolve().name} {split}{kind}"
-            found.update({f"{label} {name} (n={len(testset.qrels)})": float(value) for name, value in values.items()})
+            found.update(
+                {f"{label}{kind} {name} (n={len(testset.qrels)})": float(value) for name, value in values.items()}
+            )
         return found
 
-    return measure
+    return _Test(measure, RerankedTestSet(testset, label, candidates).measure)
 
 
 def _rankings(

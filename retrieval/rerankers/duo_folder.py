@@ -7,7 +7,6 @@ budgets and aggregation.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ from retrieval.rerankers.model_loading import (
     read_json,
     reranker_folder,
 )
+from retrieval.rerankers.untrained import load_untrained
 
 SETTINGS_FILE = "reranker.json"
 _FORMAT = 1
-_HEADS = ("classifier.*", "score.*", "*pooler.*", "pre_classifier.*")
 
 
 def is_duo(folder: Path) -> bool:
@@ -50,7 +49,7 @@ def create_duo(
     logits; train it before use.
 
     Args:
-        source: name or folder of a model with segments, such as BERT or ELECTRA.
+        source: "embedded", or name or folder of a model with segments, such as BERT or ELECTRA.
         destination: a folder that is new or empty.
         budget: tokens of the texts.
         aggregation: what the folder names as the default.
@@ -65,14 +64,9 @@ def create_duo(
     target = Path(destination)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RerankerError(f"{target} is not an empty folder; name another one")
-    folder, name = reranker_folder(source)
-    architectures = read_json(folder / "config.json").get("architectures") or [""]
-    classifies = str(architectures[0]).endswith("ForSequenceClassification")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        settings = {} if classifies else {"num_labels": 2}
-        missing = () if classifies else _HEADS
-        model, tokenizer = load_classifier(folder, name, device="cpu", allow_missing=missing, **settings)
+        model, tokenizer = load_untrained(source, new_labels=2)
     grow_segments(model)
     save_duo(target, model, tokenizer, budget or DuoBudget(), aggregation or Aggregation())
     return target
@@ -128,8 +122,7 @@ def load_duo(
         RerankerError: it cannot be loaded, or its settings are not of this version.
     """
     folder, name = reranker_folder(name_or_path)
-    stored = read_json(folder / SETTINGS_FILE)
-    budget, of_folder = _settings(stored, folder)
+    budget, of_folder = duo_settings(folder)
     dtype = checked_dtype(precision)
     model, tokenizer = load_classifier(folder, name, device=device)
     check_duo(model, tokenizer, budget, name)
@@ -187,7 +180,13 @@ def _segment_embeddings(model: Any) -> Any:
     return getattr(getattr(model.base_model, "embeddings", None), "token_type_embeddings", None)
 
 
-def _settings(stored: Mapping[str, Any], folder: Path) -> tuple[DuoBudget, Aggregation]:
+def duo_settings(folder: Path) -> tuple[DuoBudget, Aggregation]:
+    """Return the token budgets and the aggregation that a folder names.
+
+    Raises:
+        RerankerError: it is not the folder of a pairwise reranker of this version.
+    """
+    stored = read_json(folder / SETTINGS_FILE)
     if stored.get("kind") != "duo":
         raise RerankerError(f"model {folder} is not a pairwise reranker: it has no {SETTINGS_FILE} that says so")
     if stored.get("format") != _FORMAT:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from retrieval.encoders.checkpoints import HEADS
 from retrieval.encoders.model_files import model_folder
 from retrieval.errors import RerankerError, RetrievalError
 
@@ -32,7 +32,7 @@ def reranker_folder(name_or_path: str | Path) -> tuple[Path, str]:
 
 
 def load_classifier(
-    folder: Path, name: str, *, device: str | None = None, allow_missing: Sequence[str] = (), **settings: Any
+    folder: Path, name: str, *, device: str | None = None, new_head: bool = False, **settings: Any
 ) -> tuple[Any, Any]:
     """Return a transformers model for sequence classification and its tokenizer.
 
@@ -40,7 +40,7 @@ def load_classifier(
         folder: where it is.
         name: what it is called, for messages.
         device: "cpu", "cuda", …; by default a GPU when there is one.
-        allow_missing: patterns (as of file names) of parameters that may be missing; they start at random.
+        new_head: the file is an encoder's: it may lack the head, which then starts at random, and hold others.
         **settings: of the model's config, instead of those that its file has.
 
     Raises:
@@ -57,7 +57,7 @@ def load_classifier(
         model, notes = AutoModelForSequenceClassification.from_pretrained(
             readable, use_safetensors=True, output_loading_info=True, **options, **settings
         )
-        check_names(model, notes, name, allow_missing)
+        check_names(model, notes, name, new_head=new_head)
         tokenizer = AutoTokenizer.from_pretrained(readable, **options)
     return model.to(device or _default_device()), tokenizer
 
@@ -89,24 +89,24 @@ def load_cross_encoder(folder: Path, name: str, device: str | None) -> Any:
     return model
 
 
-def check_names(model: Any, notes: Any, name: str, allow_missing: Sequence[str] = ()) -> None:
+def check_names(model: Any, notes: Any, name: str, *, new_head: bool = False) -> None:
     """Compare the parameters of a checkpoint with those of its network, by what transformers noted.
 
     Args:
         model: the network.
         notes: `missing_keys`, `unexpected_keys` and `mismatched_keys`.
         name: what the model is called, for the message.
-        allow_missing: patterns of parameters that may be missing.
+        new_head: heads may be missing, and other ones be there.
 
     Raises:
         RerankerError: names are missing or unexpected.
     """
     buffers = {key for key, _ in model.named_buffers()}  # older checkpoints hold positions, which are computed
     problems = {
-        "missing": [
-            key for key in notes["missing_keys"] if not any(fnmatchcase(key, pattern) for pattern in allow_missing)
+        "missing": [key for key in notes["missing_keys"] if not (new_head and _is_head(key))],
+        "unexpected": [
+            key for key in notes["unexpected_keys"] if key not in buffers and not (new_head and _is_head(key))
         ],
-        "unexpected": [key for key in notes["unexpected_keys"] if key not in buffers],
     }
     found = "; ".join(f"{kind} {_listed(sorted(keys))}" for kind, keys in problems.items() if keys)
     if found:
@@ -197,6 +197,10 @@ def _read(path: Path, default: Any) -> Any:
     if not isinstance(content, type(default)):
         raise RerankerError(f"model {path.parent} cannot be read: {path.name} holds {content!r:.40}")
     return content
+
+
+def _is_head(parameter: str) -> bool:
+    return parameter.startswith("score.") or bool(HEADS.search(parameter))
 
 
 def _transformer_path(folder: Path) -> str:

@@ -20,6 +20,7 @@ from retrieval.rerankers.model_loading import (
     reranker_folder,
 )
 from retrieval.rerankers.mono import MonoReranker
+from retrieval.rerankers.mono_folder import mono_budgets
 from retrieval.rerankers.pair_inputs import MAX_TOKENS, AssembledPairs, PairInputs, PreprocessedPairs
 
 
@@ -38,8 +39,10 @@ def load_mono(
     Args:
         name_or_path: the folder of a `CrossEncoder` or of a transformers model for sequence classification, with one
             logit or two; or its name on the model hub, "organisation/model".
-        query_tokens: of a query that are read, with the special tokens around it; by default 64.
-        max_tokens: of an input, special tokens included; by default 512, or what the model reads where that is less.
+        query_tokens: of a query that are read, with the special tokens around it; by default as in training where the
+            folder says that, else 64.
+        max_tokens: of an input, special tokens included; by default as in training where the folder says that, else
+            512, or what the model reads where that is less.
         prompt: put before each query, instead of the model's own.
         precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
@@ -50,7 +53,7 @@ def load_mono(
     """
     folder, name = reranker_folder(name_or_path)
     dtype = checked_dtype(precision)
-    model, inputs, identity = _read(folder, name, device, _Reading(query_tokens, max_tokens, prompt))
+    model, inputs, identity = _read(folder, name, device, Reading(query_tokens, max_tokens, prompt))
     if dtype is not None:
         model.to(dtype)  # after the weights have been hashed
     return MonoReranker(Classifier(model, batch_tokens=batch_tokens), inputs, name, identity)
@@ -71,41 +74,48 @@ def mono_of(
         RerankerError: the settings do not fit it.
     """
     name = model.model_card_data.base_model or "a CrossEncoder"
-    network, inputs, identity = _opened(model, name, _Reading(query_tokens, max_tokens, prompt), None)
+    network, inputs, identity = _opened(model, name, Reading(query_tokens, max_tokens, prompt), None)
     classifier = Classifier(network, precision=precision, batch_tokens=batch_tokens)
     return MonoReranker(classifier, inputs, name, identity)
 
 
-class _Reading(NamedTuple):
-    """What users say of how a model's input is made; None leaves it to the model."""
+class Reading(NamedTuple):
+    """What users say of how a model's input is made; None leaves it to the model.
 
-    query_tokens: int | None
-    max_tokens: int | None
-    prompt: str | None
+    Attributes:
+        query_tokens: of a query that are read, with the special tokens around it.
+        max_tokens: of an input.
+        prompt: put before each query.
+    """
+
+    query_tokens: int | None = None
+    max_tokens: int | None = None
+    prompt: str | None = None
 
 
-def _read(folder: Path, name: str, device: str | None, reading: _Reading) -> tuple[Any, PairInputs, dict[str, Any]]:
+def _read(folder: Path, name: str, device: str | None, reading: Reading) -> tuple[Any, PairInputs, dict[str, Any]]:
     """Return the network of a folder, what makes its input, and its identity."""
     if is_plain(folder):
         model, tokenizer = load_classifier(folder, name, device=device)
         if reading.prompt is None:
             reading = reading._replace(prompt=prompt_of(folder))
+        reading = _as_trained(reading, folder)
         try:
-            inputs = _assembled(model, tokenizer, reading, name)
+            inputs = assembled_pairs(model, tokenizer, reading, name)
             return model, inputs, _identity(model, tokenizer, reading, folder)
         except UnknownTokenizerError:
             pass  # the library knows how to use it
     return _opened(load_cross_encoder(folder, name, device), name, reading, folder)
 
 
-def _opened(model: Any, name: str, reading: _Reading, folder: Path | None) -> tuple[Any, PairInputs, dict[str, Any]]:
+def _opened(model: Any, name: str, reading: Reading, folder: Path | None) -> tuple[Any, PairInputs, dict[str, Any]]:
     """Return the network of a `CrossEncoder`, what makes its input, and its identity."""
     if reading.prompt is None:
         reading = reading._replace(prompt=model.prompts.get(model.default_prompt_name) or "")
     first = model[0]
     if len(model) == 1 and getattr(first, "transformer_task", None) == "sequence-classification":
         try:
-            inputs = _assembled(first.model, first.tokenizer, reading, name)
+            inputs = assembled_pairs(first.model, first.tokenizer, reading, name)
             return first.model, inputs, _identity(first.model, first.tokenizer, reading, folder)
         except UnknownTokenizerError:
             pass
@@ -113,7 +123,19 @@ def _opened(model: Any, name: str, reading: _Reading, folder: Path | None) -> tu
     return model, _preprocessed(model, reading, name), identity
 
 
-def _assembled(model: Any, tokenizer: Any, reading: _Reading, name: str) -> AssembledPairs:
+def assembled_pairs(model: Any, tokenizer: Any, reading: Reading, name: str) -> AssembledPairs:
+    """Return what makes the input of a transformers model for sequence classification.
+
+    Args:
+        model: the network.
+        tokenizer: its tokenizer.
+        reading: token budgets and prompt.
+        name: what the model is called, for messages.
+
+    Raises:
+        UnknownTokenizerError: the tokenizer cannot be used outside of its library.
+        RerankerError: the model does not read as many tokens, or no room is left for queries or for documents.
+    """
     longest = longest_input(model, tokenizer)
     max_tokens = reading.max_tokens
     if max_tokens is None:
@@ -130,7 +152,18 @@ def _assembled(model: Any, tokenizer: Any, reading: _Reading, name: str) -> Asse
     )
 
 
-def _preprocessed(model: Any, reading: _Reading, name: str) -> PreprocessedPairs:
+def _as_trained(reading: Reading, folder: Path) -> Reading:
+    """Fill in the budgets that a folder of this package's training names; a query takes at most half of an input."""
+    query_tokens, max_tokens = mono_budgets(folder)
+    if reading.max_tokens is not None and query_tokens is not None:
+        query_tokens = min(query_tokens, reading.max_tokens // 2)
+    return reading._replace(
+        query_tokens=query_tokens if reading.query_tokens is None else reading.query_tokens,
+        max_tokens=max_tokens if reading.max_tokens is None else reading.max_tokens,
+    )
+
+
+def _preprocessed(model: Any, reading: Reading, name: str) -> PreprocessedPairs:
     if reading.query_tokens is not None:
         raise RerankerError(f"model {name!r} makes its input itself; query_tokens cannot be set for it")
     if reading.max_tokens is not None:
@@ -138,5 +171,5 @@ def _preprocessed(model: Any, reading: _Reading, name: str) -> PreprocessedPairs
     return PreprocessedPairs(model, reading.prompt or "")
 
 
-def _identity(model: Any, tokenizer: Any, reading: _Reading, folder: Path | None) -> dict[str, Any]:
+def _identity(model: Any, tokenizer: Any, reading: Reading, folder: Path | None) -> dict[str, Any]:
     return {**describe(model, folder), "tokenizer": tokenizer_digest(tokenizer), "prompt": reading.prompt or ""}

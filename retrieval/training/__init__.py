@@ -1,4 +1,4 @@
-"""Training of encoders: recipes, losses, readers of examples, and a runner that can be resumed and repeated.
+"""Training of encoders and rerankers: recipes, losses, readers of examples, and runs that resume and repeat.
 
 ```python
 from retrieval.training import builtin_recipe, train
@@ -6,8 +6,9 @@ from retrieval.training import builtin_recipe, train
 report = train(builtin_recipe("mirror-bert"), ["sentences.tsv"], out="my-encoder")
 ```
 
-What is trained is a sentence-transformers folder, which `load_encoder` and plain `SentenceTransformer` load; the latter
-wants `trust_remote_code=True` for a pooling of this package. Nothing heavy is imported before `train` is called.
+A trained encoder is a sentence-transformers folder, which `load_encoder` and plain `SentenceTransformer` load; the
+latter wants `trust_remote_code=True` for a pooling of this package. A trained reranker is a folder for `load_reranker`.
+Nothing heavy is imported before `train` is called.
 """
 
 from __future__ import annotations

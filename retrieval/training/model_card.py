@@ -1,4 +1,4 @@
-"""The model card of a trained encoder: what it was trained on, how, and what was measured."""
+"""The model card of a trained encoder or reranker: what it was trained on, how, and what was measured."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from importlib import metadata
 from typing import Any
 
 _PACKAGES = ("retrieval-engine", "torch", "transformers", "sentence-transformers", "accelerate", "datasets", "numpy")
+
+_ENCODERS = {
+    "dense": ("load_encoder", "SentenceTransformer"),
+    "sparse": ("load_sparse_encoder", "SparseEncoder"),
+}
+_TASKS = {"dense": "sentence-similarity", "sparse": "feature-extraction"}
 
 
 def versions() -> dict[str, str]:
@@ -32,15 +38,14 @@ def model_card(report: Mapping[str, Any]) -> str:
     examples = sum(report["counts"].values())
     used = min(recipe["limit"] or examples, examples)
     sections = [
-        _front_matter(sparse=report["sparse"]),
+        _front_matter(report["kind"]),
         f"# {recipe['name']}\n\n{recipe['summary'][:1].upper()}{recipe['summary'][1:]}.".rstrip("\n ."),
         f"Backbone: `{backbone}`. Seed {recipe['seed']}. {used:,} of {examples:,} examples, {report['steps']:,} steps, "
         f"{report['seconds']:.0f} s on {report['execution']['device']} in {report['execution']['precision']}"
-        f"{', the part after the last interruption' if report['resumed'] else ''}. {report['full_texts']:.1%} of the "
-        "texts had as many tokens as are read; longer ones were cut.",
+        f"{', the part after the last interruption' if report['resumed'] else ''}.{_cut(report)}",
         _measures(report["before"], report["after"]),
         "\n".join(f"- {name}: {value}" for name, value in report["notes"].items()),
-        _use(sparse=report["sparse"]),
+        _use(report["kind"]),
         "## Data\n\n"
         + "\n".join(f"- {name}: {line}" for name, line in zip(report["counts"], report["data"], strict=True)),
         "## Recipe\n\n" + _table(("setting", "value"), [(name, _value(value)) for name, value in recipe.items()]),
@@ -49,20 +54,39 @@ def model_card(report: Mapping[str, Any]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(*, sparse: bool) -> str:
-    kinds = ["sparse-encoder", "sparse"] if sparse else ["sentence-similarity"]
-    lines = "\n".join(f"- {tag}" for tag in ("sentence-transformers", *kinds, "feature-extraction"))
-    task = "feature-extraction" if sparse else "sentence-similarity"
-    return f"---\nlibrary_name: sentence-transformers\npipeline_tag: {task}\ntags:\n{lines}\n---"
+def _cut(report: Mapping[str, Any]) -> str:
+    if report["full_texts"] is None:
+        return ""
+    what = "texts" if report["kind"] in _ENCODERS else "inputs"
+    return f" {report['full_texts']:.1%} of the {what} had as many tokens as are read; longer ones were cut."
 
 
-def _use(*, sparse: bool) -> str:
-    load, model = ("load_sparse_encoder", "SparseEncoder") if sparse else ("load_encoder", "SentenceTransformer")
+def _front_matter(kind: str) -> str:
+    task = _TASKS.get(kind, "text-ranking")
+    tags = {
+        "dense": ["sentence-transformers", "sentence-similarity", "feature-extraction"],
+        "sparse": ["sentence-transformers", "sparse-encoder", "sparse", "feature-extraction"],
+        "mono": ["sentence-transformers", "cross-encoder", "reranker"],
+    }.get(kind, ["reranker"])
+    library = "library_name: sentence-transformers\n" if "sentence-transformers" in tags else ""
+    lines = "\n".join(f"- {tag}" for tag in tags)
+    return f"---\n{library}pipeline_tag: {task}\ntags:\n{lines}\n---"
+
+
+def _use(kind: str) -> str:
+    if kind in _ENCODERS:
+        load, model = _ENCODERS[kind]
+        return (
+            f"## Use\n\n```python\nfrom retrieval.encoders import {load}\n\n"
+            f'encoder = {load}("path/to/this/folder")\n```\n\n'
+            f"or `sentence_transformers.{model}(path)`, which needs `trust_remote_code=True` where `modules.json` "
+            "names modules of `retrieval`."
+        )
+    other = "\n\nor `sentence_transformers.CrossEncoder(path)`." if kind == "mono" else ""
     return (
-        f"## Use\n\n```python\nfrom retrieval.encoders import {load}\n\n"
-        f'encoder = {load}("path/to/this/folder")\n```\n\n'
-        f"or `sentence_transformers.{model}(path)`, which needs `trust_remote_code=True` where `modules.json` names "
-        "modules of `retrieval`."
+        "## Use\n\n```python\nfrom retrieval import load_reranker\n\n"
+        f'reranker = load_reranker("path/to/this/folder")\n```{other}\n\n'
+        f"On the command line: `--stages bm25:100,{kind}:50 --reranker {kind}=path/to/this/folder`."
     )
 
 

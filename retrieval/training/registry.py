@@ -6,7 +6,7 @@ A name is its module's with dashes for underscores: the loss "info-nce" is `loss
 | --- | --- |
 | `losses/` | `build_loss(model, *, …settings) -> torch.nn.Module`, called with a batch's features and labels; |
 | | and `DATA`, the kinds of examples that it is for; without it, all |
-| `builders/` | `build_model(*, …settings)`, which returns a sentence-transformers model |
+| `builders/` | `build_model(*, …settings)`, which returns a sentence-transformers model or a `RankingNetwork` |
 | `recipes/` | `RECIPE`, a `Recipe` |
 
 A function's keyword arguments are the settings that a recipe may give it. Names that begin with an underscore are none.

@@ -20,11 +20,12 @@ class TrainingReport:
         data: one line on each source: what was read and skipped.
         steps: optimiser steps.
         seconds: wall time of training in this process, without reading and measuring.
-        full_texts: part of the texts that had as many tokens as are read; longer ones were cut.
+        full_texts: part of the texts that had as many tokens as are read, longer ones were cut; of a ranking network
+            part of its inputs, None where it does not say.
         losses: (step, mean loss since the entry before).
         before: measures of the untrained model.
         after: measures of the trained one.
-        sparse: the model is a sparse encoder, not a dense one.
+        kind: of the model: "dense" or "sparse" for an encoder, "mono", "duo" and so on for a reranker.
         resumed: an earlier process had begun the run.
         versions: of the packages that have a say.
         execution: device and precision.
@@ -37,11 +38,11 @@ class TrainingReport:
     data: list[str]
     steps: int
     seconds: float
-    full_texts: float
+    full_texts: float | None
     losses: list[tuple[int, float]]
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
-    sparse: bool = False
+    kind: str = "dense"
     resumed: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     execution: dict[str, Any] = field(default_factory=dict)

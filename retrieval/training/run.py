@@ -13,7 +13,7 @@ from retrieval.errors import TrainingError
 from retrieval.progress import progress as progress_bar
 from retrieval.training import hooks, registry
 from retrieval.training.data.arrow_file import StoredExamples
-from retrieval.training.data.sources import INSTRUCTION, Source
+from retrieval.training.data.sources import Source
 from retrieval.training.execution import takes_bf16
 from retrieval.training.model_card import model_card, versions
 from retrieval.training.recipe import Recipe
@@ -21,10 +21,10 @@ from retrieval.training.report import TrainingReport
 from retrieval.training.run_folder import RunFolder, last_checkpoint
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from retrieval.training.trainee import Trainee
 
-Evaluate = Callable[["SentenceTransformer"], Mapping[str, float]]
-"""From a model to measures by name; called before and after training."""
+Evaluate = Callable[[Any], Mapping[str, float]]
+"""From a model, of sentence-transformers or a `RankingNetwork`, to measures by name; before and after training."""
 
 _LOG_ENTRIES = 100
 """About as many losses are kept of a run."""
@@ -61,9 +61,9 @@ class Run:
         self._device = device
         self._bf16 = takes_bf16(recipe, self._device)
         set_seed(recipe.seed)
-        self._model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
-        self._prompts = _prepare(self._model, recipe, sources)
-        self._model.to(self._device)
+        model = registry.find("builders", recipe.model, "build_model")(**recipe.model_settings)
+        self._trainee = _trainee(model, recipe, sources)
+        self._model = model.to(self._device)
 
     def train(self, evaluate: Evaluate | None, *, goes_on: bool) -> TrainingReport:
         """Measure, train, measure again, and write the model, its card and the report.
@@ -75,11 +75,11 @@ class Run:
         Raises:
             TrainingError: loss or gradients are not finite.
         """
-        from sentence_transformers import SentenceTransformer
         from transformers import set_seed
 
         recipe = self._recipe
-        before = self._measured_before(evaluate)
+        with self._trainee.as_used():
+            before = _measured(evaluate, self._model)
         set_seed(recipe.seed)  # whatever measuring has drawn
         began = time.perf_counter()
         trainer = self._trainer()
@@ -89,10 +89,7 @@ class Run:
         self._fit(trainer, checkpoint)
         seconds = time.perf_counter() - began
         self._model.eval()
-        if recipe.encoder_tokens:
-            from retrieval.encoders.model_loading import set_max_tokens
-
-            set_max_tokens(self._model, recipe.encoder_tokens)
+        self._trainee.finish(trainer)
         hooks.call(trainer.loss, "after_training", self._texts())
         report = TrainingReport(
             out=self._folder.out,
@@ -101,72 +98,37 @@ class Run:
             data=self._examples.reports,
             steps=trainer.state.global_step,
             seconds=seconds,
-            full_texts=trainer.data_collator.full / max(trainer.data_collator.texts, 1),
+            full_texts=_share(trainer.data_collator.full, trainer.data_collator.texts),
             losses=[(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
             before=before,
             after=_measured(evaluate, self._model),
-            sparse=not isinstance(self._model, SentenceTransformer),
+            kind=self._trainee.kind,
             resumed=goes_on,
             versions=versions(),
             execution={"device": self._device, "precision": "bf16" if self._bf16 else "fp32"},
             notes=hooks.call(trainer.loss, "notes") or {},
         )
-        self._model.save_pretrained(str(self._folder.out), create_model_card=False)
+        self._trainee.save(self._folder.out)
         (self._folder.out / "README.md").write_text(model_card(report.as_dict()), encoding="utf-8")
         self._folder.finish(report.as_dict())
         return report
-
-    def _measured_before(self, evaluate: Evaluate | None) -> dict[str, float]:
-        """Measure the model as the trained one is measured: reading as many tokens as the encoder will.
-
-        Raises:
-            EncoderError: it has not as many positions; better now than when training is done.
-        """
-        if not self._recipe.encoder_tokens:
-            return _measured(evaluate, self._model)
-        from retrieval.encoders.model_loading import set_max_tokens
-
-        in_training = self._model.max_seq_length
-        set_max_tokens(self._model, self._recipe.encoder_tokens)
-        found = _measured(evaluate, self._model)
-        self._model.max_seq_length = in_training
-        return found
 
     def _trainer(self) -> Any:
         from transformers import PrinterCallback
         from transformers.trainer_callback import ProgressCallback
 
-        from retrieval.training.collation import TrainingCollator
         from retrieval.training.sampling import EpochBatches
-        from retrieval.training.trainer import trainer_class
+        from retrieval.training.trainee import TrainerParts
 
         recipe = self._recipe
         dataset, tasks = self._dataset()
         loss_settings = dict(recipe.loss_settings)
         if recipe.data == "labelled":
             loss_settings.setdefault("classes", len(self._examples.classes))
-        loss = registry.find("losses", recipe.loss, "build_loss")(self._model, **loss_settings)
+        loss = self._trainee.loss(registry.find("losses", recipe.loss, "build_loss"), loss_settings, recipe.loss)
         batches = EpochBatches(tasks, recipe.batch_size, recipe.homogeneous, recipe.seed)
-        collator = TrainingCollator(
-            preprocess_fn=self._model.preprocess,
-            max_tokens=self._model.max_seq_length,
-            recipe=recipe,
-            batches=batches,
-            prompts={
-                name: self._prompts["query" if name == "query" else "document"]
-                for name in dataset.column_names
-                if name not in ("label", "score")
-            },
-        )
-        kind = trainer_class(self._model)
-        trainer = kind(
-            model=self._model,
-            args=self._arguments(kind, len(batches), hooks.call(loss, "learning_rates", recipe.learning_rate) or {}),
-            train_dataset=dataset,
-            loss=loss,
-            data_collator=collator,
-        )
-        trainer.batches = batches
+        rates = hooks.call(loss, "learning_rates", recipe.learning_rate) or {}
+        trainer = self._trainee.trainer(TrainerParts(loss, dataset, batches, self._arguments(len(batches)), rates))
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
         return trainer
@@ -181,35 +143,32 @@ class Run:
             return dataset.select(rows), tasks[rows]
         return dataset, tasks
 
-    def _arguments(self, kind: type[Any], n_batches: int, rates: Mapping[str, float]) -> Any:
+    def _arguments(self, n_batches: int) -> dict[str, Any]:
         recipe = self._recipe
         steps = recipe.max_steps or math.ceil(n_batches / recipe.accumulation * recipe.epochs)
-        arguments = kind.training_args_class(
-            output_dir=str(self._folder.checkpoints),
-            per_device_train_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.accumulation,
-            num_train_epochs=recipe.epochs,
-            max_steps=recipe.max_steps or -1,
-            learning_rate=recipe.learning_rate,
-            learning_rate_mapping=dict(rates),
-            lr_scheduler_type=recipe.schedule,
-            warmup_steps=recipe.warmup if recipe.warmup < 1 else steps,  # below 1 it is read as a share
-            weight_decay=recipe.weight_decay,
-            max_grad_norm=recipe.max_gradient_norm,
-            seed=recipe.seed,
-            bf16=self._bf16,
-            use_cpu=self._device == "cpu",
-            save_strategy="steps" if recipe.checkpoint_steps else "epoch",
-            save_steps=recipe.checkpoint_steps or 500,
-            save_total_limit=2,
-            logging_steps=max(1, steps // _LOG_ENTRIES),
-            logging_nan_inf_filter=False,
-            dataloader_pin_memory=self._device != "cpu",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # divided among several, a batch would lose negatives
-        return arguments
+        return {
+            "output_dir": str(self._folder.checkpoints),
+            "per_device_train_batch_size": recipe.batch_size,
+            "gradient_accumulation_steps": recipe.accumulation,
+            "num_train_epochs": recipe.epochs,
+            "max_steps": recipe.max_steps or -1,
+            "learning_rate": recipe.learning_rate,
+            "lr_scheduler_type": recipe.schedule,
+            "warmup_steps": recipe.warmup if recipe.warmup < 1 else steps,  # below 1 it is read as a share
+            "weight_decay": recipe.weight_decay,
+            "max_grad_norm": recipe.max_gradient_norm,
+            "seed": recipe.seed,
+            "bf16": self._bf16,
+            "use_cpu": self._device == "cpu",
+            "save_strategy": "steps" if recipe.checkpoint_steps else "epoch",
+            "save_steps": recipe.checkpoint_steps or 500,
+            "save_total_limit": 2,
+            "logging_steps": max(1, steps // _LOG_ENTRIES),
+            "logging_nan_inf_filter": False,
+            "dataloader_pin_memory": self._device != "cpu",
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
 
     def _texts(self) -> list[str]:
         """Return passages drawn at random: sources stand one after the other, and so may do passages of one kind."""
@@ -242,28 +201,16 @@ class Run:
                 raise TrainingError(f"training stopped: {error}; {kept}; {advice}") from error
 
 
-def _prepare(model: Any, recipe: Recipe, sources: Sequence[Source]) -> dict[str, str]:
-    """Set what the recipe says about lengths, and tell the model the prompt of its queries.
+def _trainee(model: Any, recipe: Recipe, sources: Sequence[Source]) -> Trainee:
+    from retrieval.models.rankers.base import RankingNetwork
 
-    Returns:
-        What stands before "query" and "document" texts in training: the prompts of the backbone, as the trained encoder
-        will put them there; nothing where the queries were read with instructions, which then are the prompts.
-    """
-    from retrieval.encoders.model_loading import set_max_tokens
-    from retrieval.encoders.sentence_transformer import prompts_of
+    if isinstance(model, RankingNetwork):
+        from retrieval.training.ranker_trainee import RankerTrainee
 
-    if recipe.max_tokens:
-        set_max_tokens(model, recipe.max_tokens)
-    instructions = {source.instruction_for(recipe) for source in sources}
-    if instructions == {""}:
-        own = prompts_of(model)
-        return {"query": own["query"], "document": own["document"]}
-    texts = {source.name: source.instruction_for(recipe) for source in sources}
-    if len(instructions) == 1:
-        texts = {"query": instructions.pop()}
-    prompts = {name: INSTRUCTION.format(instruction=text, query="") for name, text in texts.items() if text}
-    model.prompts = {**model.prompts, "document": "", **prompts}
-    return {"query": "", "document": ""}
+        return RankerTrainee(model, recipe, sources)
+    from retrieval.training.encoder_trainee import EncoderTrainee
+
+    return EncoderTrainee(model, recipe, sources)
 
 
 def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
@@ -271,3 +218,7 @@ def _measured(evaluate: Evaluate | None, model: Any) -> dict[str, float]:
         return {}
     model.eval()
     return {name: float(value) for name, value in evaluate(model).items()}
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return None if part is None else part / max(whole, 1)

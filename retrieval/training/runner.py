@@ -1,4 +1,4 @@
-"""Training an encoder: from a recipe and examples to a sentence-transformers folder with a model card."""
+"""Training an encoder or a reranker: from a recipe and examples to a folder with a model card."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train(
     device: str | None = None,
     progress: bool = False,
 ) -> TrainingReport:
-    """Train an encoder.
+    """Train an encoder or a reranker.
 
     On one machine, one recipe, one set of examples and one number of threads give the same weights each time, also when
     the run was interrupted and resumed (on a CPU; GPUs have operations that are not repeatable).
@@ -53,7 +53,8 @@ def train(
         LockedError: another process trains into the folder.
         TrainingError: the folder is taken; or the loss became NaN or infinite: the last checkpoint stays, and the
             message names it.
-        EncoderError: the backbone cannot be loaded.
+        EncoderError: an encoder's backbone cannot be loaded.
+        RerankerError: a reranker's cannot, or its token budgets do not fit it.
     """
     _need_extra()
     sources = [as_sources(given) for given in ([data] if isinstance(data, (str, Path)) else data)]

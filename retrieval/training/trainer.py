@@ -1,4 +1,4 @@
-"""sentence-transformers' trainers with this package's order of examples, checkpoints, progress and watch over the loss.
+"""The libraries' trainers with this package's order of examples, checkpoints, progress and watch over the loss.
 
 Importing this module imports torch and sentence-transformers; only the runner does.
 """
@@ -22,8 +22,8 @@ from retrieval.training.sampling import EpochBatches
 _LOSS_FILE = "loss.safetensors"
 
 
-class _RecipeTrainer:
-    """What both trainers add to sentence-transformers' own."""
+class RecipeTrainer:
+    """What all trainers of this package add to those of the libraries."""
 
     batches: EpochBatches
     loss: Any
@@ -55,10 +55,14 @@ class _RecipeTrainer:
         """Save the model, and what the loss has learned itself, without pickled settings."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(str(folder), create_model_card=False)
+        self.write_model(folder)
         own = self._own_tensors()
         if own:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in own.items()}, folder / _LOSS_FILE)
+
+    def write_model(self, folder: Path) -> None:
+        """Write the model alone."""
+        self.model.save_pretrained(str(folder), create_model_card=False)
 
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
         super()._load_from_checkpoint(checkpoint_path)  # type: ignore[misc]
@@ -76,11 +80,11 @@ class _RecipeTrainer:
         return {name: tensor for name, tensor in named if id(tensor) not in of_model}
 
 
-class DenseTrainer(_RecipeTrainer, SentenceTransformerTrainer):
+class DenseTrainer(RecipeTrainer, SentenceTransformerTrainer):
     """Trains a `SentenceTransformer`."""
 
 
-class SparseTrainer(_RecipeTrainer, SparseEncoderTrainer):
+class SparseTrainer(RecipeTrainer, SparseEncoderTrainer):
     """Trains a `SparseEncoder`."""
 
 

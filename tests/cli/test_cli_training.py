@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from tests.cli.test_cli_startup import HEAVY, loaded_by
 from tests.training.conftest import sentences, tiny_bert, tuples
+from tests.training.planted import save_bert, write_test_set, write_training_data
 
 __all__ = ["sentences", "tiny_bert", "tuples"]
 
@@ -96,6 +97,29 @@ def test_a_pooling_that_learns(cli, tiny_bert, tuples, tmp_path, corpus, pooling
     assert cli("search", tmp_path / "x.index", "csv", "--mode", "dense", "--json").json["hits"]
 
 
+def test_a_reranker_is_measured_and_used(cli, tmp_path, corpus):
+    folder = write_test_set(tmp_path / "planted")
+    data, bert = write_training_data(tmp_path / "train.jsonl", n=32), save_bert(tmp_path / "bert")
+    changes = (f"model_settings.backbone={bert}", "model_settings.max_tokens=24", "max_steps=1")
+    settings = [part for change in changes for part in ("--set", change)]
+    measuring = ["--test", folder, "--candidates", 3]
+    done = cli("train", "mono", "--data", data, "--out", tmp_path / "model", *measuring, *settings, "--json")
+    assert done.status == 0, done.err
+    assert done.json["kind"] == "mono"
+    alone, reranked = "planted test, BM25 alone RR@10 (n=12)", "planted test, BM25's 3 reranked RR@10 (n=12)"
+    # Of each query's six documents BM25 puts the four that do not answer first: no order of three of them helps.
+    assert done.json["before"][alone] == done.json["after"][alone] == pytest.approx(1 / 5)
+    assert done.json["before"][reranked] == done.json["after"][reranked] == pytest.approx(1 / 5)
+    assert cli("index", tmp_path / "x.index", corpus, "--no-dense").status == 0
+    stages = ["--stages", "bm25:10,mono:5", "--reranker", f"mono={tmp_path / 'model'}"]
+    assert cli("search", tmp_path / "x.index", "csv", *stages, "--json").json["hits"]
+    sts = tmp_path / "sts.tsv"
+    sts.write_text("score\tsentence1\tsentence2\n1\ta\tb\n0\ta\tc\n", encoding="utf-8")
+    refused = cli("train", "mono", "--data", data, "--out", tmp_path / "other", "--test", sts, *settings)
+    assert refused.status == 2
+    assert "give a retrieval test set" in refused.error
+
+
 def test_settings_on_the_command_line(cli, recipe, sentences, tmp_path):
     settings = ["--set", "loss_settings.temperature=0.2", "--set", "max_steps=2", "--set", "summary=my own"]
     done = cli("train", recipe, "--data", sentences, "--out", tmp_path / "model", *settings, "--json")
@@ -114,6 +138,7 @@ def test_settings_on_the_command_line(cli, recipe, sentences, tmp_path):
         (["mirror-bert", "--split", "dev"], "is a file and has no split 'dev'"),
         (["sbert-sts"], "no column with a first sentence"),
         (["mirror-bert", "--test", "nothing"], "nothing"),
+        (["mono", "--candidates", "0"], "--candidates"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(cli, sentences, tmp_path, arguments, words):

@@ -68,6 +68,14 @@ class RankingNetwork(nn.Module):
             RerankerError: there is no such network, or its weights are of other names or shapes.
         """
 
+    def full_rows(self, features: dict[str, Any]) -> int | None:  # noqa: ARG002
+        """Return how many rows have as many tokens as are read, so that longer texts were cut; None: it is not known.
+
+        Args:
+            features: as for `forward`.
+        """
+        return None
+
 
 class TwoSidedNetwork(RankingNetwork):
     """A network whose passages pass through it without the query, as far as `encode_passages`: their states are kept.

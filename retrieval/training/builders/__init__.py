@@ -1,1 +1,1 @@
-"""Builders of the models that recipes train; each file's `build_model` returns a sentence-transformers model."""
+"""Builders of the models that recipes train: sentence-transformers models, or networks that rank."""
