@@ -125,6 +125,7 @@ class Explanation:
         for stage in self.stages:
             moved = f"rank {stage.rank}" if before is None else f"rank {before} -> {stage.rank}"
             scored = "not scored" if stage.score is None else f"score {stage.score:.6g}"
+            scored += " by stored states" if stage.states else ""
             lines.append(f"  stage {stage.stage}: {moved}, {scored}")
             before = stage.rank
         lines += [f"  {used}" for used in self.feedback]

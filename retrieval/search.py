@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
     from retrieval.analysis import Analyser
     from retrieval.collection.snapshot import Snapshot
+    from retrieval.collection.token_slot import TokenSlot
     from retrieval.feedback.settings import Feedback
     from retrieval.filters import Filter
     from retrieval.first_stage import FirstStage
@@ -100,6 +101,7 @@ class QueryRunner:
         encode_queries: texts to (n, d) float32; called only when vectors are searched and none are given.
         encode_sparse: texts to sparse vectors; called only when these are searched.
         options: how.
+        stored: networks whose states the snapshot stores, by the names of their stages.
     """
 
     def __init__(
@@ -109,12 +111,15 @@ class QueryRunner:
         encode_queries: Callable[[list[str]], np.ndarray],
         encode_sparse: Callable[[list[str]], SparseVectors],
         options: SearchOptions,
+        *,
+        stored: Mapping[str, TokenSlot] | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._analyser = analyser
         self._encode = encode_queries
         self._encode_sparse = encode_sparse
         self._options = options
+        self._stored = stored or {}
 
     def run(self, queries: Sequence[str], k: int, vectors: np.ndarray | None = None) -> list[SearchResults]:
         """Return the best k documents for each query.
@@ -183,10 +188,15 @@ class QueryRunner:
         """Send ranked lists through the rerankers; None where there are none."""
         if self._options.pipeline is None or not self._options.pipeline.active_rerankers:
             return None
+        from retrieval.pipeline.plan import check_known
         from retrieval.pipeline.reranking import rerank
+        from retrieval.pipeline.stored_states import StateReranker
 
+        rerankers: dict[str, Reranker | StateReranker] = dict(self._options.rerankers)
+        rerankers |= {name: StateReranker(name, slot) for name, slot in self._stored.items()}
         stages = self._options.pipeline.active_rerankers
-        return rerank(self._snapshot, texts, ranked, stages, self._options.rerankers)
+        check_known(self._options.pipeline, rerankers)  # another process may have dropped states since they were named
+        return rerank(self._snapshot, texts, ranked, stages, rerankers)
 
     def _check_aggregate(self, first: FirstStage) -> None:
         method = self._options.aggregate.method

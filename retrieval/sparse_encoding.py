@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from indexes.sparse_vectors import SparseVectors
-from retrieval.batching import plan_windows
 from retrieval.chunking import Passage
 from retrieval.encoders.base import name_of
 from retrieval.encoders.sparse import SparseEncoder, check_sparse
-from retrieval.encoding import distinct_hashes
-from retrieval.progress import ProgressBar, no_progress
+from retrieval.progress import ProgressBar
+from retrieval.ragged_encoding import encode_ragged
 from retrieval.staging import passage_hashes
 
 if TYPE_CHECKING:
@@ -68,36 +67,37 @@ def encode_sparse_passages(
         EncoderError: the encoder returned something else than one sparse vector for each text.
     """
     hashes = passage_hashes([passage.text for passage in passages])
-    distinct, places = distinct_hashes(hashes)
-    made: list[SparseVectors] = []
-    numbers = np.empty(len(distinct), np.int64)  # which vector of all that are made is whose
-    missing = np.arange(len(distinct))
-    n_made = 0
-    for lookup in [*known, *([staging.find] if staging is not None else [])]:
-        if not len(missing):
-            break
-        found, vectors = lookup(hashes[distinct[missing]])
-        numbers[missing[found]] = n_made + np.arange(len(vectors))
-        made.append(vectors)
-        n_made += len(vectors)
-        missing = missing[~found]
-    bar = progress or no_progress()
-    lengths = np.maximum(np.array([passages[at].tokens for at in distinct[missing].tolist()], np.int64), 1)
-    bar.grow(int(lengths.sum()))
-    order = np.argsort(-lengths, kind="stable")
-    step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
-    for step in plan_windows(lengths[order], step_tokens):
-        chosen = missing[order[step]]
-        encoded = encoder.encode_passages([passages[at].text for at in distinct[chosen].tolist()])
+    passages_once = _Passages(encoder, passages, stored)
+    found = encode_ragged(passages_once, hashes, known=known, staging=staging, progress=progress)
+    return EncodedSparse(found.vectors, hashes, found.n_encoded)
+
+
+class _Passages:
+    """Passages on their way through a sparse encoder, by their numbers."""
+
+    def __init__(
+        self,
+        encoder: SparseEncoder,
+        passages: Sequence[Passage],
+        stored: Callable[[SparseVectors], SparseVectors],
+    ) -> None:
+        self._encoder = encoder
+        self._passages = passages
+        self._stored = stored
+        self.step_tokens = _BATCHES_IN_STEP * int(encoder.execution().get("batch_tokens", _BATCH_TOKENS))
+
+    def lengths(self, texts: np.ndarray) -> np.ndarray:
+        return np.array([self._passages[at].tokens for at in texts.tolist()], np.int64)
+
+    def encode(self, texts: np.ndarray) -> SparseVectors:
+        encoder = self._encoder
+        encoded = encoder.encode_passages([self._passages[at].text for at in texts.tolist()])
         # An encoder may be anybody's class; what is wrong with its vectors would be found after the commit, or never.
-        check_sparse(encoded, len(chosen), encoder.n_dimensions, name_of(encoder), weighted=encoder.weighted)
-        made.append(stored(encoded))
-        if staging is not None:
-            staging.add(hashes[distinct[chosen]], made[-1])
-        numbers[chosen] = n_made + np.arange(len(chosen))
-        n_made += len(chosen)
-        bar.advance(int(lengths[order[step]].sum()))
-    return EncodedSparse(gathered(made, numbers[places]), hashes, len(missing))
+        check_sparse(encoded, len(texts), encoder.n_dimensions, name_of(encoder), weighted=encoder.weighted)
+        return self._stored(encoded)
+
+    def gathered(self, blocks: Sequence[SparseVectors], numbers: np.ndarray) -> SparseVectors:
+        return gathered(blocks, numbers)
 
 
 def gathered(blocks: Sequence[SparseVectors], numbers: np.ndarray) -> SparseVectors:

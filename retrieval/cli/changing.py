@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option, where_option
 from retrieval.cli.terminal import duration, note, plural, shows_progress, size, visible, write, write_json
 from retrieval.errors import CollectionError
+
+if TYPE_CHECKING:
+    from indexes.token_vectors import Storage
 
 _SHOWN = 10
 """Missing ids that are named; the rest is counted."""
@@ -123,28 +126,52 @@ def optimize(index: Path, kind: str, *, as_json: bool) -> None:
 @click.argument("encoder", metavar="[MODEL]", required=False)
 @click.option("--sparse", is_flag=True, help="MODEL is a sparse one: build the sparse vectors.")
 @click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")
+@click.option("--tokens", metavar="NAME", help="MODEL is a late-interaction reranker: build its stored states.")
+@click.option("--token-storage", type=click.Choice(["float16", "int8"]), help="Numbers of stored states (float16).")
+@click.option("--drop-tokens", metavar="NAME", help="Remove the stored states of this name instead.")
 @json_option
-def reencode(index: Path, encoder: str | None, *, sparse: bool, largest_weight: float | None, as_json: bool) -> None:
+def reencode(
+    index: Path,
+    encoder: str | None,
+    *,
+    sparse: bool,
+    largest_weight: float | None,
+    tokens: str | None,
+    token_storage: Storage | None,
+    drop_tokens: str | None,
+    as_json: bool,
+) -> None:
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
-    MODEL is the name or path of a sentence-transformers model, by default the embedded one; with --sparse it has to be
-    named. On an index without vectors of the kind this adds them. An approximate searcher has to be built anew with
-    `optimize`.
+    MODEL is the name or path of a sentence-transformers model, by default the embedded one; with --sparse or --tokens
+    it has to be named. On an index without vectors of the kind this adds them. An approximate searcher has to be built
+    anew with `optimize`.
     """
     from retrieval.collection.collection import EMBEDDED, Collection
+    from retrieval.collection.reports import ChangeReport
+    from retrieval.collection.token_slot import TokenStates
 
+    _check_reencoding(encoder, sparse=sparse, tokens=tokens, token_storage=token_storage, drop_tokens=drop_tokens)
     if sparse and encoder is None:
         raise CollectionError("--sparse needs MODEL, the name or path of a sparse model")
     if largest_weight is not None and not sparse:
         raise CollectionError("--largest-weight is of sparse vectors; give --sparse as well")
     started = time.perf_counter()
     with Collection.open(index, progress=shows_progress()) as collection:
-        if sparse and encoder is not None:
+        if drop_tokens is not None:
+            collection.drop_tokens(drop_tokens)
+            report = ChangeReport()
+        elif tokens is not None and encoder is not None:
+            report = collection.reencode_tokens(tokens, TokenStates(encoder, token_storage or "float16"))
+        elif sparse and encoder is not None:
             report = collection.reencode_sparse(encoder, largest_weight=largest_weight)
         else:
             report = collection.reencode(encoder or EMBEDDED)
         stats = collection.stats()
     seconds = time.perf_counter() - started
+    if tokens is not None or drop_tokens is not None:
+        _write_state_report(index, stats, tokens, report.states_encoded, seconds, as_json=as_json)
+        return
     if sparse:
         _write_sparse_report(index, stats, report.sparse_encoded, seconds, as_json=as_json)
         return
@@ -156,6 +183,36 @@ def reencode(index: Path, encoder: str | None, *, sparse: bool, largest_weight: 
         f"{visible(str(index))}: {plural(stats['passages'], 'vector')} by {visible(str(stats['encoder']['source']))} "
         f"({stats['encoder']['dimension']} dimensions) in {duration(seconds)}"
     )
+
+
+def _check_reencoding(
+    encoder: str | None, *, sparse: bool, tokens: str | None, token_storage: str | None, drop_tokens: str | None
+) -> None:
+    """Refuse options that do not fit each other."""
+    if tokens is not None and encoder is None:
+        raise CollectionError("--tokens needs MODEL, the name or path of a late-interaction reranker")
+    if token_storage is not None and tokens is None:
+        raise CollectionError("--token-storage is of stored states; give --tokens as well")
+    if sum((sparse, tokens is not None, drop_tokens is not None)) > 1:
+        raise CollectionError("--sparse, --tokens and --drop-tokens exclude each other")
+    if drop_tokens is not None and encoder is not None:
+        raise CollectionError(f"--drop-tokens builds nothing; leave {encoder!r} out")
+
+
+def _write_state_report(
+    index: Path, stats: dict[str, Any], name: str | None, encoded: int, seconds: float, *, as_json: bool
+) -> None:
+    if as_json:
+        shown = {"documents": stats["documents"], "tokens": stats["tokens"], "encoded": encoded}
+        write_json({"index": str(index), **shown, "seconds": seconds})
+    elif name is None:
+        write(f"{visible(str(index))}: {size(stats['bytes'])} in {duration(seconds)}")
+    else:
+        found = stats["tokens"][name]
+        write(
+            f"{visible(str(index))}: states of {plural(stats['documents'], 'document')} for {visible(name)}, "
+            f"{found['bytes_per_document']:,.0f} bytes a document, in {duration(seconds)}"
+        )
 
 
 def _write_sparse_report(index: Path, stats: dict[str, Any], encoded: int, seconds: float, *, as_json: bool) -> None:

@@ -36,6 +36,9 @@ def index_report(
         "sparse_weights_cut": changes.sparse_weights_cut,
         "sparse_passages_encoded": changes.sparse_encoded,
         "sparse_passages": stats["sparse"]["passages"] if stats["sparse"] else 0,
+        "states_encoded": changes.states_encoded,
+        "states_long_documents": changes.states_long_documents,
+        "states": {name: states["source"] for name, states in stats["tokens"].items()},
         "documents": stats["documents"],
         "passages": stats["passages"],
         "bytes": stats["bytes"],
@@ -66,6 +69,9 @@ def write_index_report(report: dict[str, Any]) -> None:
             write(f"  long       {_long(report, kind)}")
     if report["sparse_weights_cut"]:
         write(f"  cut        {plural(report['sparse_weights_cut'], 'sparse weight')} to the largest that is stored")
+    if report["states_long_documents"]:
+        long = plural(report["states_long_documents"], "document")
+        write(f"  long       {long} as long as a network of stored states reads, or longer: the rest is not read")
     write(f"  index now  {_holdings(report)}")
 
 
@@ -91,4 +97,7 @@ def _holdings(report: dict[str, Any]) -> str:
     if report["sparse_passages"]:
         encoded = plural(report["sparse_passages_encoded"], "text")
         parts.append(f"{plural(report['sparse_passages'], 'passage')} with sparse vectors ({encoded} encoded)")
+    if report["states"]:
+        encoded = plural(report["states_encoded"], "text")
+        parts.append(f"stored states of {', '.join(map(visible, report['states']))} ({encoded} encoded)")
     return ", ".join([*parts, size(report["bytes"])])

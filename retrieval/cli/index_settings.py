@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval.cli.stages import named_models
 from retrieval.errors import CollectionError
 
 if TYPE_CHECKING:
+    from indexes.token_vectors import Storage
     from retrieval.collection.collection import Collection
+    from retrieval.collection.token_slot import TokensSpec
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class WantedSettings:
         sparse: name or path of a sparse model.
         largest_weight: sparse weight that is stored as the largest impact.
         fields: what else counts for BM25, by the names that `Fields` has for it.
+        tokens: "name=model" of each network whose states are stored.
+        token_storage: how its states are stored.
     """
 
     encoder: str | None = None
@@ -38,6 +43,8 @@ class WantedSettings:
     sparse: str | None = None
     largest_weight: float | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    tokens: tuple[str, ...] = ()
+    token_storage: Storage | None = None
 
     def __post_init__(self) -> None:
         if self.encoder is not None and (self.no_dense or self.own_vectors):
@@ -45,6 +52,8 @@ class WantedSettings:
             raise CollectionError(f"--encoder and {other} exclude each other")
         if self.no_dense and self.own_vectors:
             raise CollectionError("--no-dense and --vectors exclude each other")
+        if self.token_storage is not None and not self.tokens:
+            raise CollectionError("--token-storage is of stored states; give --tokens as well")
 
     def open(self, index: Path, *, progress: bool) -> Collection:
         """Open an existing index.
@@ -58,9 +67,11 @@ class WantedSettings:
         collection = Collection.open(index, progress=progress)
         self._check(collection)
         # The encoders last: loading it takes seconds, and is in vain where something else does not fit.
-        if self.encoder is None and self.sparse is None:
+        if self.encoder is None and self.sparse is None and not self.tokens:
             return collection
-        return Collection.open(index, encoder=self.encoder, sparse=self.sparse, progress=progress)
+        return Collection.open(
+            index, encoder=self.encoder, sparse=self.sparse, tokens=self._states(), progress=progress
+        )
 
     def create(self, index: Path, *, progress: bool) -> Collection:
         """Create an empty index."""
@@ -73,11 +84,21 @@ class WantedSettings:
             encoder=None if self.no_dense or self.own_vectors else self.encoder or EMBEDDED,
             sparse=self.sparse,
             largest_weight=self.largest_weight,
+            tokens=self._states(),
             analyser=None if self.language is None else AnalyserSettings(language=self.language),
             fields=Fields(**self._fields()),
             long=self.long or "chunk",
             progress=progress,
         )
+
+    def _states(self) -> TokensSpec:
+        """Return what `--tokens` and `--token-storage` name."""
+        models = named_models("--tokens", self.tokens, "colbert=path/to/model")
+        if self.token_storage is None:
+            return dict(models)
+        from retrieval.collection.token_slot import TokenStates
+
+        return {name: TokenStates(model, self.token_storage) for name, model in models.items()}
 
     def _check(self, collection: Collection) -> None:
         from retrieval.analysis import AnalyserSettings
@@ -96,6 +117,12 @@ class WantedSettings:
             raise CollectionError(
                 f"{collection.path} has no sparse vectors; leave --sparse out, or index into another folder with it"
             )
+        for name in named_models("--tokens", self.tokens, "colbert=path/to/model"):
+            if name not in collection.snapshot.manifest.tokens:
+                raise CollectionError(
+                    f"{collection.path} stores no states of {name!r}; leave --tokens {name} out, or add them with "
+                    f"`retrieval reencode {collection.path} MODEL --tokens {name}`"
+                )
         if self.largest_weight is not None:
             stored = None if recorded is None else recorded.largest_weight
             self._compare(collection.path, "--largest-weight", stored, self.largest_weight)

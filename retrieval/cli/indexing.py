@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option
 from retrieval.cli.terminal import write_json
 from retrieval.cli.updating import opened, update
+
+if TYPE_CHECKING:
+    from indexes.token_vectors import Storage
 
 
 @click.command(short_help="Create or update an index from files.")
@@ -31,6 +35,13 @@ from retrieval.cli.updating import opened, update
 @click.option("--no-dense", is_flag=True, help="No vectors: a lexical index.")
 @click.option("--sparse", metavar="MODEL", help="Sparse vectors too: name or path of a sparse model.")
 @click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")
+@click.option(
+    "--tokens",
+    metavar="NAME=MODEL",
+    multiple=True,
+    help="Store states for a stage NAME: folder or name of a late-interaction reranker; repeat it.",
+)
+@click.option("--token-storage", type=click.Choice(["float16", "int8"]), help="Numbers of stored states (float16).")
 @click.option(
     "--long",
     type=click.Choice(["chunk", "late", "truncate", "error"]),
@@ -63,6 +74,8 @@ def index(
     no_dense: bool,
     sparse: str | None,
     largest_weight: float | None,
+    tokens: tuple[str, ...],
+    token_storage: Storage | None,
     long: str | None,
     language: str | None,
     title_boost: float | None,
@@ -85,8 +98,8 @@ def index(
 
     Documents whose id is there already are replaced, unchanged ones cost nothing. Either everything is taken in or
     nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --vectors,
-    --sparse, --largest-weight, --long, --language, --title-boost, --expansion, --term-weights and what belongs to
-    them) is decided when it is created.
+    --sparse, --largest-weight, --tokens, --token-storage, --long, --language, --title-boost, --expansion, --term-weights
+    and what belongs to them) is decided when it is created.
     """
     from retrieval.documents import read_documents
 
@@ -120,6 +133,8 @@ def index(
         sparse=sparse,
         largest_weight=largest_weight,
         fields=fields,
+        tokens=tokens,
+        token_storage=token_storage,
     )
     prepare_kernels()
     with opened(index, wanted) as (collection, created):

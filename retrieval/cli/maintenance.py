@@ -83,6 +83,7 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if stats["sparse"] is not None:
         facts += _sparse(stats["sparse"])
+    facts += [(f"states {name}", _states(states)) for name, states in stats["tokens"].items()]
     if encoder is None and stats["sparse"] is not None:
         return [*facts, ("long texts", _listed(settings["long"])), ("fusion", _listed(settings["fusion"]))]
     if encoder is None:
@@ -110,6 +111,14 @@ def _sparse(sparse: dict[str, Any]) -> list[tuple[str, str]]:
             f"{postings}, {size(sparse['bytes'])}, {sparse['bytes_per_document']:.0f} bytes a document",
         ),
     ]
+
+
+def _states(states: dict[str, Any]) -> str:
+    source = states["source"] or states["identity"].get("name") or states["identity"].get("kind")
+    return (
+        f"{source}, {states['width']} x {states['storage']} a token, {states['tokens_per_document']:.1f} tokens and "
+        f"{states['bytes_per_document']:,.0f} bytes a document, {size(states['bytes'])}"
+    )
 
 
 def _searcher(searcher: dict[str, Any]) -> str:

@@ -32,33 +32,40 @@ def pipeline_options(
     if mode is not None:
         raise QueryError(f"--mode {mode} and --stages {stages} exclude each other")
     from retrieval.first_stage import of_pipeline
+    from retrieval.pipeline.given import check_not_stored
     from retrieval.pipeline.grammar import parse_stages
     from retrieval.pipeline.stages import known
 
     pipeline = parse_stages(stages)
     of_pipeline(collection.snapshot, pipeline, 1, collection.settings.fusion, with_vectors=False)
-    models = _models(rerankers)
+    models = named_models("--reranker", rerankers, "mono=path/to/model")
+    stored = collection.snapshot.manifest.tokens
     used = [name for name, _ in pipeline.rerankers]
     for name in models:
         if name not in used:
             raise QueryError(f"--reranker {name}={models[name]}: no stage is called {name!r}; stages: {known(used)}")
+        check_not_stored(name, models, stored)
     for name in used:
-        if name not in models:
+        if name not in models and name not in stored:
             raise QueryError(f"no model for stage {name!r} of {stages!r}: add --reranker {name}=MODEL")
     active = {stage.name for stage in pipeline.active_rerankers}
     loaded = {name: _loaded(model) if name in active else _switched_off for name, model in models.items()}
     return {"stages": str(pipeline), "rerankers": loaded}
 
 
-def _models(given: tuple[str, ...]) -> dict[str, str]:
-    """Read "name=model" pairs."""
+def named_models(option: str, given: tuple[str, ...], example: str) -> dict[str, str]:
+    """Read the "name=model" pairs of an option.
+
+    Raises:
+        QueryError: one is none, or a name comes twice.
+    """
     models: dict[str, str] = {}
     for text in given:
         name, _, model = text.partition("=")
         if not name or not model:
-            raise QueryError(f"--reranker {text!r}: write NAME=MODEL, as in --reranker mono=path/to/model")
+            raise QueryError(f"{option} {text!r}: write NAME=MODEL, as in {option} {example}")
         if name in models:
-            raise QueryError(f"--reranker {name} is given twice: {models[name]!r} and {model!r}")
+            raise QueryError(f"{option} {name} is given twice: {models[name]!r} and {model!r}")
         models[name] = model
     return models
 

@@ -15,7 +15,6 @@ from indexes.bm25 import BM25Settings
 from retrieval.analysis import Analyser, AnalyserSettings
 from retrieval.chunking import ChunkSettings
 from retrieval.collection.creation import check_free, write_empty
-from retrieval.collection.encoder_slot import EncoderSlot, entry_of
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.inputs import (
     DocumentsInput,
@@ -30,11 +29,13 @@ from retrieval.collection.inputs import (
 )
 from retrieval.collection.manifest_file import MANIFEST_NAME
 from retrieval.collection.open_state import OpenState
+from retrieval.collection.opening import OPENING, check_names, check_wanted
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.settings import Fields, Fusion
+from retrieval.collection.slot_making import dense_slot, recorded_slots, sparse_slot
 from retrieval.collection.snapshot import Snapshot, open_snapshot
-from retrieval.collection.sparse_slot import SparseSlot, sparse_entry_of
 from retrieval.collection.stored_settings import CollectionSettings
+from retrieval.collection.token_slot import TokenStates, token_slots
 from retrieval.collection.transaction import DuplicatePolicy
 from retrieval.collection.writing import Writer
 from retrieval.documents import Document
@@ -44,11 +45,13 @@ from retrieval.search import QueryRunner, SearchOptions
 if TYPE_CHECKING:
     from indexes.aggregation import Aggregation
     from indexes.searchers import SearcherSettings
+    from retrieval.collection.token_slot import TokensSpec
     from retrieval.collection.verification import VerificationReport
     from retrieval.encoders import EncoderSpec, SparseEncoderSpec
     from retrieval.filters import FilterSpec
     from retrieval.pipeline import Pipeline, Plan, StagesSpec
     from retrieval.rerankers import Reranker, ScoreFunction
+    from retrieval.rerankers.passage_states import StatesSpec
     from retrieval.results import Mode, SearchResults
     from retrieval.search import Syntax
 
@@ -84,6 +87,7 @@ class Collection:
         encoder: EncoderSpec = EMBEDDED,
         sparse: SparseEncoderSpec | None = None,
         largest_weight: float | None = None,
+        tokens: TokensSpec | None = None,
         analyser: AnalyserSettings | None = None,
         fields: Fields | None = None,
         long: str | ChunkSettings = "chunk",
@@ -101,6 +105,10 @@ class Collection:
                 ultra-high-dimensional), or an encoder object; None for no sparse vectors.
             largest_weight: weight of a sparse vector that is stored as the largest of 255 impacts, larger ones are cut
                 to it and counted; by default what the encoder says, else 4. Not for binary vectors.
+            tokens: late-interaction rerankers whose states of documents are stored, so that a stage of their name reads
+                these instead of texts, {"colbert": "path/to/model"}: folder or name, a loaded one, its network, or
+                `TokenStates`, which also says how they are stored. Each document is read from its beginning, title
+                first, as far as the network reads.
             analyser: how text becomes terms; English by default.
             fields: how title and text count for BM25, and which metadata hold expansions or weights of terms.
             long: texts longer than an encoder reads: "chunk" into passages, each encoded alone; "late", into passages
@@ -123,7 +131,9 @@ class Collection:
             fusion=fusion or Fusion(),
         )
         check_free(directory)  # before an encoder is loaded in vain
-        slots = EncoderSlots(_dense_slot(encoder, settings.long), _sparse_slot(sparse, largest_weight))
+        slots = EncoderSlots(
+            dense_slot(encoder, settings.long), sparse_slot(sparse, largest_weight), token_slots(tokens)
+        )
         write_empty(directory, settings, slots)
         return cls(directory, slots, open_snapshot(directory), progress=progress)
 
@@ -134,6 +144,7 @@ class Collection:
         *,
         encoder: EncoderSpec = None,
         sparse: SparseEncoderSpec | None = None,
+        tokens: TokensSpec | None = None,
         analyser: AnalyserSettings | None = None,
         progress: bool = False,
     ) -> Collection:
@@ -143,6 +154,7 @@ class Collection:
             path: its directory.
             encoder: the encoder it was built with; by default the recorded one is loaded when it is first needed.
             sparse: likewise the sparse encoder.
+            tokens: likewise the networks of stored states, those of some or all names.
             analyser: if given, must be the one it was built with.
             progress: show progress bars on a terminal.
 
@@ -155,19 +167,7 @@ class Collection:
         snapshot = open_snapshot(directory)
         if analyser is not None:
             CollectionSettings.from_json(snapshot.manifest.settings).check_analyser(analyser)
-        loaded = None
-        if encoder is not None:
-            from retrieval.encoders import load_encoder
-
-            loaded = load_encoder(encoder)
-        loaded_sparse = None
-        if sparse is not None:
-            from retrieval.encoders import load_sparse_encoder
-
-            loaded_sparse = load_sparse_encoder(sparse)
-        slots = EncoderSlots(
-            EncoderSlot(snapshot.manifest.encoder, loaded), SparseSlot(snapshot.manifest.sparse, loaded_sparse)
-        )
+        slots = recorded_slots(snapshot.manifest, encoder, sparse, tokens)
         return cls(directory, slots, snapshot, progress=progress)
 
     @classmethod
@@ -180,20 +180,11 @@ class Collection:
             CollectionError: it has others; the message shows the difference.
             EncoderMismatchError, AnalyserMismatchError: likewise.
         """
-        if unknown := settings.keys() - _OPENING - _CREATION:
-            raise TypeError(f"open_or_create() got an unexpected keyword argument {min(unknown)!r}")
+        check_names(settings)
         if not (Path(path) / MANIFEST_NAME).exists():
             return cls.create(path, **settings)
-        largest = settings.pop("largest_weight", None)
-        collection = cls.open(path, **{name: settings[name] for name in _OPENING & settings.keys()})
-        wanted = {name: settings[name] for name in sorted(_CREATION & settings.keys()) if settings[name] is not None}
-        if "long" in wanted:
-            wanted["long"] = as_chunk_settings(wanted["long"])
-        collection.settings.check(wanted)
-        recorded = collection.snapshot.manifest.sparse
-        if largest is not None and (recorded is None or recorded.largest_weight != largest):
-            stored = recorded and recorded.largest_weight
-            raise CollectionError(f"the collection was created with largest_weight {stored!r}, not {largest!r}")
+        collection = cls.open(path, **{name: settings[name] for name in OPENING & settings.keys()})
+        check_wanted(settings, collection.settings, collection.snapshot.manifest)
         return collection
 
     @property
@@ -312,8 +303,8 @@ class Collection:
         The old vectors answer searches until then. Interrupted work goes on where it stopped. On a lexical collection
         this adds vectors; an approximate searcher must be built anew with `optimize`.
         """
-        slot = _dense_slot(EMBEDDED if encoder is None else encoder, self.settings.long)
-        with self._writer.change(dense=slot) as transaction:
+        slot = dense_slot(EMBEDDED if encoder is None else encoder, self.settings.long)
+        with self._writer.change(lambda slots: slots._replace(dense=slot)) as transaction:
             transaction.replace_vectors()
         return transaction.report
 
@@ -331,9 +322,43 @@ class Collection:
         """
         if sparse is None:
             raise EncoderError("reencode_sparse() needs a sparse encoder; sparse vectors cannot be taken out again")
-        with self._writer.change(sparse=_sparse_slot(sparse, largest_weight)) as transaction:
+        slot = sparse_slot(sparse, largest_weight)
+        with self._writer.change(lambda slots: slots._replace(sparse=slot)) as transaction:
             transaction.replace_sparse()
         return transaction.report
+
+    def reencode_tokens(self, name: str, network: StatesSpec | TokenStates) -> ChangeReport:
+        """Build the states of a late-interaction network from the stored texts and swap them in with one commit.
+
+        The old ones of this name serve searches until then. Where there are none of the name this adds them.
+
+        Args:
+            name: of the stage that reads them.
+            network: as for `create`.
+
+        Raises:
+            RerankerError: it cannot be loaded, or has no states.
+        """
+        slot = token_slots({name: network})[name]
+        with self._writer.change(lambda slots: slots._replace(tokens={**slots.tokens, name: slot})) as transaction:
+            transaction.replace_states(name)
+        return transaction.report
+
+    def drop_tokens(self, name: str) -> None:
+        """Remove the stored states of a network.
+
+        Raises:
+            CollectionError: there are none of this name.
+        """
+        from retrieval.pipeline.stages import known
+
+        def without(slots: EncoderSlots) -> EncoderSlots:
+            if name not in slots.tokens:
+                raise CollectionError(f"{self.path} stores no states of {name!r}; there are {known(slots.tokens)}")
+            return slots._replace(tokens={other: slot for other, slot in slots.tokens.items() if other != name})
+
+        with self._writer.change(without) as transaction:
+            transaction.drop_states(name)
 
     # ---------------------------------------------------------------------------------------------------- searching
 
@@ -366,7 +391,8 @@ class Collection:
                 "bm25(rm3):1000" lets the best documents change the query (`retrieval.feedback`).
             rerankers: those of the stages, by name: {"mono": reranker}; a function from a query and a list of texts to
                 scores will do. Names that no stage uses do no harm. They read whole documents, title and text, of which
-                a model takes the beginning, as far as its token limit goes.
+                a model takes the beginning, as far as its token limit goes. A stage of the name of stored states
+                (`create`'s `tokens`) needs none: it reads these.
             where: metadata filter, applied before the best k are taken: "year >= 2020 and lang in [en, de]", its JSON
                 form, or `field("year") >= 2020`.
             vector: (d,) the query's vector, instead of encoding the text.
@@ -451,10 +477,16 @@ class Collection:
         Raises:
             QueryError: the stages cannot be understood, or a reranker is missing.
         """
-        from retrieval.pipeline.given import as_rerankers
+        from retrieval.pipeline.given import as_rerankers, check_not_stored
         from retrieval.pipeline.grammar import parse_stages
+        from retrieval.pipeline.stored_states import StateReranker
 
-        return parse_stages(stages).plan(as_rerankers(rerankers), n_candidates=len(self))
+        snapshot, slots = self._state.current()
+        pipeline, given = parse_stages(stages), as_rerankers(rerankers)
+        for name, _ in pipeline.rerankers:
+            check_not_stored(name, given, slots.tokens)
+        stored = {name: StateReranker(name, slot) for name, slot in slots.tokens.items()}
+        return pipeline.plan({**given, **stored}, n_candidates=snapshot.n_documents)
 
     def _run(
         self, queries: list[str], k: int, vectors: np.ndarray | list[np.ndarray] | None, options: SearchOptions
@@ -467,6 +499,7 @@ class Collection:
             lambda texts: slots.dense.encode_queries(texts, snapshot),
             lambda texts: slots.sparse.encode_queries(texts, snapshot),
             options,
+            stored=slots.tokens,
         )
         return runner.run(queries, k, given)
 
@@ -507,7 +540,7 @@ class Collection:
         if stages is not None or rerankers is not None:
             from retrieval.pipeline.given import as_pipeline
 
-            pipeline, known_rerankers = as_pipeline(stages, rerankers, mode)
+            pipeline, known_rerankers = as_pipeline(stages, rerankers, mode, self.snapshot.manifest.tokens)
         if where is not None:
             from retrieval.filters import parse_filter
 
@@ -576,31 +609,3 @@ class Collection:
         from retrieval.collection.statistics import statistics
 
         return statistics(self.snapshot, self.settings)
-
-
-def _dense_slot(encoder: EncoderSpec, long: ChunkSettings) -> EncoderSlot:
-    if encoder is None:
-        return EncoderSlot(None)
-    from retrieval.encoders import load_encoder
-
-    loaded = load_encoder(encoder)
-    if long.policy == "late":
-        from retrieval.encoders.late_chunking import late_chunking_encoder
-
-        late_chunking_encoder(loaded)
-    return EncoderSlot(entry_of(loaded), loaded)
-
-
-def _sparse_slot(sparse: SparseEncoderSpec | None, largest_weight: float | None) -> SparseSlot:
-    if sparse is None:
-        if largest_weight is not None:
-            raise CollectionError("largest_weight is of sparse vectors; give sparse= as well")
-        return SparseSlot(None)
-    from retrieval.encoders import load_sparse_encoder
-
-    loaded = load_sparse_encoder(sparse)
-    return SparseSlot(sparse_entry_of(loaded, largest_weight), loaded)
-
-
-_OPENING = {"encoder", "sparse", "analyser", "progress"}
-_CREATION = {"fields", "long", "bm25", "fusion", "largest_weight"}

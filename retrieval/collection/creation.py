@@ -38,7 +38,12 @@ def write_empty(directory: Path, settings: CollectionSettings, slots: EncoderSlo
         CollectionError: another process was faster, or the directory cannot be written.
     """
     manifest = Manifest(
-        format=1, generation=0, settings=settings.to_json(), encoder=slots.dense.recorded, sparse=slots.sparse.recorded
+        format=1,
+        generation=0,
+        settings=settings.to_json(),
+        encoder=slots.dense.recorded,
+        sparse=slots.sparse.recorded,
+        tokens={name: slot.recorded for name, slot in slots.tokens.items() if slot.recorded},
     )
     manifest = msgspec.structs.replace(manifest, format=format_of(manifest))
     try:

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import msgspec
 
 from indexes.storage import FileRecord
+from indexes.token_vectors import Storage
 
 PARTS = "parts"
 
-PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|sparse|tombstones|searcher)")
+PART_NAME = re.compile(r"([0-9]{8,18})-(documents|lexical|dense|sparse|tokens|tombstones|searcher)")
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,100}")
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
@@ -86,6 +87,22 @@ class SparsePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     execution: dict[str, Any] = {}
 
 
+class TokensPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The states of one segment's documents, made by one late-interaction network: one block for each document.
+
+    Attributes:
+        part: where they lie.
+        storage: "float16" or "int8".
+        n_tokens: token vectors of all documents.
+        execution: how they were computed; never a reason to refuse.
+    """
+
+    part: Part
+    storage: Storage
+    n_tokens: Count
+    execution: dict[str, Any] = {}
+
+
 class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One immutable segment and the documents of it that have been deleted since.
 
@@ -94,6 +111,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         lexical: inverted index.
         dense: vectors; absent in a lexical collection.
         sparse: sparse vectors; absent in a collection without a sparse encoder.
+        tokens: states of late-interaction networks, by the name of the network's stage; absent without any.
         tombstones: rows that are deleted; absent when none is.
         n_documents: rows, deleted ones included.
         n_deleted: how many rows are deleted.
@@ -104,6 +122,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     n_documents: Count
     dense: DensePart | None = None
     sparse: SparsePart | None = None
+    tokens: dict[str, TokensPart] = {}
     tombstones: Part | None = None
     n_deleted: Count = 0
 
@@ -113,8 +132,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         if (self.tombstones is None) != (self.n_deleted == 0):
             raise ValueError(f"segment {self.documents.name}: {self.n_deleted} deleted contradicts its tombstones")
         kinds = [part.kind for part in self.parts]
-        optional = {"dense": self.dense, "sparse": self.sparse, "tombstones": self.tombstones}
-        if kinds != ["documents", "lexical", *(kind for kind, part in optional.items() if part)]:
+        vectors = ["dense"] * bool(self.dense) + ["sparse"] * bool(self.sparse) + ["tokens"] * len(self.tokens)
+        if kinds != ["documents", "lexical", *vectors, *["tombstones"] * bool(self.tombstones)]:
             raise ValueError(f"segment {self.documents.name} has parts of the kinds {', '.join(kinds)}")
 
     @property
@@ -122,7 +141,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         """Every part of the segment."""
         dense = self.dense.part if self.dense else None
         sparse = self.sparse.part if self.sparse else None
-        return [part for part in (self.documents, self.lexical, dense, sparse, self.tombstones) if part]
+        tokens = [self.tokens[name].part for name in sorted(self.tokens)]
+        return [part for part in (self.documents, self.lexical, dense, sparse, *tokens, self.tombstones) if part]
 
 
 class SearcherEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,6 +193,22 @@ class SparseEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str | None = None
 
 
+class TokensEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which late-interaction network made the states of documents, and how they are stored.
+
+    Attributes:
+        identity: fingerprint; any difference is an error.
+        width: numbers of a token's state.
+        storage: "float16" or "int8".
+        source: name or path to load it from; None when only its owner can provide it.
+    """
+
+    identity: dict[str, Any]
+    width: Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+    storage: Storage
+    source: str | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The committed state of a collection.
 
@@ -182,6 +218,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         settings: analyser, fields, BM25, fusion, long documents.
         encoder: what made the vectors; None for a lexical collection.
         sparse: what made the sparse vectors; None without any.
+        tokens: what made stored states, by the name of its stage; empty without any.
         segments: in the order they were written.
         searcher: an approximate searcher, if one was asked for.
         next_sequence: sequence number of the next new or changed text.
@@ -193,6 +230,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     settings: dict[str, Any]
     encoder: EncoderEntry | None = None
     sparse: SparseEntry | None = None
+    tokens: dict[str, TokensEntry] = {}
     segments: list[SegmentEntry] = []
     searcher: SearcherEntry | None = None
     next_sequence: Count = 0
@@ -216,6 +254,10 @@ def contradictions(manifest: Manifest) -> Iterator[str]:
             yield f"segment {segment.documents.name}: vectors and encoder contradict each other"
         if (segment.sparse is None) != (manifest.sparse is None):
             yield f"segment {segment.documents.name}: sparse vectors and their encoder contradict each other"
+        if {name: each.storage for name, each in segment.tokens.items()} != {
+            name: each.storage for name, each in manifest.tokens.items()
+        }:
+            yield f"segment {segment.documents.name}: stored states and their networks contradict each other"
     if manifest.sparse is not None and (
         manifest.sparse.payload != ("binary" if manifest.sparse.largest_weight is None else "impacts")
     ):

@@ -17,15 +17,18 @@ from indexes.storage import replace_file
 from retrieval.collection.manifest import PART_NAME, PARTS, Manifest, contradictions
 from retrieval.errors import CollectionError
 
-FORMAT = 4
+FORMAT = 5
 """Newest version of the layout on disk; raised when an older engine could not read what a newer one writes. It is
-written with late chunking, which decides what a passage's hash stands for."""
+written with stored states of late-interaction networks."""
+
+_FORMAT_WITH_LATE_CHUNKING = 4
+"""What is written with late chunking, which decides what a passage's hash stands for, but without stored states."""
 
 _FORMAT_WITH_SPARSE = 3
-"""What is written with sparse vectors, but without late chunking."""
+"""What is written with sparse vectors, but without either."""
 
 _PLAIN_FORMAT = 2
-"""What is written without either: such an index differs in nothing from one of that version."""
+"""What is written without all of these: such an index differs in nothing from one of that version."""
 
 MANIFEST_NAME = "manifest.json"
 
@@ -35,8 +38,10 @@ LARGEST_MANIFEST = 1 << 25
 
 def format_of(manifest: Manifest) -> int:
     """Return the oldest version of the layout that can say what a manifest says."""
-    if manifest.settings["long"]["policy"] == "late":
+    if manifest.tokens:
         return FORMAT
+    if manifest.settings["long"]["policy"] == "late":
+        return _FORMAT_WITH_LATE_CHUNKING
     return _PLAIN_FORMAT if manifest.sparse is None else _FORMAT_WITH_SPARSE
 
 

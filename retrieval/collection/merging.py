@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retrieval.collection.document_store import StoredRow, write_documents
-from retrieval.collection.manifest import DensePart, SegmentEntry, SparsePart
+from retrieval.collection.manifest import DensePart, SegmentEntry, SparsePart, TokensPart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.segment import Segment
 
@@ -75,6 +75,7 @@ def merge_segments(parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarra
         n_documents=len(order),
         dense=_merge_vectors(parts, sources, order),
         sparse=_merge_sparse(parts, sources, order),
+        tokens=_merge_states(parts, sources, order),
     )
 
 
@@ -144,6 +145,16 @@ def _merge_sparse(
         write_sparse_sides(sparse.directory, rows, spans, hashes)
     execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
     return SparsePart(part=sparse.sealed(), n_passages=len(positions), execution=execution)
+
+
+def _merge_states(
+    parts: PartWriter, sources: Sequence[tuple[Segment, np.ndarray]], order: np.ndarray
+) -> dict[str, TokensPart]:
+    if not any(segment.tokens for segment, _ in sources):
+        return {}
+    from retrieval.collection.token_merging import merge_states
+
+    return merge_states(parts, [segment.tokens for segment, _ in sources], _places(sources)[order])
 
 
 def _passage_places(

@@ -14,7 +14,7 @@ from retrieval.collection.manifest import PARTS, Manifest, Part
 from retrieval.collection.manifest_file import read_manifest
 from retrieval.errors import CollectionError
 
-PartKind = Literal["documents", "lexical", "dense", "sparse", "tombstones", "searcher"]
+PartKind = Literal["documents", "lexical", "dense", "sparse", "tokens", "tombstones", "searcher"]
 
 
 class NewPart:

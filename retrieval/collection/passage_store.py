@@ -6,8 +6,6 @@ document's full text, and `passage-hashes.npy`, (n, 16) uint8, by which an uncha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from indexes.array_writer import save_array
 from indexes.arrays import ArrayFolder
 from indexes.errors import CorruptIndexError
 from indexes.vectors import VectorStore
+from retrieval.collection.passage_hashes import PassageHashes, write_hashes
 
 
 class PassageStore:
@@ -40,7 +39,7 @@ class PassageStore:
                 "were written; restore it or index again"
             )
         self._spans = folder.checked("passage-spans", np.int32, (n_passages, 2))
-        self._hashes = folder.checked("passage-hashes", np.uint8, (n_passages, 16))
+        self._hashes = PassageHashes(folder, n_passages)
         self.execution = execution
 
     @property
@@ -57,38 +56,16 @@ class PassageStore:
         """Return the positions of a document's passages."""
         return range(*self.vectors.passages_of(row))
 
-    @cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        keys = hash_keys(self.hashes)
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-
     def find(self, hashes: np.ndarray) -> np.ndarray:
         """Return the position of a passage for each hash, -1 where there is none.
 
         Args:
             hashes: (m, 16) uint8.
         """
-        keys, order = self._sorted
-        if not len(keys) or not len(hashes):
-            return np.full(len(hashes), -1, np.int64)
-        at = np.minimum(np.searchsorted(keys, hash_keys(hashes)), len(keys) - 1)
-        positions = order[at]
-        same = (self.hashes[positions] == hashes).all(axis=1)
-        return np.where(same, positions, -1)
-
-
-def hash_keys(hashes: np.ndarray) -> np.ndarray:
-    """Return the first 8 bytes of each hash as a number, the key to sort and search by."""
-    return np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+        return self._hashes.find(hashes)
 
 
 def write_passage_sides(directory: Path, spans: np.ndarray, hashes: np.ndarray) -> None:
     """Write what accompanies the vectors: (n, 2) spans and (n, 16) hashes."""
     save_array(directory, "passage-spans", np.ascontiguousarray(spans, dtype=np.int32))
-    save_array(directory, "passage-hashes", np.ascontiguousarray(hashes, dtype=np.uint8))
-
-
-def join_hashes(hashes: Sequence[bytes]) -> np.ndarray:
-    """Return 16-byte hashes as an (n, 16) array."""
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
+    write_hashes(directory, hashes)

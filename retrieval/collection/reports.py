@@ -29,6 +29,10 @@ class ChangeReport:
         sparse_long_documents: documents longer than the sparse encoder reads.
         sparse_tokens_cut: tokens that it left unread under the policy "truncate".
         sparse_weights_cut: weights larger than the index stores, which were cut to the largest that it does.
+        states: stored states of the added and updated documents: one block for each document and network.
+        states_encoded: of these, those that were encoded.
+        states_long_documents: of these, those of documents as long as the network reads, or longer: what is behind
+            that is not read.
     """
 
     added: int = 0
@@ -46,6 +50,9 @@ class ChangeReport:
     sparse_long_documents: int = 0
     sparse_tokens_cut: int = 0
     sparse_weights_cut: int = 0
+    states: int = 0
+    states_encoded: int = 0
+    states_long_documents: int = 0
 
     def skip(self, document_id: str, reason: str) -> None:
         """Count a document that is not taken."""
@@ -84,4 +91,6 @@ class ChangeReport:
                 parts.append(f"{n_long:,} longer than the {name} reads{cut}")
         if self.sparse_weights_cut:
             parts.append(f"{self.sparse_weights_cut:,} sparse weights cut to the largest that the index stores")
+        if self.states_long_documents:
+            parts.append(f"{self.states_long_documents:,} as long as a network of stored states reads, or longer")
         return ", ".join(parts) or "nothing changed"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexes.inverted import InvertedIndex
     from retrieval.collection.passage_store import PassageStore
     from retrieval.collection.sparse_store import SparseStore
+    from retrieval.collection.token_store import StateStore
     from retrieval.filters import Filter
     from retrieval.metadata_columns import MetadataColumns
 
@@ -33,6 +34,7 @@ class Segment:
         lexical: the inverted index over them.
         passages: their vectors; None in a lexical collection.
         sparse: their sparse vectors; None in a collection without.
+        tokens: their states, by the name of the network's stage.
         alive: (n_documents,) bool, None when no row is deleted.
     """
 
@@ -62,6 +64,11 @@ class Segment:
 
             self.sparse = SparseStore(parts / entry.sparse.part.name, entry.sparse.n_passages, entry.sparse.execution)
             _check_rows(parts / entry.sparse.part.name, self.sparse.rows, entry)
+        self.tokens: dict[str, StateStore] = {}
+        for name, tokens in entry.tokens.items():
+            from retrieval.collection.token_store import StateStore
+
+            self.tokens[name] = StateStore(parts / tokens.part.name, tokens, entry.n_documents)
         self.alive = read_tombstones(parts, entry)
 
     def with_entry(self, directory: Path, entry: SegmentEntry) -> Segment:
@@ -114,7 +121,7 @@ class Segment:
 
 def _immutable(entry: SegmentEntry) -> tuple[object, ...]:
     """Return what two openings of one segment have in common: all but its tombstones."""
-    return entry.documents, entry.lexical, entry.dense, entry.sparse, entry.n_documents
+    return entry.documents, entry.lexical, entry.dense, entry.sparse, entry.tokens, entry.n_documents
 
 
 def _check_rows(directory: Path, rows: np.ndarray, entry: SegmentEntry) -> None:

@@ -13,7 +13,7 @@ from retrieval.collection.document_store import write_documents
 from retrieval.collection.encoder_slot import EncoderSlot, entry_for_given_vectors
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.lexical_fields import check_fields, indexed
-from retrieval.collection.manifest import DensePart, Part, SegmentEntry, SparsePart
+from retrieval.collection.manifest import DensePart, Part, SegmentEntry, SparsePart, TokensPart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.stored_settings import CollectionSettings
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from retrieval.collection.pending_document import PendingDocument
     from retrieval.collection.segment import Segment
     from retrieval.collection.sparse_writer import SparseWriter
+    from retrieval.collection.token_writer import TokenWriter
     from retrieval.collection.vector_writer import VectorWriter
     from retrieval.documents import Document
 
@@ -59,6 +60,7 @@ class SegmentWriter:
         self._terms: TermTable | None = None
         self._vectors: VectorWriter | None = None
         self._sparse: SparseWriter | None = None
+        self._tokens: dict[str, TokenWriter] = {}
         self.slots = slots
         self.report = ChangeReport()
 
@@ -132,6 +134,7 @@ class SegmentWriter:
         # Vectors first: they take longest, and what can fail (a model, a text that is too long) fails there.
         dense = self._write_vectors(parts, waiting, known)
         sparse = self._write_sparse(parts, waiting, known)
+        tokens = self._write_states(parts, waiting, known)
         with parts.new("documents") as documents:
             write_documents(documents.directory, (pending.stored.row() for pending in waiting))
         return SegmentEntry(
@@ -140,6 +143,7 @@ class SegmentWriter:
             n_documents=len(waiting),
             dense=dense,
             sparse=sparse,
+            tokens=tokens,
         )
 
     def encode_segment(self, parts: PartWriter, segment: Segment) -> DensePart:
@@ -150,19 +154,24 @@ class SegmentWriter:
         """Write the sparse vectors of a stored segment's documents, as the slot's encoder makes them."""
         return self._sparse_writer().of_segment(parts, segment)
 
+    def encode_segment_states(self, parts: PartWriter, name: str, segment: Segment) -> TokensPart:
+        """Write the states of a stored segment's documents, as the network of a name makes them."""
+        return self._token_writer(name).of_segment(parts, segment)
+
     def finish(self) -> None:
         """Let go of what was kept for an interrupted run; call it after the commit."""
-        if self._vectors is not None:
-            self._vectors.finish()
-        if self._sparse is not None:
-            self._sparse.finish()
+        for writer in self._encoding():
+            writer.finish()
 
     def keep(self) -> None:
         """Keep what has been encoded for the next attempt; call it when there will be no commit."""
-        if self._vectors is not None:
-            self._vectors.keep()
-        if self._sparse is not None:
-            self._sparse.keep()
+        for writer in self._encoding():
+            writer.keep()
+
+    def _encoding(self) -> list[VectorWriter | SparseWriter | TokenWriter]:
+        """Return the writers that encode."""
+        writers = [self._vectors, self._sparse, *self._tokens.values()]
+        return [writer for writer in writers if writer is not None]
 
     def _write_vectors(
         self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
@@ -200,6 +209,21 @@ class SegmentWriter:
                 self._directory, self.slots.sparse, self._settings.long, self.report, show_progress=self._progress
             )
         return self._sparse
+
+    def _write_states(
+        self, parts: PartWriter, waiting: Sequence[PendingDocument], known: Sequence[Segment]
+    ) -> dict[str, TokensPart]:
+        documents = [pending.stored.document for pending in waiting]
+        names = sorted(self.slots.tokens)
+        return {name: self._token_writer(name).of_documents(parts, documents, known) for name in names}
+
+    def _token_writer(self, name: str) -> TokenWriter:
+        if name not in self._tokens:
+            from retrieval.collection.token_writer import TokenWriter
+
+            slot = self.slots.tokens[name]
+            self._tokens[name] = TokenWriter(self._directory, name, slot, self.report, show_progress=self._progress)
+        return self._tokens[name]
 
     def _write_postings(self, parts: PartWriter, waiting: Sequence[PendingDocument]) -> Part:
         from indexes.inverted import InvertedIndexWriter

@@ -77,6 +77,10 @@ class Snapshot:
             from retrieval.collection.sparse_store import check_stores
 
             check_stores(self.manifest.sparse, [segment.sparse for segment in self.segments if segment.sparse])
+        for name, recorded in self.manifest.tokens.items():
+            from retrieval.collection import token_store
+
+            token_store.check_stores(name, recorded, [segment.tokens[name] for segment in self.segments])
 
     @cached_property
     def n_documents(self) -> int:
@@ -271,6 +275,7 @@ def describe_segments(segments: Sequence[Segment]) -> list[dict[str, object]]:
             "deleted": segment.entry.n_deleted,
             "passages": segment.entry.dense.n_passages if segment.entry.dense else 0,
             "sparse_passages": segment.entry.sparse.n_passages if segment.entry.sparse else 0,
+            "states": {name: part.n_tokens for name, part in segment.entry.tokens.items()},
             "bytes": sum(part.size for part in segment.entry.parts),
             "execution": dict(segment.entry.dense.execution) if segment.entry.dense else {},
         }

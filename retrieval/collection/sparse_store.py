@@ -17,7 +17,8 @@ from indexes.arrays import ArrayFolder
 from indexes.errors import CorruptIndexError
 from indexes.sparse_index import SparseIndex
 from retrieval.collection.manifest import SparseEntry
-from retrieval.collection.passage_store import hash_keys, write_passage_sides
+from retrieval.collection.passage_hashes import PassageHashes
+from retrieval.collection.passage_store import write_passage_sides
 
 ROWS = "passage-rows"
 
@@ -54,7 +55,7 @@ class SparseStore:
                 f"file damaged: {directory / ROWS}.npy does not name documents in order; restore it or index again"
             )
         self._spans = folder.checked("passage-spans", np.int32, (n_passages, 2))
-        self._hashes = folder.checked("passage-hashes", np.uint8, (n_passages, 16))
+        self._hashes = PassageHashes(folder, n_passages)
 
     @property
     def n_passages(self) -> int:
@@ -81,19 +82,9 @@ class SparseStore:
         # Of the same type: NumPy would convert all rows first.
         return range(*np.searchsorted(self.rows, np.array([row, row + 1], self.rows.dtype)).tolist())
 
-    @cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        keys = hash_keys(self.hashes)
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-
     def find(self, hashes: np.ndarray) -> np.ndarray:
         """Return the position of a passage for each (m, 16) uint8 hash, -1 where there is none."""
-        keys, order = self._sorted
-        if not len(keys) or not len(hashes):
-            return np.full(len(hashes), -1, np.int64)
-        positions = order[np.minimum(np.searchsorted(keys, hash_keys(hashes)), len(keys) - 1)]
-        return np.where((self.hashes[positions] == hashes).all(axis=1), positions, -1)
+        return self._hashes.find(hashes)
 
     def problems(self) -> Iterator[str]:
         """Say what no checksum finds: that the postings are not those of the documents' lists; reads everything."""

@@ -30,6 +30,7 @@ def statistics(snapshot: Snapshot, settings: CollectionSettings) -> dict[str, An
             "identity": manifest.encoder.identity,
         },
         "sparse": _sparse(snapshot),
+        "tokens": _tokens(snapshot),
         "searcher": _searcher(snapshot),
         "settings": asdict(settings),
         "segments": segments,
@@ -56,6 +57,26 @@ def _sparse(snapshot: Snapshot) -> dict[str, Any] | None:
         "bytes": n_bytes,
         "bytes_per_document": n_bytes / n_documents if n_documents else 0.0,
     }
+
+
+def _tokens(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    found = {}
+    n_documents = sum(segment.entry.n_documents for segment in snapshot.segments)
+    for name, entry in sorted(snapshot.manifest.tokens.items()):
+        parts = [segment.entry.tokens[name] for segment in snapshot.segments]
+        n_bytes, n_tokens = sum(part.part.size for part in parts), sum(part.n_tokens for part in parts)
+        found[name] = {
+            "source": entry.source,
+            "width": entry.width,
+            "storage": entry.storage,
+            "identity": entry.identity,
+            "documents": n_documents,
+            "tokens": n_tokens,
+            "tokens_per_document": n_tokens / n_documents if n_documents else 0.0,
+            "bytes": n_bytes,
+            "bytes_per_document": n_bytes / n_documents if n_documents else 0.0,
+        }
+    return found
 
 
 def _searcher(snapshot: Snapshot) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from indexes.errors import CorruptIndexError, StorageError, VectorError
 from indexes.storage import confirm
 from retrieval.collection.document_store import StoredDocument, content_hash, id_hash
-from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry
+from retrieval.collection.manifest import Manifest, SearcherEntry, SegmentEntry, TokensPart
 from retrieval.collection.manifest_file import format_of, read_manifest, write_manifest
 from retrieval.collection.merging import merge_segments, segments_to_merge
 from retrieval.collection.parts import PartWriter, check_kept_parts
@@ -282,6 +282,22 @@ class Transaction:
             working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, sparse=sparse))
             working.alive = working.segment.alive
 
+    def replace_states(self, name: str) -> None:
+        """Make the states of every segment anew with the network that the writer has under a name."""
+        for working in self._segments:
+            part = self._writer.encode_segment_states(self._parts, name, working.segment)
+            self._set_states(working, {**working.segment.entry.tokens, name: part})
+
+    def drop_states(self, name: str) -> None:
+        """Take the states of a name out of every segment."""
+        for working in self._segments:
+            kept = {other: part for other, part in working.segment.entry.tokens.items() if other != name}
+            self._set_states(working, kept)
+
+    def _set_states(self, working: WorkingSegment, tokens: dict[str, TokensPart]) -> None:
+        working.segment = Segment(self._directory, msgspec.structs.replace(working.segment.entry, tokens=tokens))
+        working.alive = working.segment.alive
+
     def _merge(self, sources: Sequence[WorkingSegment]) -> None:
         rows = [(working.segment, working.alive_rows()) for working in sources]
         entry = merge_segments(self._parts, rows)
@@ -318,6 +334,7 @@ class Transaction:
             searcher=self._searcher,
             encoder=self._writer.slots.dense.recorded,
             sparse=self._writer.slots.sparse.recorded,
+            tokens={name: slot.recorded for name, slot in self._writer.slots.tokens.items() if slot.recorded},
             next_sequence=self._next_sequence,
         )
         check_kept_parts(self._directory, self._manifest, manifest)

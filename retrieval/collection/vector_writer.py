@@ -20,7 +20,8 @@ from indexes.vectors import VectorStoreWriter, normalise
 from retrieval.chunking import ChunkSettings, SplitDocuments, split_documents
 from retrieval.collection.manifest import DensePart, EncoderEntry
 from retrieval.collection.parts import PartWriter
-from retrieval.collection.passage_store import PassageStore, join_hashes, write_passage_sides
+from retrieval.collection.passage_hashes import join_hashes
+from retrieval.collection.passage_store import PassageStore, write_passage_sides
 from retrieval.collection.reports import ChangeReport
 from retrieval.documents import Document
 from retrieval.encoders import Encoder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _HOLDS = {
     "lexical": "postings",
     "dense": "vectors",
     "sparse": "sparse vectors",
+    "tokens": "stored states",
     "tombstones": "which documents are deleted",
     "searcher": "the approximate searcher",
 }
@@ -105,15 +106,20 @@ def _verify_generation(directory: Path, manifest: Manifest) -> VerificationRepor
     return report
 
 
-def _fix(directory: Path, manifest: Manifest, damaged: Iterable[Part]) -> str:
+def _fix(directory: Path, manifest: Manifest, damaged: Sequence[Part]) -> str:
     """Say what to do about damaged parts: what can be derived again is not lost."""
     if any(_is_forbidden(directory / PARTS / part.name, part) for part in damaged):
         return _READ
     kinds = {part.kind for part in damaged}
     if kinds == {"searcher"}:
         return f"nothing is lost: `retrieval optimize {directory}` builds the searcher again from the vectors"
-    if kinds == {"sparse"} and _open(directory, manifest.segments):
-        return _fix_of_sparse(directory, manifest.sparse)
+    if kinds in ({"sparse"}, {"tokens"}) and _open(directory, manifest.segments):
+        names = {part.name for part in damaged}
+        return (
+            _fix_of_sparse(directory, manifest.sparse)
+            if kinds == {"sparse"}
+            else _fix_of_states(directory, manifest, names)
+        )
     if kinds <= {"dense", "searcher"} and _open(directory, manifest.segments):
         return _fix_of_vectors(directory, manifest.encoder)
     if "documents" not in kinds and "tombstones" not in kinds and _open(directory, manifest.segments):
@@ -139,6 +145,18 @@ def _fix_of_sparse(directory: Path, recorded: SparseEntry | None) -> str:
     return (
         "restore the index from a backup; or make the sparse vectors again from the stored texts, which are whole: "
         f"`retrieval reencode {directory} {source or 'MODEL'} --sparse{scale}`"
+    )
+
+
+def _fix_of_states(directory: Path, manifest: Manifest, damaged: set[str]) -> str:
+    names = {name for entry in manifest.segments for name, each in entry.tokens.items() if each.part.name in damaged}
+    commands = [
+        f"`retrieval reencode {directory} {manifest.tokens[name].source or 'MODEL'} --tokens {name}`"
+        for name in sorted(names)
+    ]
+    return (
+        "restore the index from a backup; or make the states again from the stored texts, which are whole: "
+        f"{', '.join(commands)}"
     )
 
 
@@ -190,3 +208,5 @@ def _problems_of(segment: Segment) -> Iterator[str]:
         yield from (f"{segment.entry.dense.part.name}: {problem}" for problem in segment.passages.vectors.problems())
     if segment.sparse is not None and segment.entry.sparse is not None:
         yield from (f"{segment.entry.sparse.part.name}: {problem}" for problem in segment.sparse.problems())
+    for states in segment.tokens.values():
+        yield from (f"{states.directory.name}: {problem}" for problem in states.problems())

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from indexes.errors import NotDurableError, StorageError
 from indexes.locks import WriterLock
 from retrieval.analysis import Analyser
-from retrieval.collection.encoder_slot import EncoderSlot
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.open_state import OpenState
 from retrieval.collection.parts import remove_unnamed_parts
 from retrieval.collection.reports import ChangeReport
 from retrieval.collection.segment_writer import SegmentWriter
-from retrieval.collection.sparse_slot import SparseSlot
 from retrieval.collection.stored_settings import CollectionSettings
 from retrieval.collection.transaction import Transaction
 from retrieval.errors import CollectionError, RetrievalError
@@ -55,20 +53,19 @@ class Writer:
         self._failed = False
 
     @contextlib.contextmanager
-    def change(self, *, dense: EncoderSlot | None = None, sparse: SparseSlot | None = None) -> Iterator[Transaction]:
+    def change(self, replace: Callable[[EncoderSlots], EncoderSlots] | None = None) -> Iterator[Transaction]:
         """Run one change: a commit of its own, or a part of the open batch.
 
         Args:
-            dense: another encoder than the collection's, which it then has from this commit on.
-            sparse: likewise of its sparse vectors.
+            replace: returns other encoders than the collection's, which it then has from this commit on.
         """
         self._after_fork()
         with self._turn:
             if self._open is None:
-                with self._transaction(dense, sparse) as transaction:
+                with self._transaction(replace) as transaction:
                     yield transaction
                 return
-            if dense is not None or sparse is not None:
+            if replace is not None:
                 raise CollectionError("reencoding makes a commit of its own; call it outside the batch")
             try:
                 yield self._open
@@ -103,21 +100,21 @@ class Writer:
                 raise wrapped.error  # noqa: B904 - it is passed on as it came
 
     @contextlib.contextmanager
-    def _transaction(self, dense: EncoderSlot | None = None, sparse: SparseSlot | None = None) -> Iterator[Transaction]:
+    def _transaction(self, replace: Callable[[EncoderSlots], EncoderSlots] | None = None) -> Iterator[Transaction]:
         lock = WriterLock(self._state.directory / LOCK_NAME)
         try:
             with lock:
-                yield from self._locked_transaction(dense, sparse, lock)
+                yield from self._locked_transaction(replace, lock)
         finally:
             lock.release()  # once more, should an interrupt have come just then
 
     def _locked_transaction(
-        self, dense: EncoderSlot | None, sparse: SparseSlot | None, lock: WriterLock
+        self, replace: Callable[[EncoderSlots], EncoderSlots] | None, lock: WriterLock
     ) -> Iterator[Transaction]:
         directory = self._state.directory
         self._state.refresh()
         snapshot, slots = self._state.current()
-        slots = EncoderSlots(dense or slots.dense, sparse or slots.sparse)
+        slots = slots if replace is None else replace(slots)
         writer = SegmentWriter(directory, self._settings, self._analyser, slots, progress=self._progress)
         transaction = Transaction(directory, snapshot.manifest, snapshot.segments, writer)
         try:

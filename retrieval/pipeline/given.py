@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -15,8 +15,16 @@ from retrieval.rerankers.function import FunctionReranker
 from retrieval.rerankers.loading import is_cross_encoder
 
 
-def as_pipeline(stages: StagesSpec | None, rerankers: Any, mode: str | None) -> tuple[Pipeline, dict[str, Reranker]]:
+def as_pipeline(
+    stages: StagesSpec | None, rerankers: Any, mode: str | None, stored: Collection[str] = ()
+) -> tuple[Pipeline, dict[str, Reranker]]:
     """Return the pipeline and the rerankers of a search.
+
+    Args:
+        stages: the pipeline.
+        rerankers: by name.
+        mode: of the search, which must have none.
+        stored: names of networks whose states the collection stores; they need no reranker.
 
     Raises:
         QueryError: rerankers without stages, or a mode beside them; the stages cannot be read; or one of them names a
@@ -29,8 +37,23 @@ def as_pipeline(stages: StagesSpec | None, rerankers: Any, mode: str | None) -> 
             f"a search has a mode or stages, not both: leave out mode={mode!r} or stages={str(stages)!r:.80}"
         )
     pipeline, known = parse_stages(stages), as_rerankers(rerankers)
-    check_known(pipeline, known)
+    for name, _ in pipeline.rerankers:
+        check_not_stored(name, known, stored)
+    check_known(pipeline, {**known, **dict.fromkeys(stored)})
     return pipeline, known
+
+
+def check_not_stored(name: str, given: Collection[str], stored: Collection[str]) -> None:
+    """Refuse a reranker under the name of stored states: which of the two scores would not be seen.
+
+    Raises:
+        QueryError: naming it.
+    """
+    if name in given and name in stored:
+        raise QueryError(
+            f"the collection stores states of {name!r}, which a stage of this name reads: leave the reranker out, or "
+            "give it another name"
+        )
 
 
 def as_rerankers(rerankers: Mapping[str, Any] | None) -> dict[str, Reranker]:

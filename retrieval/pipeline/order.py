@@ -24,11 +24,13 @@ class StageRank:
         stage: name of the reranker; of the first stage its text, such as "bm25:1000+dense:1000".
         rank: behind the stage, from 1.
         score: what the stage itself gave the document; None where it did not score it.
+        states: whether the score is of the document's stored states, and not of its text.
     """
 
     stage: str
     rank: int
     score: float | None
+    states: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Step:
         stage: name of the reranker.
         scores: (n,) float64, of the candidates in the order in which they came.
         order: (n,) int64, the places of these candidates in their new order.
+        states: whether the scores are of stored states.
     """
 
     stage: str
     scores: np.ndarray
     order: np.ndarray
+    states: bool = False
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
@@ -107,5 +111,5 @@ def history(first_stage: str, retrieved: Hits, steps: Sequence[Step], segment: i
         if place < len(step.order):
             score = float(step.scores[place])
             place = int(np.flatnonzero(step.order == place)[0])
-        ranks.append(StageRank(step.stage, place + 1, score))
+        ranks.append(StageRank(step.stage, place + 1, score, step.states and score is not None))
     return ranks

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import QueryError
 from retrieval.pipeline.stages import Pipeline, known
+from retrieval.pipeline.stored_states import StateReranker
 
 if TYPE_CHECKING:
     from retrieval.rerankers.base import Reranker
@@ -20,12 +21,15 @@ class PlannedStage:
     Attributes:
         name: of the reranker.
         candidates: documents that it will score for one query.
-        calls: how often its model will be called for them: inputs that go through it.
+        calls: how often its model will be called for them: inputs that go through it. With stored states that is the
+            query alone; what the network does with both sides (`interact`) is not counted.
+        states: of the candidates, those whose stored states are read instead of their texts.
     """
 
     name: str
     candidates: int
     calls: int
+    states: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Plan:
     def __str__(self) -> str:
         lines = [f"{self.pipeline.first}: up to {self.retrieved:,} documents"]
         lines += [
-            f"{stage.name}: {stage.candidates:,} candidates, {stage.calls:,} model calls"
+            f"{stage.name}: {stage.candidates:,} candidates{' by stored states' if stage.states else ''}, "
+            f"{stage.calls:,} model {'call' if stage.calls == 1 else 'calls'}"
             if stage.candidates
             else f"{stage.name}: no candidates"
             for stage in self.stages
@@ -70,7 +75,9 @@ class Plan:
         return "\n".join([*lines, f"{self.calls:,} model calls a query"])
 
 
-def make_plan(pipeline: Pipeline, rerankers: Mapping[str, Reranker], n_candidates: int | None = None) -> Plan:
+def make_plan(
+    pipeline: Pipeline, rerankers: Mapping[str, Reranker | StateReranker], n_candidates: int | None = None
+) -> Plan:
     """Return the plan of a pipeline; see `Pipeline.plan`."""
     if n_candidates is not None and n_candidates < 0:
         raise QueryError(f"the number of candidates must be at least 0, not {n_candidates}")
@@ -79,11 +86,12 @@ def make_plan(pipeline: Pipeline, rerankers: Mapping[str, Reranker], n_candidate
     stages = []
     for name, limit in pipeline.rerankers:
         scored = n_scored(rerankers[name], min(limit, retrieved))
-        stages.append(PlannedStage(name, scored, rerankers[name].calls(scored) if scored else 0))
+        calls = rerankers[name].calls(scored) if scored else 0
+        stages.append(PlannedStage(name, scored, calls, scored if isinstance(rerankers[name], StateReranker) else 0))
     return Plan(pipeline, retrieved, tuple(stages))
 
 
-def n_scored(reranker: Reranker, n_admitted: int) -> int:
+def n_scored(reranker: Reranker | StateReranker, n_admitted: int) -> int:
     """Return how many of the admitted documents a stage scores: all, or none.
 
     A single one that costs no model call, as with a pairwise reranker, is not scored: there is nothing to order.

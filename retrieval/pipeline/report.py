@@ -19,6 +19,7 @@ class StageReport(NamedTuple):
         calls: inputs that went through a reranker's model, by its own count (`Reranker.calls`); 0 for what calls none.
         seconds: wall time of the stage for all queries that were searched together.
         queries: how many those were.
+        states: of the documents, those whose stored states were read instead of their texts.
     """
 
     name: str
@@ -26,6 +27,7 @@ class StageReport(NamedTuple):
     calls: int
     seconds: float
     queries: int
+    states: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
@@ -34,7 +36,8 @@ class StageReport(NamedTuple):
     def __str__(self) -> str:
         calls = f", {self.calls:,} model calls" if self.calls else ""
         together = f" for {self.queries:,} queries together" if self.queries > 1 else ""
-        return f"{self.name}: {self.documents:,} documents{calls}, {self.seconds * 1000:,.1f} ms{together}"
+        states = ", by stored states" if self.states else ""
+        return f"{self.name}: {self.documents:,} documents{states}{calls}, {self.seconds * 1000:,.1f} ms{together}"
 
 
 class StageClock:

@@ -14,6 +14,7 @@ from retrieval.found_ids import found_ids
 from retrieval.pipeline.order import Step, best_first, reordered
 from retrieval.pipeline.plan import n_scored
 from retrieval.pipeline.report import StageReport
+from retrieval.pipeline.stored_states import StateReranker
 from retrieval.rerankers.base import Candidates, check_answers, check_scores
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def rerank(
     queries: Sequence[str],
     ranked: Sequence[Hits],
     stages: Sequence[Admission],
-    rerankers: Mapping[str, Reranker],
+    rerankers: Mapping[str, Reranker | StateReranker],
 ) -> list[Reranked]:
     """Send ranked lists through the stages, each stage over all queries before the next one.
 
@@ -55,7 +56,7 @@ def rerank(
         queries: their texts.
         ranked: a list for each query, best first.
         stages: in their order.
-        rerankers: by the stages' names.
+        rerankers: by the stages' names; those that read stored states read no text.
 
     Raises:
         RerankerError: a reranker did not answer with one finite score for each candidate; it is named.
@@ -71,31 +72,50 @@ def rerank(
         seconds = time.perf_counter() - began
         for each in lists:
             n = len(each.steps[-1].order)
-            report = StageReport(name, n, reranker.calls(n) if n else 0, seconds, len(lists))
+            n_states = n if isinstance(reranker, StateReranker) else 0
+            report = StageReport(name, n, reranker.calls(n) if n else 0, seconds, len(lists), n_states)
             each.reports.append(report)
     return lists
 
 
 def _run(
-    snapshot: Snapshot, stage: Admission, reranker: Reranker, queries: Sequence[str], lists: Sequence[Reranked]
+    snapshot: Snapshot,
+    stage: Admission,
+    reranker: Reranker | StateReranker,
+    queries: Sequence[str],
+    lists: Sequence[Reranked],
 ) -> None:
     """Send some lists through one stage."""
     name, limit = stage
     heads = [each.hits.cut(limit) for each in lists]
     asked = [number for number, head in enumerate(heads) if n_scored(reranker, len(head.rows))]
-    candidates = _candidates(snapshot, [heads[number] for number in asked])
-    texts = [queries[number] for number in asked]
-    answers = check_answers(reranker.score(texts, candidates), len(asked), name) if asked else []
-    scores = {
-        # A copy: what the reranker does with its array later must not change results.
-        number: check_scores(answer, text, given, name).copy()
-        for number, answer, text, given in zip(asked, answers, texts, candidates, strict=True)
-    }
+    texts, admitted = [queries[number] for number in asked], [heads[number] for number in asked]
+    stored = isinstance(reranker, StateReranker)
+    if isinstance(reranker, StateReranker):
+        answers = reranker.score_stored(snapshot, texts, admitted) if asked else []
+    else:
+        answers = _scores(snapshot, reranker, name, texts, admitted)
+    scores = dict(zip(asked, answers, strict=True))
     for number, each in enumerate(lists):
         own = scores.get(number, np.empty(0))
-        step = Step(name, own, best_first(own))
+        step = Step(name, own, best_first(own), stored)
         each.steps.append(step)
         each.hits = reordered(each.hits, step)
+
+
+def _scores(
+    snapshot: Snapshot, reranker: Reranker, name: str, queries: Sequence[str], heads: Sequence[Hits]
+) -> list[np.ndarray]:
+    """Return the scores of a reranker that reads texts, (n_i,) float64 for each query."""
+    if not queries:
+        return []
+    candidates = _candidates(snapshot, heads)
+    answers = check_answers(reranker.score(queries, candidates), len(queries), name)
+    return [
+        # A copy: what the reranker does with its array later must not change results.
+        check_scores(answer, query, given, name).copy()
+        for answer, query, given in zip(answers, queries, candidates, strict=True)
+    ]
 
 
 def _candidates(snapshot: Snapshot, heads: Sequence[Hits]) -> list[Candidates]:

@@ -25,6 +25,7 @@ from retrieval.feedback.settings import Feedback, check_feedback
 
 if TYPE_CHECKING:
     from retrieval.pipeline.plan import Plan
+    from retrieval.pipeline.stored_states import StateReranker
     from retrieval.rerankers.base import Reranker
 
 RETRIEVERS = ("bm25", "dense", "sparse")
@@ -97,7 +98,7 @@ class Pipeline:
         object.__setattr__(self, "rerankers", tuple(Admission(*_pair(each)) for each in self.rerankers))
         _check_retrievers(self.retrievers)
         for name, _ in self.rerankers:
-            _check_reranker_name(name)
+            check_reranker_name(name)
         for kind, stages in (("retriever", self.retrievers), ("reranker", self.rerankers)):
             for name, number, *_ in stages:
                 if type(number) is not int or not 0 <= number <= LARGEST:
@@ -121,7 +122,9 @@ class Pipeline:
         """How many documents the first stage returns at most, in any collection."""
         return sum(retriever.depth for retriever in self.retrievers)
 
-    def plan(self, rerankers: Mapping[str, Reranker] | None = None, n_candidates: int | None = None) -> Plan:
+    def plan(
+        self, rerankers: Mapping[str, Reranker | StateReranker] | None = None, n_candidates: int | None = None
+    ) -> Plan:
         """Return what each stage takes and how often its model is called for one query, before anything is searched.
 
         Args:
@@ -172,7 +175,12 @@ def _check_retrievers(retrievers: tuple[Retriever, ...]) -> None:
         raise QueryError("'hybrid' is a fusion already and stands alone; write 'bm25:1000+dense:1000' to choose lists")
 
 
-def _check_reranker_name(name: str) -> None:
+def check_reranker_name(name: str) -> None:
+    """Refuse what cannot be the name of a stage that reranks.
+
+    Raises:
+        QueryError: saying why.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise QueryError(
             f"{name!r} is no name for a reranker: begin with a letter, then letters, digits, '_', '.', '-'"

@@ -1,0 +1,157 @@
+"""The collection's late-interaction networks: loaded when a text must become states, refused when one is another."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+import numpy as np
+
+from indexes.errors import VectorError
+from indexes.token_vectors import Storage, TokenVectors, check_storage, encoded
+from retrieval.collection.manifest import TokensEntry
+from retrieval.collection.recorded_slot import RecordedSlot
+from retrieval.collection.stored_settings import differences
+from retrieval.errors import CollectionError, EncoderMismatchError, RerankerError
+
+if TYPE_CHECKING:
+    from retrieval.collection.snapshot import Snapshot
+    from retrieval.rerankers.passage_states import QueryStates, StateEncoder, StatesSpec
+
+logger = logging.getLogger(__name__)
+
+_CANARIES = 3
+COSINE_FLOOR = 0.999
+"""Least cosine between the stored states of a document and those of the same text made here, all tokens as one."""
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """States of a late-interaction network that a collection stores, where the default storage is not meant.
+
+    Attributes:
+        network: folder or name of the reranker, a loaded one, or its network.
+        storage: "float16", or "int8", which takes half of that and rounds more (`indexes.token_vectors`).
+    """
+
+    network: StatesSpec
+    storage: Storage = "float16"
+
+
+TokensSpec: TypeAlias = "Mapping[str, StatesSpec | TokenStates]"
+"""Networks whose states are stored, by the name of the stage that they will be."""
+
+
+def token_slots(tokens: TokensSpec | None) -> dict[str, TokenSlot]:
+    """Return slots for the networks that a collection is to have, loaded.
+
+    Raises:
+        CollectionError: they are not given by name, or how they are stored is unknown.
+        QueryError: a name cannot be that of a stage.
+        RerankerError: a network cannot be loaded, or has no states.
+    """
+    from retrieval.pipeline.stages import check_reranker_name
+    from retrieval.rerankers.passage_states import load_state_encoder
+
+    if tokens is None:
+        return {}
+    if not isinstance(tokens, Mapping):
+        raise CollectionError(f"stored states are given by name, tokens={{'colbert': …}}, not {tokens!r:.80}")
+    for name in tokens:
+        check_reranker_name(name)
+    slots = {}
+    for name, given in tokens.items():
+        wanted = given if isinstance(given, TokenStates) else TokenStates(given)
+        try:
+            check_storage(wanted.storage)
+        except VectorError as error:
+            raise CollectionError(str(error)) from None
+        encoder = load_state_encoder(wanted.network)
+        entry = TokensEntry(
+            identity=msgspec.to_builtins(encoder.identity()),
+            width=encoder.width,
+            storage=wanted.storage,
+            source=encoder.source,
+        )
+        slots[name] = TokenSlot(entry, encoder)
+    return slots
+
+
+class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
+    """Holds a late-interaction network of an open collection; see `RecordedSlot`."""
+
+    def _check_given(self, encoder: StateEncoder) -> None:
+        if self.recorded is None:
+            raise EncoderMismatchError("the collection has no stored states; call reencode_tokens() to build them")
+        found = msgspec.to_builtins(encoder.identity())
+        if found != self.recorded.identity:
+            raise EncoderMismatchError(
+                f"the collection's states were made by another network: {differences(self.recorded.identity, found)}; "
+                "open it with that one, or call reencode_tokens() to build this one's states"
+            )
+
+    def _load(self) -> StateEncoder:
+        from retrieval.rerankers.passage_states import load_state_encoder
+
+        if self.recorded is None:
+            raise RerankerError("the collection has no stored states; call reencode_tokens() to build them")
+        if self.recorded.source is None:
+            name = self.recorded.identity.get("name") or self.recorded.identity.get("kind") or "unnamed"
+            raise RerankerError(
+                f"the network of the collection's states ({name}) cannot be loaded by name; open the collection with "
+                "tokens="
+            )
+        encoder = load_state_encoder(self.recorded.source)
+        self._check_given(encoder)
+        return encoder
+
+    def encode_queries(self, queries: list[str], name: str, snapshot: Snapshot) -> list[QueryStates]:
+        """Return queries, encoded, once it is sure that the stored states are such as the network makes here.
+
+        Raises:
+            RerankerError: the network cannot be loaded.
+            EncoderMismatchError: it makes other states than the stored ones.
+        """
+        encoder = self.get()
+        with self._lock:
+            if not self._execution_checked and self.recorded is not None:
+                check_execution(encoder, self.recorded, name, snapshot)
+                self._execution_checked = True
+        return encoder.encode_queries(queries)
+
+
+def check_execution(encoder: StateEncoder, recorded: TokensEntry, name: str, snapshot: Snapshot) -> None:
+    """Where states were computed in another way than here (device, precision, versions), make a few again.
+
+    Raises:
+        EncoderMismatchError: a document's states differ from the stored ones by more than `COSINE_FLOOR` allows.
+    """
+    here = msgspec.to_builtins(encoder.execution())
+    for segment in snapshot.segments:
+        store = segment.tokens[name]
+        rows = segment.alive_rows()[:_CANARIES]
+        if store.execution == here or not len(rows):
+            continue
+        texts = [segment.documents.full_text(row)[0] for row in rows.tolist()]
+        again = encoded(encoder.encode(encoder.prepare(texts), np.arange(len(texts))), recorded.storage)
+        stored = store.states.gather(rows)
+        lowest = min(_cosine(again.some(at, at + 1), stored.some(at, at + 1)) for at in range(len(texts)))
+        shown = differences(dict(store.execution), here)
+        if lowest < COSINE_FLOOR:
+            raise EncoderMismatchError(
+                f"texts encoded here differ from the stored states of {name!r} (cosine {lowest:.5f}, at least "
+                f"{COSINE_FLOOR} is needed); execution differs: {shown}; use the same setting, or reencode_tokens()"
+            )
+        logger.info("states of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
+        return
+
+
+def _cosine(first: TokenVectors, second: TokenVectors) -> float:
+    one, other = (vectors.decoded().astype(np.float64).ravel() for vectors in (first, second))
+    if len(one) != len(other):
+        return 0.0
+    lengths = np.linalg.norm(one) * np.linalg.norm(other)
+    return float(one @ other / lengths) if lengths else float(not one.any() and not other.any())
