@@ -43,8 +43,8 @@ def test_a_pipeline_reranks_and_says_what_it_took(cli, lexical, models):
     ]
     assert all(stage["seconds"] > 0 for stage in found["stages"])
     assert found["hits"][0]["explanation"]["stages"] == [
-        {"stage": "bm25:10", "rank": 2, "score": plain["hits"][1]["score"]},
-        {"stage": "mono", "rank": 1, "score": 1.0},
+        {"stage": "bm25:10", "rank": 2, "score": plain["hits"][1]["score"], "states": False},
+        {"stage": "mono", "rank": 1, "score": 1.0, "states": False},
     ]
     assert [stage["name"] for stage in plain["stages"]] == ["bm25"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +27,7 @@ def packed(texts, width=3):
 
 def texts_of(vectors):
     """Return the decoded vectors of each text."""
-    return [vectors.decoded()[begin:end] for begin, end in zip(vectors.offsets[:-1], vectors.offsets[1:], strict=True)]
+    return [vectors.decoded()[begin:end] for begin, end in pairwise(vectors.offsets)]
 
 
 @st.composite
@@ -41,7 +43,7 @@ def store_of(directory, vectors, storage, blocks=1):
     directory.mkdir()
     bounds = np.linspace(0, len(vectors), blocks + 1).astype(int)
     with TokenStoreWriter(directory, vectors.width, storage) as writer:
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             writer.append(encoded(vectors.some(begin, end), storage))
     assert (writer.n_texts, writer.n_tokens) == (len(vectors), len(vectors.values))
     seal(directory)

@@ -1,7 +1,7 @@
 """Every operation on a collection in any order; `collection_model` compares what it leaves after each.
 
-`CollectionMachine` has an encoder, `SparseMachine` a sparse one as well, `GivenVectorsMachine` gets vectors with its
-documents.
+`CollectionMachine` has an encoder, `SparseMachine` a sparse one as well, `TokensMachine` stored states, and
+`GivenVectorsMachine` gets vectors with its documents.
 """
 
 from __future__ import annotations
@@ -252,6 +252,47 @@ class SparseMachine(CollectionMachine):
             if kind != self.sparse_kind:
                 with pytest.raises(EncoderMismatchError, match="another sparse encoder"):
                     Collection.open(self.collection.path, sparse=sparse_encoder(kind))
+
+
+class TokensMachine(CollectionMachine):
+    """A collection with stored states beside the vectors; how they are stored is decided when it is created."""
+
+    def create(self) -> Collection:
+        if not self.n_folders:
+            self.storage = "int8" if self.kind == "other" else "float16"
+        self.n_folders += 1
+        path = self.folder / str(self.n_folders)
+        return Collection.create(path, encoder=ENCODERS[self.kind], tokens=self.tokens())
+
+    def open(self) -> Collection:
+        return Collection.open(self.collection.path, encoder=ENCODERS[self.kind], tokens=self.tokens())
+
+    def open_without_encoder(self) -> Collection:
+        return Collection.open(self.collection.path, tokens=self.tokens())
+
+    def tokens(self) -> dict[str, Any]:
+        from retrieval.collection.token_slot import TokenStates
+        from tests.rerankers.two_sided import WordNetwork
+
+        return {"words": TokenStates(WordNetwork(), self.storage)}
+
+    def answers(self, collection: Collection) -> list[list[tuple[str, float]]]:
+        results = collection.search_many(QUERIES, K, stages="bm25:100,words:20")
+        return super().answers(collection) + [[(hit.id, hit.score) for hit in result] for result in results]
+
+    def check(self, collection: Collection, oracle: Oracle, kind: str) -> None:
+        from tests.rerankers.two_sided import WordNetwork, max_sim
+
+        super().check(collection, oracle, kind)
+        network, tolerance = WordNetwork(), 1e-5 if self.storage == "float16" else 0.2
+        for query, result in zip(QUERIES, collection.search_many(QUERIES, K, stages="bm25:100,words:100"), strict=True):
+            for hit in result:
+                assert hit.score == pytest.approx(max_sim(network, query, hit.document.full_text), abs=tolerance)
+
+    @rule()
+    def reencode_tokens(self):
+        report = self.collection.reencode_tokens("words", self.tokens()["words"])
+        assert report.states >= len(self.model)
 
 
 class GivenVectorsMachine(CollectionMachine):

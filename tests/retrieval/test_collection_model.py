@@ -7,7 +7,12 @@ pytest.register_assert_rewrite(
     "tests.retrieval.collection_machine", "tests.retrieval.collection_model", "tests.retrieval.collection_oracle"
 )
 
-from tests.retrieval.collection_machine import CollectionMachine, GivenVectorsMachine, SparseMachine  # noqa: E402
+from tests.retrieval.collection_machine import (  # noqa: E402
+    CollectionMachine,
+    GivenVectorsMachine,
+    SparseMachine,
+    TokensMachine,
+)
 
 NIGHTLY = settings.get_current_profile_name() == "nightly"
 
@@ -19,3 +24,6 @@ TestGivenVectors.settings = settings(max_examples=80 if NIGHTLY else 6, stateful
 
 TestSparseVectors = SparseMachine.TestCase
 TestSparseVectors.settings = settings(max_examples=80 if NIGHTLY else 6, stateful_step_count=20, deadline=None)
+
+TestStoredStates = TokensMachine.TestCase
+TestStoredStates.settings = settings(max_examples=80 if NIGHTLY else 3, stateful_step_count=20, deadline=None)

@@ -302,9 +302,33 @@ def sparse_score(query, text):
 def test_late_chunking_is_of_the_fourth_format(number, tmp_path):
     path = Path(shutil.copytree(FIXTURES / f"format-{number}", tmp_path / "index"))
     collection = Collection.open(path)
-    assert (collection.settings.long.policy == "late") == (number == 4)
+    assert (collection.settings.long.policy == "late") == (number >= 4)
     collection.delete("owl")
     assert crafted_index.read_manifest(path)["format"] == max(number, PLAIN)
+
+
+def test_stored_states_are_of_the_fifth_format_and_give_the_scores_that_they_gave(tmp_path):
+    from tests.fixtures.make_format import word_states
+
+    path = Path(shutil.copytree(FIXTURES / "format-5", tmp_path / "fifth"))
+    collection = Collection.open(path, tokens={"words": word_states(), "small": word_states()})
+    stats = collection.stats()["tokens"]
+    assert {name: (each["storage"], each["tokens"]) for name, each in stats.items()} == {
+        "words": ("float16", 70),
+        "small": ("int8", 70),
+    }
+    expected = [("penguin", 5.55859375), ("kiwi", 5.50390625), ("owl", 4.51171875), ("swift", 0.3828827075801746)]
+    assert found(collection.search("night fly", stages="bm25:10,words:3")) == expected
+    assert [hit.id for hit in collection.search("night fly", stages="bm25:10,small:3")] == [
+        name for name, _ in expected
+    ]
+    before = [(hit.id, hit.score) for hit in collection.search("night fly", stages="bm25:10,small:3")]
+    collection.compact()
+    assert crafted_index.read_manifest(path)["format"] == 5
+    assert [(hit.id, hit.score) for hit in collection.search("night fly", stages="bm25:10,small:3")] == before
+    for name in ("words", "small"):
+        collection.drop_tokens(name)
+    assert crafted_index.read_manifest(path)["format"] == 4
 
 
 @pytest.mark.parametrize("number", [1, 2])

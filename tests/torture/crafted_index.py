@@ -127,7 +127,7 @@ def part_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
         dense = segment.get("dense")
         sparse = segment.get("sparse")
         records += [segment["documents"], segment["lexical"], segment.get("tombstones"), dense and dense["part"]]
-        records += [sparse and sparse["part"]]
+        records += [sparse and sparse["part"], *(tokens["part"] for tokens in segment.get("tokens", {}).values())]
     return {record["name"]: record for record in records if record}
 
 
