@@ -72,9 +72,10 @@ def test_an_index_with_stored_states(cli, tmp_path, corpus, documents, models):
 
 def test_what_makes_no_sense_is_one_line(cli, tmp_path, corpus, lexical, models):
     first, second = models
-    assert "stores no states of 'words'; leave --tokens words out" in cli(
-        "index", lexical, corpus, "--tokens", f"words={first}"
-    ).error
+    assert (
+        "stores no states of 'words'; leave --tokens words out"
+        in cli("index", lexical, corpus, "--tokens", f"words={first}").error
+    )
     index = tmp_path / "my.index"
     assert "write NAME=MODEL, as in --tokens" in cli("index", index, corpus, "--tokens", "words").error
     assert "give --tokens as well" in cli("index", index, corpus, "--token-storage", "int8").error
