@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -71,7 +71,7 @@ def token_slots(tokens: TokensSpec | None) -> dict[str, TokenSlot]:
             raise CollectionError(str(error)) from None
         encoder = load_state_encoder(wanted.network)
         entry = TokensEntry(
-            identity=msgspec.to_builtins(encoder.identity()),
+            identity=_as_json(encoder.identity()),
             width=encoder.width,
             storage=wanted.storage,
             source=encoder.source,
@@ -86,7 +86,7 @@ class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
     def _check_given(self, encoder: StateEncoder) -> None:
         if self.recorded is None:
             raise EncoderMismatchError("the collection has no stored states; call reencode_tokens() to build them")
-        found = msgspec.to_builtins(encoder.identity())
+        found = _as_json(encoder.identity())
         if found != self.recorded.identity:
             raise EncoderMismatchError(
                 f"the collection's states were made by another network: {differences(self.recorded.identity, found)}; "
@@ -129,7 +129,7 @@ def check_execution(encoder: StateEncoder, recorded: TokensEntry, name: str, sna
     Raises:
         EncoderMismatchError: a document's states differ from the stored ones by more than `COSINE_FLOOR` allows.
     """
-    here = msgspec.to_builtins(encoder.execution())
+    here = _as_json(encoder.execution())
     for segment in snapshot.segments:
         store = segment.tokens[name]
         rows = segment.alive_rows()[:_CANARIES]
@@ -147,6 +147,12 @@ def check_execution(encoder: StateEncoder, recorded: TokensEntry, name: str, sna
             )
         logger.info("states of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
         return
+
+
+def _as_json(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts as the manifest gives them back: settings may hold tuples, which become lists."""
+    read: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(facts))
+    return read
 
 
 def _cosine(first: TokenVectors, second: TokenVectors) -> float:

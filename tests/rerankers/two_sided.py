@@ -109,7 +109,7 @@ class WordReranker:
 
     def identity(self) -> dict[str, Any]:
         digest = zlib.crc32(b"".join(value.detach().numpy().tobytes() for value in self.network.state_dict().values()))
-        return {"kind": self.network.kind, "weights": digest, "reads": self.network.reads}
+        return {"kind": self.network.kind, "weights": digest, "settings": {"reads": (self.network.reads,)}}
 
     def execution(self) -> dict[str, Any]:
         return {"precision": "fp32", "device": "cpu", "batch_tokens": 64}
