@@ -9,6 +9,9 @@ other text and documents that are added later are treated alike:
 - "int8": each number as a step of a 127th of the token's largest one, an error of at most half a step. Where some
   numbers of a token are much larger than the rest, as in hidden states of BERT, the rest pays for it.
 
+Hidden states of MiniLM (384 numbers, 300 abstracts of NFCorpus) move by 0.02 % of their length in float16, on average,
+and by 0.8 % in int8, at most by 3.7 %; projected to 128 numbers of length one, by 0.02 % and 0.6 %.
+
 Codes relative to centroids (ColBERTv2, arXiv:2112.01488, section 3.3: some 20 to 36 bytes a token at 128 dimensions)
 are not among them: centroids have to be trained on the documents that happen to be there, so that a store that has
 grown would answer otherwise than one that is built anew, and they serve unit vectors of one small width, not the states

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from retrieval.collection.collection import Collection
     from retrieval.collection.reports import ChangeReport
     from retrieval.collection.settings import Fields, Fusion
+    from retrieval.collection.token_slot import TokenStates
     from retrieval.documents import Document, DocumentReader, read_documents
     from retrieval.encoders import Encoder, FunctionEncoder, SparseFunctionEncoder, load_encoder, load_sparse_encoder
     from retrieval.errors import QueryError, RerankerError, RetrievalError
@@ -61,6 +62,7 @@ __all__ = [
     "RetrievalError",
     "SearchResults",
     "SparseFunctionEncoder",
+    "TokenStates",
     "field",
     "load_encoder",
     "load_reranker",
@@ -78,6 +80,7 @@ _HOMES = {
     "retrieval.collection.collection": ("Collection",),
     "retrieval.collection.reports": ("ChangeReport",),
     "retrieval.collection.settings": ("Fields", "Fusion"),
+    "retrieval.collection.token_slot": ("TokenStates",),
     "retrieval.documents": ("Document", "DocumentReader", "read_documents"),
     "retrieval.encoders": (
         "Encoder",

@@ -70,7 +70,7 @@ def write_index_report(report: dict[str, Any]) -> None:
     if report["sparse_weights_cut"]:
         write(f"  cut        {plural(report['sparse_weights_cut'], 'sparse weight')} to the largest that is stored")
     if report["states_long_documents"]:
-        long = plural(report["states_long_documents"], "document")
+        long = plural(report["states_long_documents"], "text")
         write(f"  long       {long} as long as a network of stored states reads, or longer: the rest is not read")
     write(f"  index now  {_holdings(report)}")
 

@@ -92,5 +92,5 @@ class ChangeReport:
         if self.sparse_weights_cut:
             parts.append(f"{self.sparse_weights_cut:,} sparse weights cut to the largest that the index stores")
         if self.states_long_documents:
-            parts.append(f"{self.states_long_documents:,} as long as a network of stored states reads, or longer")
+            parts.append(f"{self.states_long_documents:,} texts as long as a network of stored states reads, or longer")
         return ", ".join(parts) or "nothing changed"

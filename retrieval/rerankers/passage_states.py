@@ -270,13 +270,17 @@ def check_two_sided(network: Any, name: str) -> None:
 
 
 def network_identity(network: TwoSidedNetwork) -> dict[str, Any]:
-    """Return what decides a network's states and scores, as far as can be read from it: weights and inputs.
+    """Return what decides a network's states and scores: what it says of itself, and its weights.
 
-    A loaded reranker knows its settings as well, and says its identity itself.
+    Of one that says nothing (`describe`), what can be seen from outside: weights, and what it makes of texts.
     """
     from retrieval.encoders.tokenization import PROBES
     from retrieval.encoders.weights import tensors_digest
 
+    weights, width = tensors_digest(network.state_dict().values()), int(network.width)
+    describe = getattr(network, "describe", None)
+    if describe is not None:
+        return {**describe(), "weights": weights, "width": width}
     inputs = hashlib.sha256()
     for prepared in (network.prepare_passages, network.prepare_queries):
         for text in (*PROBES, "word " * _PROBE_WORDS):
@@ -288,7 +292,7 @@ def network_identity(network: TwoSidedNetwork) -> dict[str, Any]:
     return {
         "kind": network.kind,
         "network": type(network).__qualname__,
-        "width": int(network.width),
-        "weights": tensors_digest(network.state_dict().values()),
+        "width": width,
+        "weights": weights,
         "inputs": inputs.hexdigest(),
     }

@@ -35,7 +35,7 @@ def test_an_index_with_stored_states(cli, tmp_path, corpus, documents, models):
     created = cli("index", index, corpus, "--no-dense", "--tokens", f"words={first}")
     assert created.status == 0, created.err
     assert "stored states of words (4 texts encoded)" in created.out
-    assert "3 documents as long as a network of stored states reads, or longer" in created.out
+    assert "3 texts as long as a network of stored states reads, or longer" in created.out
     again = cli("index", index, corpus, "--tokens", f"words={first}", "--json").json
     assert (again["unchanged"], again["states_encoded"], again["states"]) == (4, 0, {"words": str(first)})
 

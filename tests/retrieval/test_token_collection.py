@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from indexes.errors import CorruptIndexError
 from indexes.file_operations import watch
 from indexes.token_vectors import TokenVectors, encoded, largest_error
-from retrieval import Collection, Document, FunctionReranker
-from retrieval.collection.token_slot import TokenStates
+from retrieval import Collection, Document, FunctionReranker, TokenStates
+from retrieval.encoders.weights import tensors_digest
 from retrieval.errors import (
     CollectionError,
     EncoderMismatchError,
@@ -171,7 +171,7 @@ class TestSearch:
         collection = create(tmp_path / "c", network)
         report = collection.add([Document("t", "night " * 9, "owl egg"), Document("u", "night fly")])
         assert report.states_long_documents == 1
-        assert "1 as long as a network of stored states reads, or longer" in report.summary()
+        assert "1 texts as long as a network of stored states reads, or longer" in report.summary()
         for hit in collection.search("night egg", stages=STAGES):
             assert hit.score == pytest.approx(max_sim(network, "night egg", hit.document.full_text), abs=1e-5)
 
@@ -234,15 +234,45 @@ class TestChanges:
             path.name: path.read_bytes() for path in theirs.iterdir()
         }
 
-    def test_small_groups_give_the_same_bytes(self, tmp_path, monkeypatch):
-        contents = []
-        for size in (64 << 20, 100):
+    def test_small_groups_give_the_same_bytes_and_hold_less_in_memory(self, tmp_path, monkeypatch):
+        from indexes.token_store import TokenStoreWriter
+
+        usual, sizes, contents = TokenStoreWriter.append, [], []
+
+        def append(self, vectors):
+            sizes.append(len(vectors.values))
+            usual(self, vectors)
+
+        monkeypatch.setattr(TokenStoreWriter, "append", append)
+        for size in (64 << 20, 40):
             monkeypatch.setattr("retrieval.collection.token_writer.GROUP_BYTES", size)
             collection = create(tmp_path / str(size))
             collection.add(DOCUMENTS)
             folder = next(collection.path.glob("parts/*-tokens"))
             contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
         assert contents[0] == contents[1]
+        assert sizes[0] == sum(sizes[1:])
+        assert max(sizes[1:]) < sizes[0] / 2
+
+    def test_memory_does_not_grow_with_documents_candidates_or_segments(self, collection, network, monkeypatch):
+        """What is encoded, read for a search or merged is cut into blocks of some size; one text at least."""
+        from indexes.token_store import TokenStore
+
+        expected, width = answers(collection), network.width
+        for module in ("retrieval.pipeline.stored_states", "retrieval.collection.token_merging"):
+            monkeypatch.setattr(f"{module}._BLOCK_NUMBERS", 7 * width)
+        usual, sizes = TokenStore.gather, []
+
+        def gather(self, rows):
+            sizes.append(int(self.lengths(rows).sum()))
+            return usual(self, rows)
+
+        monkeypatch.setattr(TokenStore, "gather", gather)
+        assert answers(collection) == expected
+        collection.compact()
+        assert answers(collection) == expected
+        assert len(sizes) > 20
+        assert max(sizes) <= 7
 
     def test_states_can_be_added_replaced_and_dropped(self, tmp_path, network):
         collection = Collection.create(tmp_path / "c", encoder=None)
@@ -321,6 +351,20 @@ class TestIdentity:
         entry = crafted_index.read_manifest(collection.path)["tokens"]["words"]
         assert entry["identity"].keys() == {"kind", "network", "width", "weights", "inputs"}
         assert (entry["width"], entry["storage"], entry["identity"]["kind"]) == (6, "float16", "words")
+
+    def test_a_network_that_describes_itself_has_the_identity_that_its_reranker_has(self):
+        class Described(WordNetwork):
+            def describe(self):
+                return {"kind": self.kind, "settings": {"reads": self.reads}}
+
+        network = Described(reads=4)
+        encoder = load_state_encoder(network)
+        assert encoder.identity() == {
+            "kind": "words",
+            "settings": {"reads": 4},
+            "weights": tensors_digest(network.state_dict().values()),
+            "width": 6,
+        }
 
     def test_opening_or_creating(self, tmp_path, network):
         path = tmp_path / "c"
