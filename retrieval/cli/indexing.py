@@ -98,8 +98,8 @@ def index(
 
     Documents whose id is there already are replaced, unchanged ones cost nothing. Either everything is taken in or
     nothing. Rows that cannot be used are skipped and counted. What an index is (--encoder, --no-dense, --vectors,
-    --sparse, --largest-weight, --tokens, --token-storage, --long, --language, --title-boost, --expansion, --term-weights
-    and what belongs to them) is decided when it is created.
+    --sparse, --largest-weight, --tokens, --token-storage, --long, --language, --title-boost, --expansion,
+    --term-weights and what belongs to them) is decided when it is created.
     """
     from retrieval.documents import read_documents
 
