@@ -21,9 +21,9 @@ from retrieval.rerankers.pairs import score_pairs
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from indexes.token_vectors import TokenVectors
     from retrieval.encoders.model_inputs import PreparedTexts
     from retrieval.models.rankers.base import RankingNetwork
-    from retrieval.models.rankers.packed import PackedStates
 
 _QUERIES = 1024
 """Queries whose states are in memory at a time."""
@@ -119,7 +119,7 @@ class NetworkReranker:
             scores += score_pairs(asked, given, self._pair_scores, self._name)
         return scores
 
-    def encode_passages(self, texts: Sequence[str], dtype: Literal["float32", "float16"] = "float32") -> PackedStates:
+    def encode_passages(self, texts: Sequence[str], dtype: Literal["float32", "float16"] = "float32") -> TokenVectors:
         """Return the states of passages, to be kept and scored later.
 
         Args:
@@ -139,7 +139,7 @@ class NetworkReranker:
             raise RerankerError(f"reranker {self._name!r} made states that {dtype} cannot hold; keep them as float32")
         return packed
 
-    def score_states(self, query: str, states: PackedStates) -> np.ndarray:
+    def score_states(self, query: str, states: TokenVectors) -> np.ndarray:
         """Return the scores of a query with passages whose states were kept, (n,) float64.
 
         In fp32 they are those of `score` to 1e-5 of their size; with states in float16, to about 1e-2.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from indexes.token_vectors import TokenVectors, gathered
+from indexes.token_vectors import TokenVectors
 from retrieval.batching import plan_batches
 from retrieval.errors import RerankerError
 
@@ -159,23 +159,8 @@ class StateEncoder:
         Raises:
             RerankerError: the network returned something else than one score for each.
         """
-        import torch
-
-        scores = np.empty(len(passages), np.float64)
-        with torch.inference_mode():
-            for rows in plan_batches(passages.lengths + len(query.mask), self.batch_tokens):
-                states, mask = _padded(gathered([passages], rows))
-                found = self._network.interact(
-                    query.states.expand(len(rows), -1, -1),
-                    query.mask.expand(len(rows), -1),
-                    torch.from_numpy(states).to(self._device, self._dtype),
-                    torch.from_numpy(mask).to(self._device),
-                )
-                if tuple(found.shape) != (len(rows),):
-                    shape = tuple(found.shape)
-                    raise RerankerError(f"network {self.name!r} returned scores {shape} for {len(rows):,} passages")
-                scores[rows] = found.float().cpu().numpy()
-        return scores
+        found = self._network.interact_packed(query.states[query.mask], passages, self.batch_tokens)
+        return found.astype(np.float64)
 
     def _lengths(self, states: Tensor, mask: Tensor, n: int) -> list[int]:
         """Return how many states of each passage count, after looking at what the network returned."""
@@ -194,15 +179,6 @@ class StateEncoder:
 
     def _moved(self, features: dict[str, Any]) -> dict[str, Any]:
         return {name: value.to(self._device) if hasattr(value, "to") else value for name, value in features.items()}
-
-
-def _padded(passages: TokenVectors) -> tuple[np.ndarray, np.ndarray]:
-    """Return states as a rectangle, (n, longest, width) float32, at least one wide, and a mask, (n, longest) bool."""
-    longest = max(int(passages.lengths.max(initial=0)), 1)
-    mask = np.arange(longest) < passages.lengths[:, None]
-    states = np.zeros((*mask.shape, passages.width), np.float32)
-    states[mask] = passages.decoded()
-    return states, mask
 
 
 def passage_limit(network: TwoSidedNetwork) -> int | None:
@@ -276,11 +252,11 @@ def network_identity(network: TwoSidedNetwork) -> dict[str, Any]:
     """
     from retrieval.encoders.tokenization import PROBES
     from retrieval.encoders.weights import tensors_digest
+    from retrieval.models.rankers.base import RankingNetwork
 
     weights, width = tensors_digest(network.state_dict().values()), int(network.width)
-    describe = getattr(network, "describe", None)
-    if describe is not None:
-        return {**describe(), "weights": weights, "width": width}
+    if type(network).describe is not RankingNetwork.describe:
+        return {**network.describe(), "weights": weights, "width": width}
     inputs = hashlib.sha256()
     for prepared in (network.prepare_passages, network.prepare_queries):
         for text in (*PROBES, "word " * _PROBE_WORDS):

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexes.token_vectors import TokenVectors
 from retrieval.models.rankers import maxsim as module
 from retrieval.models.rankers.maxsim import maxsim, maxsim_packed
-from retrieval.models.rankers.packed import PackedStates, kept_first, pack
+from retrieval.models.rankers.packed import kept_first, pack, padded
 
 
 def by_hand(query, passage):
@@ -24,7 +25,7 @@ def drawn(seed, lengths, width=6, dtype=np.float32):
 
 def packed_of(arrays, width=6, dtype=np.float32):
     offsets = np.cumsum([0, *map(len, arrays)])
-    return PackedStates(offsets, np.concatenate([np.empty((0, width), dtype), *arrays]))
+    return TokenVectors(offsets, np.concatenate([np.empty((0, width), dtype), *arrays]))
 
 
 @settings(max_examples=60)
@@ -99,7 +100,7 @@ def test_packing_and_padding_undo_each_other(seed, lengths, at_once):
     arrays = drawn(seed, lengths)
     packed = packed_of(arrays)
     order = np.random.default_rng(seed).permutation(len(lengths))
-    batches = [(rows, *packed.padded(rows)) for rows in np.array_split(order, -(-len(order) // at_once))]
+    batches = [(rows, *padded(packed, rows)) for rows in np.array_split(order, -(-len(order) // at_once))]
     again = pack(batches, len(lengths), 6, np.dtype("float32"))
     np.testing.assert_array_equal(again.offsets, packed.offsets)
     np.testing.assert_array_equal(again.values, packed.values)

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from indexes.token_vectors import TokenVectors
 from retrieval.batching import plan_batches
 from retrieval.encoders.model_inputs import PreparedTexts
-from retrieval.models.rankers.packed import PackedStates
+from retrieval.errors import RerankerError
+from retrieval.models.rankers.packed import padded
 
 
 class RankingNetwork(nn.Module):
@@ -116,22 +118,29 @@ class TwoSidedNetwork(RankingNetwork):
             passage_mask: (n, passage tokens) bool.
         """
 
-    def interact_packed(self, query: Tensor, passages: PackedStates, batch_tokens: int = 2048) -> np.ndarray:
+    def interact_packed(self, query: Tensor, passages: TokenVectors, batch_tokens: int = 2048) -> np.ndarray:
         """Return the scores of one query with stored passages, (n,) float32, without gradients.
 
         Args:
             query: (query tokens, any width), the states of the query that count.
             passages: their states.
             batch_tokens: of the rows that interact together, padding and the query's tokens included.
+
+        Raises:
+            RerankerError: `interact` returned something else than one score for each row.
         """
         device = next(self.parameters()).device
         scores = np.empty(len(passages), np.float32)
         for rows in plan_batches(passages.lengths + len(query), batch_tokens):
-            states, mask = (tensor.to(device) for tensor in passages.padded(rows))
+            states, mask = padded(passages, rows)
             queries = query.to(device).expand(len(rows), -1, -1)
             query_mask = torch.ones(queries.shape[:2], dtype=torch.bool, device=device)
             with torch.inference_mode():
-                found = self.interact(queries, query_mask, states, mask)
+                found = self.interact(queries, query_mask, states.to(queries), mask.to(device))
+            if tuple(found.shape) != (len(rows),):
+                raise RerankerError(
+                    f"network {self.kind!r} returned scores {tuple(found.shape)} for {len(rows):,} passages: one each"
+                )
             scores[rows] = found.float().cpu().numpy()
         return scores
 

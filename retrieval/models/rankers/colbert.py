@@ -15,11 +15,12 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
+from indexes.token_vectors import TokenVectors
 from retrieval.errors import RerankerError
 from retrieval.models.rankers.backbone_network import BackboneNetwork
 from retrieval.models.rankers.folder import NetworkSettings
 from retrieval.models.rankers.maxsim import maxsim, maxsim_packed
-from retrieval.models.rankers.packed import PackedStates, kept_first
+from retrieval.models.rankers.packed import kept_first
 from retrieval.models.rankers.text_side import TextSide, around, fast_tokenizer, table_size
 
 
@@ -126,7 +127,7 @@ class ColBERT(BackboneNetwork):
         """Return MaxSim of (n, query tokens, width) and (n, passage tokens, width), (n,) float32."""
         return maxsim(queries, query_mask, passages, passage_mask)
 
-    def interact_packed(self, query: Tensor, passages: PackedStates, batch_tokens: int = 2048) -> np.ndarray:
+    def interact_packed(self, query: Tensor, passages: TokenVectors, batch_tokens: int = 2048) -> np.ndarray:
         """Return MaxSim of one query with stored passages, without padding them, on the processor."""
         del batch_tokens
         return maxsim_packed(query, passages)

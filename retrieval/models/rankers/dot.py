@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from indexes.token_vectors import TokenVectors
 from retrieval.errors import RerankerError
 from retrieval.models.rankers.backbone_network import BackboneNetwork
 from retrieval.models.rankers.folder import NetworkSettings
-from retrieval.models.rankers.packed import PackedStates
 from retrieval.models.rankers.text_side import TextSide, around, fast_tokenizer
 
 
@@ -67,8 +67,8 @@ class DotNetwork(BackboneNetwork):
         """Return the inner products of (n, 1, width) and (n, 1, width), (n,) float32."""
         return (queries.float() * passages.float()).sum(dim=(1, 2))
 
-    def interact_packed(self, query: Tensor, passages: PackedStates, batch_tokens: int = 2048) -> np.ndarray:
+    def interact_packed(self, query: Tensor, passages: TokenVectors, batch_tokens: int = 2048) -> np.ndarray:
         """Return the inner products of one query with stored passages, (n,) float32, on the processor."""
         del batch_tokens
-        states = torch.from_numpy(passages.values).float()  # (n, width)
+        states = torch.from_numpy(passages.decoded())  # (n, width)
         return (states @ query[0].detach().float().cpu()).numpy()

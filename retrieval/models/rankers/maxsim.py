@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retrieval.models.rankers.packed import PackedStates
+from indexes.token_vectors import TokenVectors
 
 _BLOCK = 2048
 """Tokens whose similarities are computed together: they stay in the processor's cache until their maxima are taken."""
@@ -30,7 +30,7 @@ def maxsim(queries: Tensor, query_mask: Tensor, passages: Tensor, passage_mask: 
     return best.masked_fill(~query_mask, 0.0).sum(dim=1)
 
 
-def maxsim_packed(query: Tensor, passages: PackedStates) -> np.ndarray:
+def maxsim_packed(query: Tensor, passages: TokenVectors) -> np.ndarray:
     """Return the scores of one query with many passages, (n,) float32, without padding and on the processor.
 
     Args:
@@ -47,7 +47,7 @@ def maxsim_packed(query: Tensor, passages: PackedStates) -> np.ndarray:
         first = int(offsets[filled[start]])
         end = max(int(np.searchsorted(offsets[filled + 1], first + _BLOCK, side="right")), start + 1)
         rows = filled[start:end]
-        block = torch.from_numpy(passages.values[first : int(offsets[rows[-1] + 1])]).float()
+        block = torch.from_numpy(passages.some(int(rows[0]), int(rows[-1]) + 1).decoded())
         similarities = (block @ columns).numpy()  # (tokens, query tokens)
         scores[rows] = np.maximum.reduceat(similarities, offsets[rows] - first, axis=0).sum(axis=1)
         start = end

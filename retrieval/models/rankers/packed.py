@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from indexes.token_vectors import TokenVectors, gathered
 
-@dataclass(frozen=True)
-class PackedStates:
-    """What `TwoSidedNetwork.encode_passages` returns of many passages, in their order.
 
-    Attributes:
-        offsets: (n + 1,) int64, where each passage's tokens begin; the last one is the number of tokens.
-        values: (tokens, width) float32 or float16, a state in each row.
-    """
-
-    offsets: np.ndarray
-    values: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each passage, (n,) int64."""
-        return np.diff(self.offsets)
-
-    def padded(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the states of some passages, (m, longest, width) of their type, and a mask, (m, longest) bool."""
-        lengths = self.lengths[rows]
-        mask = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # (m, longest)
-        states = np.zeros((*mask.shape, self.values.shape[1]), self.values.dtype)
-        if len(rows):
-            states[mask] = np.concatenate([self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows])
-        return torch.from_numpy(states), torch.from_numpy(mask)
+def padded(passages: TokenVectors, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return the states of some passages, (m, longest, width) float32, and a mask, (m, longest) bool."""
+    chosen = gathered([passages], rows)
+    mask = np.arange(int(chosen.lengths.max(initial=0))) < chosen.lengths[:, None]  # (m, longest)
+    states = np.zeros((*mask.shape, chosen.width), np.float32)
+    states[mask] = chosen.decoded()
+    return torch.from_numpy(states), torch.from_numpy(mask)
 
 
 def pack(
     batches: Iterable[tuple[np.ndarray, Tensor, Tensor]], n: int, width: int, dtype: np.dtype[np.generic]
-) -> PackedStates:
+) -> TokenVectors:
     """Return the states of batches of passages without their padding.
 
     Args:
@@ -62,7 +42,7 @@ def pack(
     for rows, values in found:
         places = np.repeat(offsets[rows] - (np.cumsum(lengths[rows]) - lengths[rows]), lengths[rows])
         packed[places + np.arange(len(values))] = values
-    return PackedStates(offsets, packed)
+    return TokenVectors(offsets, packed)
 
 
 def kept_first(states: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
