@@ -17,6 +17,7 @@ from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
 from retrieval.rerankers.model_loading import (
+    SETTINGS_FILE,
     load_classifier,
     longest_input,
     quiet_transformers,
@@ -25,13 +26,7 @@ from retrieval.rerankers.model_loading import (
 )
 from retrieval.rerankers.untrained import load_untrained
 
-SETTINGS_FILE = "reranker.json"
 _FORMAT = 1
-
-
-def is_duo(folder: Path) -> bool:
-    """Tell whether a folder holds a pairwise reranker of this package."""
-    return read_json(folder / SETTINGS_FILE).get("kind") == "duo"
 
 
 def create_duo(

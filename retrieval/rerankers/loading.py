@@ -53,12 +53,11 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
 
 def _load(name_or_path: str | Path, settings: dict[str, Any]) -> Reranker:
     """Load a model by what its folder says that it is."""
-    from retrieval.models.rankers.folder import kind_of
     from retrieval.models.rankers.published import is_published
-    from retrieval.rerankers.model_loading import reranker_folder
+    from retrieval.rerankers.model_loading import reranker_folder, reranker_kind
 
     folder = reranker_folder(name_or_path)[0]
-    kind = kind_of(folder)
+    kind = reranker_kind(folder)
     if kind == "duo":
         from retrieval.rerankers.duo_folder import load_duo
 

@@ -14,7 +14,10 @@ from retrieval.errors import RerankerError, RetrievalError
 
 _HINT = "give the folder or name of a CrossEncoder, or of a transformers model for sequence classification"
 _SHOWN = 12
-_NO_LIMIT = 10**6
+SETTINGS_FILE = "reranker.json"
+"""Says in a reranker's folder of this package what kind it is, and how it is used."""
+
+NO_LIMIT = 10**6
 """Tokenizers without a limit say so by some very large number."""
 
 
@@ -140,7 +143,7 @@ def longest_input(model: Any, tokenizer: Any) -> int | None:
     padding = getattr(embeddings, "padding_idx", None)
     limits = [
         positions - (0 if padding is None else padding + 1) if isinstance(positions, int) and positions > 0 else None,
-        int(tokenizer.model_max_length) if tokenizer.model_max_length < _NO_LIMIT else None,
+        int(tokenizer.model_max_length) if tokenizer.model_max_length < NO_LIMIT else None,
     ]
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -153,6 +156,16 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     content: dict[str, Any] = _read(path, {})
     return content
+
+
+def reranker_kind(folder: Path) -> str | None:
+    """Return which kind of reranker of this package a folder holds; None where it is none.
+
+    Raises:
+        RerankerError: `reranker.json` is not a JSON object.
+    """
+    kind = read_json(folder / SETTINGS_FILE).get("kind")
+    return kind if isinstance(kind, str) else None
 
 
 @contextmanager

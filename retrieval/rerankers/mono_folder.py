@@ -12,8 +12,7 @@ from typing import Any
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
-from retrieval.rerankers.duo_folder import SETTINGS_FILE
-from retrieval.rerankers.model_loading import quiet_transformers, read_json
+from retrieval.rerankers.model_loading import SETTINGS_FILE, quiet_transformers, read_json
 
 _FORMAT = 1
 

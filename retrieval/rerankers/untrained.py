@@ -8,7 +8,15 @@ from typing import Any
 from retrieval.encoders.checkpoints import network_folder
 from retrieval.encoders.embedded import EMBEDDED, verified_embedded_folder
 from retrieval.errors import EncoderError, RerankerError
-from retrieval.rerankers.model_loading import is_plain, load_classifier, prompt_of, read_json, reranker_folder
+from retrieval.rerankers.model_loading import (
+    NO_LIMIT,
+    is_plain,
+    load_classifier,
+    prompt_of,
+    read_json,
+    reranker_folder,
+    reranker_kind,
+)
 
 
 def load_untrained(source: str | Path, *, labels: int | None = None, new_labels: int = 1) -> tuple[Any, Any]:
@@ -42,6 +50,8 @@ def load_untrained(source: str | Path, *, labels: int | None = None, new_labels:
                 "one, or an encoder"
             )
         made = load_classifier(network, name, device="cpu")
+        if reranker_kind(folder) == "mono":
+            made[1].model_max_length = NO_LIMIT  # what it read was a choice for its training; its positions remain
         if labels not in (None, made[0].config.num_labels):
             raise RerankerError(
                 f"reranker {name!r} has {made[0].config.num_labels} labels, not {labels}; leave labels out to keep them"

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
-from retrieval.rerankers.duo_folder import SETTINGS_FILE
-from retrieval.rerankers.model_loading import quiet_transformers, read_json
+from retrieval.rerankers.model_loading import SETTINGS_FILE, quiet_transformers, read_json
 
 WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
@@ -34,12 +33,6 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 _Settings = TypeVar("_Settings", bound=NetworkSettings)
-
-
-def kind_of(folder: Path) -> str | None:
-    """Return the kind of reranker of this package that a folder names; None for all other folders."""
-    kind = read_json(folder / SETTINGS_FILE).get("kind")
-    return kind if isinstance(kind, str) else None
 
 
 def save_network(

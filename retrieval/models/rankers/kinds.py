@@ -7,8 +7,8 @@ from pathlib import Path
 
 from retrieval.errors import RerankerError
 from retrieval.models.rankers.base import RankingNetwork
-from retrieval.models.rankers.folder import SETTINGS_FILE, kind_of
 from retrieval.models.rankers.published import is_published, load_published
+from retrieval.rerankers.model_loading import SETTINGS_FILE, reranker_kind
 
 KINDS = {
     "colbert": "retrieval.models.rankers.colbert.ColBERT",
@@ -38,7 +38,7 @@ def load_network(folder: str | Path) -> RankingNetwork:
     Raises:
         RerankerError: the folder holds none of a known kind, or it is damaged.
     """
-    kind = kind_of(Path(folder))
+    kind = reranker_kind(Path(folder))
     if kind is None and is_published(Path(folder)):
         return load_published(Path(folder))
     if kind is None:

@@ -1,0 +1,125 @@
+"""monoBERT over BM25's candidates, and duoBERT over monoBERT's best, with every aggregation.
+
+Both are trained on the triples of the question-answering set in MS MARCO's format; two of the sets that they are
+measured on they have not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eval.benchmarks.outcome import Outcome
+from eval.experiments.candidates import CandidateSet, bm25_candidates, judged_candidates
+from eval.experiments.options import Options
+from eval.experiments.training import Trained, trained
+from eval.significance import compare_means
+from retrieval.rerankers import load_reranker
+from retrieval.rerankers.aggregation import Method, aggregate
+from retrieval.training import Recipe, builtin_recipe
+from retrieval.training.data.sources import Source
+
+TITLE = "Cross-encoders: mono over BM25, duo over mono"
+
+_DATA = "qa-train-msmarco-format"
+_QUERIES = 150
+_DEPTH = 50
+_PAIRWISE = 6
+_MONO_STEPS, _DUO_STEPS = 240, 100
+_READS = 128
+_METHODS: tuple[Method, ...] = ("sum", "binary", "min", "max")
+_MEASURE = "nDCG@10"
+
+Values = dict[str, list[float]]
+
+
+def run(options: Options) -> list[Outcome]:
+    """Train both, and rerank the candidates of three sets."""
+    (seed, *_) = options.seeds_or(0)
+    n = options.scaled(_QUERIES)
+    sets = [
+        bm25_candidates(options.data / _DATA, "dev", n, _DEPTH, seed),
+        judged_candidates(options.data / "antique-rerank" / "test.tsv.gz", "grade_1to4", 3, n, seed),
+        judged_candidates(options.data / "wikiqa-rerank" / "test.tsv.gz", "label", 1, n, seed),
+    ]
+    recipes = reranker_recipes(options, seed)
+    source = [Source(options.data / _DATA)]
+    mono = trained(recipes["mono"], source, options.workspace / f"mono-{seed}")
+    again = {"model_settings": {"backbone": str(mono.folder)}}
+    duo = trained(recipes["duo"].changed(again), source, options.workspace / f"duo-{seed}")
+    found = [_measured(given, mono, duo) for given in sets]
+    return [_outcome(sets, found, _notes(sets, {"mono": mono, "duo": duo}, recipes, seed), seed)]
+
+
+def reranker_recipes(options: Options, seed: int) -> dict[str, Recipe]:
+    """Return the recipes of both: what one reads of a passage fits both budgets."""
+    common = {"seed": seed, "precision": "bf16"}
+    budgets = {
+        "mono": {"query_tokens": 32, "max_tokens": _READS},
+        "duo": {"query_tokens": 30, "document_tokens": _READS - 33},
+    }
+    steps = {"mono": options.scaled(_MONO_STEPS), "duo": options.scaled(_DUO_STEPS)}
+    return {
+        name: builtin_recipe(name).changed({**common, "max_steps": steps[name], "model_settings": budgets[name]})
+        for name in ("mono", "duo")
+    }
+
+
+def _measured(given: CandidateSet, mono: Trained, duo: Trained) -> Values:
+    """Return nDCG@10 of each query by system."""
+    reranker = load_reranker(mono.folder, precision="bf16")
+    scores = given.scores(reranker)
+    reranker.close()
+    values = {"BM25": given.first_stage(_MEASURE), "mono": given.values(_MEASURE, scores)}
+    reordered = {}
+    for (query, candidates), found in zip(given.candidates.items(), scores, strict=True):
+        order = np.argsort(-found, kind="stable")
+        texts = [candidates.texts[row] for row in order.tolist()]
+        ids = [candidates.ids[row] for row in order.tolist()]
+        reordered[query] = type(candidates)(ids, texts, found[order])
+    after = CandidateSet(given.name, given.queries, reordered, given.qrels)
+    pairwise = load_reranker(duo.folder, precision="bf16")
+    best = [
+        type(each)(each.ids[:_PAIRWISE], each.texts[:_PAIRWISE], each.scores[:_PAIRWISE]) for each in reordered.values()
+    ]
+    matrices = pairwise.probabilities(list(given.queries.values()), best)  # type: ignore[attr-defined]
+    pairwise.close()
+    for method in _METHODS:
+        combined = [aggregate(matrix, method) if len(matrix) > 1 else np.zeros(len(matrix)) for matrix in matrices]
+        values[f"mono, duo {method}"] = after.values(_MEASURE, combined)
+    return values
+
+
+def _outcome(sets: Sequence[CandidateSet], found: Sequence[Values], notes: list[str], seed: int) -> Outcome:
+    rows, numbers = [], {}
+    for system in found[0]:
+        cells = [system]
+        for given, values in zip(sets, found, strict=True):
+            mean = float(np.mean(values[system]))
+            base = {"BM25": None, "mono": "BM25"}.get(system, "mono")
+            versus = None if base is None else compare_means(values[base], values[system], seed)
+            cells += [f"{mean:.4f}", "" if versus is None else str(versus)]
+            numbers[f"{given.name}: {system}"] = {"mean": mean, "by query": values[system]}
+        rows.append(cells)
+    columns = ["system"]
+    for given in sets:
+        columns += [f"{given.name} ({len(given.queries)})", "mono over BM25, duo over mono"]
+    return Outcome(f"{_MEASURE} of BM25's candidates reranked", columns, rows, notes, numbers)
+
+
+def _notes(
+    sets: Sequence[CandidateSet], models: dict[str, Trained], recipes: dict[str, Recipe], seed: int
+) -> list[str]:
+    mono, duo = models["mono"], models["duo"]
+    one, two = recipes["mono"], recipes["duo"]
+    return [
+        f"trained on triples of {_DATA} (hard negatives of BM25, unjudged) from all-MiniLM-L6-v2, mixed bf16, seed "
+        f"{seed}: mono {mono.steps} steps of {one.batch_size} triples, learning rate {one.learning_rate}, "
+        f"{mono.seconds:,.0f} s; duo goes on from mono, {duo.steps} steps of {two.batch_size} triples in both "
+        f"orders, {duo.seconds:,.0f} s; mono reads {_READS} tokens of query and passage, duo {_READS - 33} of each "
+        "passage",
+        f"{sets[0].name}: questions that training has not seen, over the same passages, BM25's best {_DEPTH} each; "
+        "the other two sets were not trained on: all judged passages of a question, in BM25's order",
+        f"duo compares mono's best {_PAIRWISE}; in brackets the number of questions",
+    ]
