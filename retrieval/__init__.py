@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from retrieval.errors import QueryError, RerankerError, RetrievalError
     from retrieval.filters import Filter, field, parse_filter
     from retrieval.pipeline import Pipeline, Plan, parse_stages
-    from retrieval.rerankers import Candidates, FunctionReranker, Reranker, load_reranker
+    from retrieval.rerankers import Candidates, FunctionReranker, PassageReranker, Reranker, Splitting, load_reranker
     from retrieval.results import Explanation, Hit, MatchedPassage, SearchResults
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Fusion",
     "Hit",
     "MatchedPassage",
+    "PassageReranker",
     "Pipeline",
     "Plan",
     "QueryError",
@@ -62,6 +63,7 @@ __all__ = [
     "RetrievalError",
     "SearchResults",
     "SparseFunctionEncoder",
+    "Splitting",
     "TokenStates",
     "field",
     "load_encoder",
@@ -92,7 +94,14 @@ _HOMES = {
     "retrieval.errors": ("QueryError", "RerankerError", "RetrievalError"),
     "retrieval.filters": ("Filter", "field", "parse_filter"),
     "retrieval.pipeline": ("Pipeline", "Plan", "parse_stages"),
-    "retrieval.rerankers": ("Candidates", "FunctionReranker", "Reranker", "load_reranker"),
+    "retrieval.rerankers": (
+        "Candidates",
+        "FunctionReranker",
+        "PassageReranker",
+        "Reranker",
+        "Splitting",
+        "load_reranker",
+    ),
     "retrieval.results": ("Explanation", "Hit", "MatchedPassage", "SearchResults"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -48,9 +48,19 @@ def min_max(scores: np.ndarray) -> np.ndarray:
     """Scale scores to [0, 1], best 1 and worst 0; all 1 where they are all equal.
 
     Args:
-        scores: (n,) float64, descending.
+        scores: (n,) float64.
     """
     if not len(scores):
         return scores
-    span = scores[0] - scores[-1]
-    return (scores - scores[-1]) / span if span > 0 else np.ones_like(scores)
+    worst = scores.min()
+    span = scores.max() - worst
+    return (scores - worst) / span if span > 0 else np.ones_like(scores)
+
+
+def z_scores(scores: np.ndarray) -> np.ndarray:
+    """Shift and scale scores to mean 0 and variance 1, (n,) float64; all 0 where they are all equal."""
+    if not len(scores):
+        return scores
+    deviation = scores.std()
+    # Of equal scores the mean may be off by rounding, and a deviation of rounding would blow that up.
+    return (scores - scores.mean()) / deviation if np.ptp(scores) > 0 and deviation > 0 else np.zeros_like(scores)

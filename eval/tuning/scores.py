@@ -2,8 +2,8 @@
 
 Three kinds, told apart by what the reranker says of itself:
 
-- pointwise: n calls for n candidates. A score depends on the query and the document alone, so each document that is in
-  any of the sets is scored once.
+- pointwise: n calls for n candidates, or a `PassageReranker`. A score depends on the query and the document alone, so
+  each document that is in any of the sets is scored once.
 - pairwise: has `probabilities` and an `aggregation` over all pairs. Sets are joined where that takes fewer comparisons
   than they do by themselves, each pair of a joined set is compared once, and the sets are aggregated from parts of the
   matrix.
@@ -21,6 +21,7 @@ import numpy as np
 
 from retrieval.errors import RerankerError
 from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores
+from retrieval.rerankers.passages import PassageReranker
 from retrieval.results import Hit
 
 Kind = Literal["pointwise", "pairwise", "listwise"]
@@ -32,7 +33,7 @@ _PROBES = (1, 2, 3, 7, 50, 1_000_000)
 
 def kind_of(reranker: Reranker) -> Kind:
     """Tell how a reranker's scores depend on the set of candidates."""
-    if all(reranker.calls(n) == n for n in _PROBES):
+    if isinstance(reranker, PassageReranker) or all(reranker.calls(n) == n for n in _PROBES):
         return "pointwise"
     if all(reranker.calls(n) == n * (n - 1) for n in _PROBES) and all(
         hasattr(reranker, name) for name in ("probabilities", "aggregation")
@@ -217,4 +218,5 @@ def _checked_matrix(answer: Any, query: str, n: int, name: str) -> np.ndarray:
 
 def _candidates(head: Sequence[int], before: np.ndarray, documents: Sequence[Hit]) -> Candidates:
     hits = [documents[number] for number in head]
-    return Candidates([hit.id for hit in hits], [hit.document.full_text for hit in hits], before.copy())
+    titles = [len(hit.document.title) for hit in hits]
+    return Candidates([hit.id for hit in hits], [hit.document.full_text for hit in hits], before.copy(), titles)

@@ -15,7 +15,7 @@ from retrieval.pipeline.order import Step, best_first, reordered
 from retrieval.pipeline.plan import n_scored
 from retrieval.pipeline.report import StageReport
 from retrieval.pipeline.stored_states import StateReranker
-from retrieval.rerankers.base import Candidates, check_answers, check_scores
+from retrieval.rerankers.base import Candidates, calls_for, check_answers, check_scores
 
 if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
@@ -67,14 +67,14 @@ def rerank(
         name, limit = stage
         reranker = rerankers[name]
         began = time.perf_counter()
+        calls: list[int] = []
         for first, end in _groups([min(limit, len(each.hits.rows)) for each in lists]):
-            _run(snapshot, stage, reranker, queries[first:end], lists[first:end])
+            calls += _run(snapshot, stage, reranker, queries[first:end], lists[first:end])
         seconds = time.perf_counter() - began
-        for each in lists:
+        for each, made in zip(lists, calls, strict=True):
             n = len(each.steps[-1].order)
             n_states = n if isinstance(reranker, StateReranker) else 0
-            report = StageReport(name, n, reranker.calls(n) if n else 0, seconds, len(lists), n_states)
-            each.reports.append(report)
+            each.reports.append(StageReport(name, n, made, seconds, len(lists), n_states))
     return lists
 
 
@@ -84,8 +84,8 @@ def _run(
     reranker: Reranker | StateReranker,
     queries: Sequence[str],
     lists: Sequence[Reranked],
-) -> None:
-    """Send some lists through one stage."""
+) -> list[int]:
+    """Send some lists through one stage, and return the model calls of each."""
     name, limit = stage
     heads = [each.hits.cut(limit) for each in lists]
     asked = [number for number, head in enumerate(heads) if n_scored(reranker, len(head.rows))]
@@ -93,44 +93,46 @@ def _run(
     stored = isinstance(reranker, StateReranker)
     if isinstance(reranker, StateReranker):
         answers = reranker.score_stored(snapshot, texts, admitted) if asked else []
+        made = [reranker.calls(len(head.rows)) for head in admitted]
     else:
-        answers = _scores(snapshot, reranker, name, texts, admitted)
-    scores = dict(zip(asked, answers, strict=True))
+        answers, made = _scores(snapshot, reranker, name, texts, admitted)
+    scores, calls = dict(zip(asked, answers, strict=True)), dict(zip(asked, made, strict=True))
     for number, each in enumerate(lists):
         own = scores.get(number, np.empty(0))
         step = Step(name, own, best_first(own), stored)
         each.steps.append(step)
         each.hits = reordered(each.hits, step)
+    return [calls.get(number, 0) for number in range(len(lists))]
 
 
 def _scores(
     snapshot: Snapshot, reranker: Reranker, name: str, queries: Sequence[str], heads: Sequence[Hits]
-) -> list[np.ndarray]:
-    """Return the scores of a reranker that reads texts, (n_i,) float64 for each query."""
+) -> tuple[list[np.ndarray], list[int]]:
+    """Return the scores of a reranker that reads texts, (n_i,) float64 for each query, and its calls for each."""
     if not queries:
-        return []
+        return [], []
     candidates = _candidates(snapshot, heads)
     answers = check_answers(reranker.score(queries, candidates), len(queries), name)
-    return [
+    scores = [
         # A copy: what the reranker does with its array later must not change results.
         check_scores(answer, query, given, name).copy()
         for answer, query, given in zip(answers, queries, candidates, strict=True)
     ]
+    return scores, [calls_for(reranker, given) for given in candidates]
 
 
 def _candidates(snapshot: Snapshot, heads: Sequence[Hits]) -> list[Candidates]:
     """Read what the reranker sees: of each document its whole text, the title in front."""
-    return [
-        Candidates(
-            ids,
-            [
-                snapshot.segments[segment].documents.full_text(row)[0]
-                for segment, row in zip(head.segments.tolist(), head.rows.tolist(), strict=True)
-            ],
-            head.scores.copy(),
+    candidates = []
+    for ids, head in zip(found_ids(snapshot, heads), heads, strict=True):
+        texts = [
+            snapshot.segments[segment].documents.full_text(row)
+            for segment, row in zip(head.segments.tolist(), head.rows.tolist(), strict=True)
+        ]
+        candidates.append(
+            Candidates(ids, [text for text, _ in texts], head.scores.copy(), [length for _, length in texts])
         )
-        for ids, head in zip(found_ids(snapshot, heads), heads, strict=True)
-    ]
+    return candidates
 
 
 def _groups(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.base import Candidates, Reranker
+from retrieval.rerankers.bert_qe import BertQE, Expansion
+from retrieval.rerankers.birch import BirchReranker, Interpolation
 from retrieval.rerankers.duo import DuoBudget
 from retrieval.rerankers.duo_folder import create_duo
 from retrieval.rerankers.function import FunctionReranker, ScoreFunction
 from retrieval.rerankers.loading import RerankerSpec, load_reranker
+from retrieval.rerankers.passages import PassageReranker
+from retrieval.rerankers.splitting import Splitting
 
 __all__ = [
     "Aggregation",
+    "BertQE",
+    "BirchReranker",
     "Candidates",
     "DuoBudget",
+    "Expansion",
     "FunctionReranker",
+    "Interpolation",
+    "PassageReranker",
     "Reranker",
     "RerankerSpec",
     "ScoreFunction",
+    "Splitting",
     "create_duo",
     "load_reranker",
 ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from retrieval.errors import RerankerError
+
+ScoreKind = Literal["logits", "log-probabilities"]
+"""What a reranker's scores are, where it says so in a property `scores_are`: probabilities can be made of these."""
 
 _SHOWN = 80
 """Characters of a query that a message shows."""
@@ -23,19 +26,24 @@ class Candidates:
         texts: of each the whole document, title and text joined by a space, however many passages its vectors have.
             Models read what their token limit allows, from the beginning.
         scores: (n,) float64, of the stage before, descending.
+        title_lengths: characters of the title at the beginning of each text, 0 where there is none; empty where titles
+            are not known.
 
     Raises:
-        RerankerError: the three differ in length.
+        RerankerError: they differ in length.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
     scores: np.ndarray
+    title_lengths: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         lengths = (len(self.ids), len(self.texts), len(self.scores))
         if len(set(lengths)) != 1:
             raise RerankerError(f"candidates need one text and one score for each id, not {lengths} ids, texts, scores")
+        if len(self.title_lengths) not in (0, len(self.ids)):
+            raise RerankerError(f"{len(self.ids)} candidates have {len(self.title_lengths)} lengths of titles")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,9 +69,10 @@ class Reranker(Protocol):
         """Return how scores are computed, as JSON values: precision, runtime, device, versions."""
 
     def calls(self, n: int) -> int:
-        """Return how often the model is called for n candidates of one query: inputs that go through it.
+        """Return how often the model is called for n candidates of one query at most: inputs that go through it.
 
-        Of n alone, so that costs are known beforehand; where texts are equal, a model may do with fewer.
+        Of n alone, so that costs are known beforehand; where texts are equal or short, a model may do with fewer. A
+        reranker whose calls depend on the texts may have `calls_for(candidates)` as well, which knows them.
         """
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
@@ -74,6 +83,12 @@ class Reranker(Protocol):
 
     def close(self) -> None:
         """Let go of the model."""
+
+
+def calls_for(reranker: Reranker, candidates: Candidates) -> int:
+    """Return how often a reranker's model is called for the candidates of one query, as well as it can say."""
+    counted = getattr(reranker, "calls_for", None)
+    return int(counted(candidates)) if counted is not None else reranker.calls(len(candidates))
 
 
 def check_queries(queries: Sequence[str], candidates: Sequence[Candidates]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.batching import plan_windows
-from retrieval.rerankers.base import Candidates, check_queries
+from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
 from retrieval.rerankers.classifier import WINDOW, Classifier, relevance
 from retrieval.rerankers.pair_inputs import PairInputs
 from retrieval.rerankers.pairs import score_pairs
@@ -46,6 +46,11 @@ class MonoReranker:
         """The path or name that it was loaded from."""
         return self._name
 
+    @property
+    def scores_are(self) -> ScoreKind:
+        """Logits of a model with one label, logarithms of probabilities of one with two."""
+        return "logits" if self._classifier.n_labels == 1 else "log-probabilities"
+
     def identity(self) -> dict[str, Any]:
         """Return digests of weights and tokenizer, the backbone's settings, prompt and token budgets."""
         return dict(self._identity)
@@ -71,6 +76,14 @@ class MonoReranker:
             asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
             scores += score_pairs(asked, given, self._relevance, self._name)
         return scores
+
+    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the character start and end of each token of each document, (tokens, 2) int64, nothing cut.
+
+        Raises:
+            RerankerError: the model makes its input itself.
+        """
+        return self._inputs.token_spans(texts)
 
     def close(self) -> None:
         """Let go of the model; the reranker cannot be used afterwards."""

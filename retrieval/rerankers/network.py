@@ -13,7 +13,7 @@ from retrieval.encoders.base import check_texts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, check_queries
+from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
 from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, checked_dtype, model_batches
 from retrieval.rerankers.model_loading import reranker_folder
 from retrieval.rerankers.pairs import score_pairs
@@ -81,6 +81,11 @@ class NetworkReranker:
         if self._network is None:
             raise RerankerError("the reranker is closed; load it again")
         return self._network
+
+    @property
+    def scores_are(self) -> ScoreKind:
+        """Logits, of networks of any kind."""
+        return "logits"
 
     def identity(self) -> dict[str, Any]:
         """Return the kind, settings, digests of weights and tokenizer, and the backbone's settings."""

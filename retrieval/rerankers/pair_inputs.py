@@ -44,6 +44,13 @@ class PairInputs(Protocol):
             pairs: (n, 2) int64, a query and a document each.
         """
 
+    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the character start and end of each token of each document, (tokens, 2) int64, nothing cut.
+
+        Raises:
+            RerankerError: that is not known.
+        """
+
 
 class AssembledPairs:
     """Tokenises each text once; documents are cut to what the query leaves.
@@ -105,6 +112,10 @@ class AssembledPairs:
         made = Sequences(self._layout, pieces, texts, kept, self._pad_id, self._pads_left, self._has_segments)
         return PreparedTexts(made.lengths, made.features)
 
+    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return where the tokens of documents stand."""
+        return self._tokenizer.spans(texts)
+
 
 class PreprocessedPairs:
     """Leaves tokens, cutting and padding to a `CrossEncoder`.
@@ -134,3 +145,11 @@ class PreprocessedPairs:
                 return dict(self._model.preprocess(texts, prompt=self._prompt or None))
 
         return PreparedTexts(lengths, features)
+
+    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:  # noqa: ARG002
+        """Refuse: the tokens are the model's own affair.
+
+        Raises:
+            RerankerError: always.
+        """
+        raise RerankerError("the model makes its input itself, and does not say where tokens stand: cut by words")
