@@ -53,6 +53,13 @@ _RANKING = (
         multiple=True,
         help="The model of a stage: folder or name of a cross-encoder, or folder of a pairwise reranker.",
     ),
+    click.option(
+        "--passages",
+        metavar="NAME=METHOD[,SETTING=N...]",
+        multiple=True,
+        help="Let a stage's model read whole documents by passages and combine their scores: max, first, sum, mean or "
+        "decayed, as in mono=max or mono=mean,best=3,words=150,stride=75,most=30.",
+    ),
     where_option,
     click.option("--exact", is_flag=True, help="Score every vector, even where there is an approximate searcher."),
     click.option("--k1", type=float, metavar="X", help="BM25's k1, instead of the index's."),
@@ -86,6 +93,7 @@ def search_options(
     mode: str | None,
     stages: str | None,
     rerankers: tuple[str, ...],
+    passages: tuple[str, ...],
     where: str | None,
     exact: bool,
     k1: float | None,
@@ -122,7 +130,7 @@ def search_options(
         ),
     }
     given = {name: value for name, value in options.items() if value is not None}
-    return given | pipeline_options(collection, stages, rerankers, mode)  # last: models take seconds to load
+    return given | pipeline_options(collection, stages, rerankers, passages, mode)  # last: models take seconds to load
 
 
 def parsed_filter(where: str | None) -> Any:

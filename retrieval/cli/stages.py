@@ -1,4 +1,4 @@
-"""`--stages` and `--reranker`: a pipeline and its models, checked before a model is loaded in vain."""
+"""`--stages`, `--reranker` and `--passages`: a pipeline and its models, checked before a model is loaded in vain."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Any
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
+    from retrieval.cli.passages import Passages
     from retrieval.collection.collection import Collection
 
 
 def pipeline_options(
-    collection: Collection, stages: str | None, rerankers: tuple[str, ...], mode: str | None
+    collection: Collection,
+    stages: str | None,
+    rerankers: tuple[str, ...],
+    passages: tuple[str, ...],
+    mode: str | None,
 ) -> dict[str, Any]:
-    """Return the arguments of a search for `--stages` and `--reranker`; none where neither is given.
+    """Return the arguments of a search for `--stages` and what belongs to it; none where nothing is given.
 
     Args:
         collection: what will be searched.
         stages: the pipeline's text.
         rerankers: "name=model" each, in the order of the command line.
+        passages: "name=method,…" each.
         mode: what `--mode` says.
 
     Raises:
@@ -26,11 +32,13 @@ def pipeline_options(
         RerankerError: a model cannot be loaded.
     """
     if stages is None:
-        if rerankers:
-            raise QueryError(f"--reranker {rerankers[0]} needs --stages, which say where it stands")
+        for option, given in (("--reranker", rerankers), ("--passages", passages)):
+            if given:
+                raise QueryError(f"{option} {given[0]} needs --stages, which say where it stands")
         return {}
     if mode is not None:
         raise QueryError(f"--mode {mode} and --stages {stages} exclude each other")
+    from retrieval.cli.passages import parse_passages
     from retrieval.first_stage import of_pipeline
     from retrieval.pipeline.given import check_not_stored
     from retrieval.pipeline.grammar import parse_stages
@@ -39,6 +47,7 @@ def pipeline_options(
     pipeline = parse_stages(stages)
     of_pipeline(collection.snapshot, pipeline, 1, collection.settings.fusion, with_vectors=False)
     models = named_models("--reranker", rerankers, "mono=path/to/model")
+    by_passages = parse_passages(passages)
     stored = collection.snapshot.manifest.tokens
     used = [name for name, _ in pipeline.rerankers]
     for name in models:
@@ -48,8 +57,16 @@ def pipeline_options(
     for name in used:
         if name not in models and name not in stored:
             raise QueryError(f"no model for stage {name!r} of {stages!r}: add --reranker {name}=MODEL")
+    for name in by_passages:
+        if name not in used:
+            raise QueryError(f"--passages {name}=…: no stage is called {name!r}; stages: {known(used)}")
+        if name not in models:
+            raise QueryError(f"--passages {name}=…: stage {name!r} reads the states that the index stores, no texts")
     active = {stage.name for stage in pipeline.active_rerankers}
-    loaded = {name: _loaded(model) if name in active else _switched_off for name, model in models.items()}
+    loaded = {
+        name: _loaded(model, by_passages.get(name)) if name in active else _switched_off
+        for name, model in models.items()
+    }
     return {"stages": str(pipeline), "rerankers": loaded}
 
 
@@ -70,10 +87,11 @@ def named_models(option: str, given: tuple[str, ...], example: str) -> dict[str,
     return models
 
 
-def _loaded(model: str) -> Any:
-    from retrieval.rerankers import load_reranker
+def _loaded(model: str, passages: Passages | None) -> Any:
+    from retrieval.rerankers import PassageReranker, load_reranker
 
-    return load_reranker(model)
+    reranker = load_reranker(model)
+    return reranker if passages is None else PassageReranker(reranker, passages.aggregate, passages.splitting)
 
 
 def _switched_off(query: str, texts: list[str]) -> list[float]:  # noqa: ARG001  # what a reranker takes

@@ -1,12 +1,13 @@
-"""`--stages` and `--reranker` of `retrieval search` and `retrieval evaluate`."""
+"""`--stages`, `--reranker` and `--passages` of `retrieval search` and `retrieval evaluate`."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from retrieval import Collection, FunctionReranker
+from retrieval import Aggregation, Collection, FunctionReranker, Splitting
 
 
 def backwards(query, texts):
@@ -145,3 +146,65 @@ def test_evaluate_measures_a_pipeline_and_its_cost(cli, tmp_path, testset, model
     out = cli(*arguments, *PIPELINE).out
     assert "2.0 documents, 2.0 model calls, " in out
     assert "means a query" not in cli(*arguments).out
+
+
+# --------------------------------------------------------------------------------------------------------- --passages
+
+MONO = ("--stages", "bm25:10,mono:2", "--reranker", "mono=a/folder")
+
+
+@pytest.mark.parametrize(
+    ("text", "aggregate", "splitting"),
+    [
+        ("max", {"method": "max"}, {}),
+        ("sum", {"method": "decayed", "decay": 1.0}, {}),
+        ("mean,best=2", {"method": "mean", "best": 2}, {}),
+        ("decayed, decay=0.25", {"method": "decayed", "decay": 0.25}, {}),
+        ("max,words=100,stride=50,most=8,title=3", {}, {"size": 100, "stride": 50, "most": 8, "title_words": 3}),
+        ("max,sentences=1", {}, {"unit": "sentences", "size": 1, "stride": 1}),
+    ],
+)
+def test_a_stage_reads_passages(cli, tmp_path, testset, models, text, aggregate, splitting):
+    index = tmp_path / "x.index"
+    assert cli("index", index, testset, "--no-dense").status == 0
+    report = cli("evaluate", index, testset, *MONO, "--passages", f"mono={text}", "--json").json
+    identity = report["options"]["rerankers"]["mono"]
+    assert identity["kind"] == "passages"
+    assert identity["reranker"] == {"kind": "function", "name": "a/folder", "version": "7"}
+    assert identity["aggregate"] == asdict(Aggregation(**aggregate))
+    assert identity["splitting"] == asdict(Splitting(**splitting))
+
+
+def test_passages_are_counted(cli, lexical, models):
+    found = cli("search", lexical, "read file", *MONO, "--passages", "mono=max,words=2", "--json").json
+    assert found["stages"][-1]["documents"] == 2
+    assert found["stages"][-1]["calls"] > 4
+
+
+@pytest.mark.parametrize(
+    ("passages", "words"),
+    [
+        (["mono"], "write NAME=METHOD"),
+        (["=max"], "write NAME=METHOD"),
+        (["mono="], "write NAME=METHOD"),
+        (["mono=median"], "unknown aggregation of passages 'median'"),
+        (["mono=max,best=2"], "best is of mean"),
+        (["mono=max,words=x"], "'x' is no number for words"),
+        (["mono=max,depth=3"], "'depth=3' is no setting"),
+        (["mono=max,words=3,words=4"], "a setting is given twice"),
+        (["mono=max,words=3,tokens=4"], "words and tokens are given; passages have one unit"),
+        (["mono=max,words=3,stride=4"], "a stride of 4 would leave out text"),
+        (["mono=max", "mono=sum"], "--passages mono is given twice"),
+        (["duo=max"], "--passages duo=…: no stage is called 'duo'; stages: 'mono'"),
+    ],
+)
+def test_passages_that_make_no_sense(cli, lexical, models, passages, words):
+    done = cli("search", lexical, "csv", *MONO, *(part for text in passages for part in ("--passages", text)))
+    assert done.status == 2
+    assert words in done.error
+    assert models == []
+
+
+def test_passages_need_stages(cli, lexical, models):
+    done = cli("search", lexical, "csv", "--passages", "mono=max")
+    assert "--passages mono=max needs --stages" in done.error
