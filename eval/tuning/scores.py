@@ -2,8 +2,8 @@
 
 Three kinds, told apart by what the reranker says of itself:
 
-- pointwise: n calls for n candidates, or a `PassageReranker`. A score depends on the query and the document alone, so
-  each document that is in any of the sets is scored once.
+- pointwise: n calls for n candidates, or a property `pointwise` says so. A score depends on the query and the document
+  alone, so each document that is in any of the sets is scored once.
 - pairwise: has `probabilities` and an `aggregation` over all pairs. Sets are joined where that takes fewer comparisons
   than they do by themselves, each pair of a joined set is compared once, and the sets are aggregated from parts of the
   matrix.
@@ -21,7 +21,6 @@ import numpy as np
 
 from retrieval.errors import RerankerError
 from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores
-from retrieval.rerankers.passages import PassageReranker
 from retrieval.results import Hit
 
 Kind = Literal["pointwise", "pairwise", "listwise"]
@@ -33,7 +32,7 @@ _PROBES = (1, 2, 3, 7, 50, 1_000_000)
 
 def kind_of(reranker: Reranker) -> Kind:
     """Tell how a reranker's scores depend on the set of candidates."""
-    if isinstance(reranker, PassageReranker) or all(reranker.calls(n) == n for n in _PROBES):
+    if getattr(reranker, "pointwise", False) or all(reranker.calls(n) == n for n in _PROBES):
         return "pointwise"
     if all(reranker.calls(n) == n * (n - 1) for n in _PROBES) and all(
         hasattr(reranker, name) for name in ("probabilities", "aggregation")

@@ -26,8 +26,8 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
     Args:
         specification: the folder of a sentence-transformers `CrossEncoder` or of a transformers model for sequence
             classification, or its name on the model hub; the folder of a pairwise reranker or of another ranking
-            network (BERT_DOT, ColBERT, PreTTR, TK), whose `reranker.json` says which; a checkpoint of ColBERT or PreTTR
-            as their authors publish them; a `CrossEncoder`; or a reranker, which is returned as it is.
+            network (BERT_DOT, ColBERT, PARADE, PreTTR, TK), whose `reranker.json` says which; a checkpoint of ColBERT
+            or PreTTR as their authors publish them; a `CrossEncoder`; or a reranker, which is returned as it is.
         **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `precision`,
             `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`, `batch_tokens`,
             `device`, as in `load_duo`; for another network `precision`, `batch_tokens`, `device`.

@@ -62,6 +62,7 @@ class NetworkReranker:
         checked_dtype(precision)
         self._identity = {**network.describe(), "weights": weights or tensors_digest(network.state_dict().values())}
         self._network: RankingNetwork | None = in_precision(network, precision).eval()
+        self._inputs_per_score = network.inputs_per_score
         self._name = name
         self._device = next(network.parameters()).device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
@@ -81,6 +82,11 @@ class NetworkReranker:
         if self._network is None:
             raise RerankerError("the reranker is closed; load it again")
         return self._network
+
+    @property
+    def pointwise(self) -> bool:
+        """That a score depends on the query and the candidate alone, however many inputs it takes."""
+        return True
 
     @property
     def scores_are(self) -> ScoreKind:
@@ -106,8 +112,8 @@ class NetworkReranker:
         }
 
     def calls(self, n: int) -> int:
-        """Return n: every candidate meets the query once, equal texts of a query together."""
-        return n
+        """Return n, times the passages of a document with PARADE: equal texts of a query meet it together."""
+        return n * self._inputs_per_score
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
         """Return the scores of each query's candidates, (n_i,) float64.

@@ -65,6 +65,11 @@ class PassageReranker:
         """The reranker's name, and that it reads passages."""
         return f"{self._scorer.reranker.name} ({self._aggregation.method} of passages)"
 
+    @property
+    def pointwise(self) -> bool:
+        """That a score depends on the query and the candidate alone, however many inputs it takes."""
+        return True
+
     def identity(self) -> dict[str, Any]:
         """Return the reranker's identity, how documents are cut and how scores are combined."""
         return {

@@ -12,6 +12,7 @@ from torch import Tensor
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_tokenizer import positions_of
 from retrieval.errors import RerankerError
+from retrieval.models.rankers.base import RankingNetwork
 from retrieval.models.rankers.folder import (
     NetworkSettings,
     read_settings,
@@ -25,8 +26,8 @@ from retrieval.models.rankers.text_side import around, fast_tokenizer
 from retrieval.rerankers.classifier import tokenizer_digest
 
 
-class BackboneNetwork(SidedNetwork):
-    """A two-sided network whose token states come from one encoder for both sides.
+class EncoderNetwork(RankingNetwork):
+    """A network that reads texts through one encoder of transformers.
 
     Args:
         backbone: a transformers encoder; its pooler, which nothing reads, is taken off.
@@ -51,12 +52,6 @@ class BackboneNetwork(SidedNetwork):
         self.backbone = backbone
         self.tokenizer = tokenizer
         self._settings = settings
-
-    def hidden_states(self, features: dict[str, Any]) -> Tensor:
-        """Return the last hidden states of a batch, (n, tokens, hidden)."""
-        output = self.backbone(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
-        states: Tensor = output.last_hidden_state
-        return states
 
     def check_positions(self, tokens: int, what: str) -> None:
         """Refuse inputs that are longer than what the encoder has positions for.
@@ -105,6 +100,16 @@ class BackboneNetwork(SidedNetwork):
         network = cls(empty_backbone(place), read_tokenizer(place), settings)
         set_weights(network, read_weights(place), str(folder))
         return network.eval()
+
+
+class BackboneNetwork(EncoderNetwork, SidedNetwork):
+    """A two-sided network whose token states come from one encoder for both sides; see `EncoderNetwork`."""
+
+    def hidden_states(self, features: dict[str, Any]) -> Tensor:
+        """Return the last hidden states of a batch, (n, tokens, hidden)."""
+        output = self.backbone(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
+        states: Tensor = output.last_hidden_state
+        return states
 
 
 def empty_backbone(folder: Path) -> Any:

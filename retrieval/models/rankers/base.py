@@ -28,10 +28,12 @@ class RankingNetwork(nn.Module):
     Attributes:
         kind: what its folder and recipes call it.
         passages_per_score: 1 where a score belongs to a query and a passage, 2 where it compares two passages.
+        inputs_per_score: inputs of the encoder that a score takes at most.
     """
 
     kind: ClassVar[str]
     passages_per_score: ClassVar[int] = 1
+    inputs_per_score: int = 1
 
     @abstractmethod
     def prepare(self, queries: Sequence[str], passages: Sequence[str], rows: np.ndarray) -> PreparedTexts:

@@ -13,6 +13,7 @@ from retrieval.rerankers.model_loading import SETTINGS_FILE, reranker_kind
 KINDS = {
     "colbert": "retrieval.models.rankers.colbert.ColBERT",
     "dot": "retrieval.models.rankers.dot.DotNetwork",
+    "parade": "retrieval.models.rankers.parade.Parade",
     "prettr": "retrieval.models.rankers.prettr.PreTTR",
     "tk": "retrieval.models.rankers.tk.TransformerKernel",
 }
