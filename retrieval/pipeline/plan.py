@@ -21,8 +21,8 @@ class PlannedStage:
     Attributes:
         name: of the reranker.
         candidates: documents that it will score for one query.
-        calls: how often its model will be called for them at most: inputs that go through it. With stored states that is
-            the query alone; what the network does with both sides (`interact`) is not counted.
+        calls: how often its model will be called for them at most: inputs that go through it. With stored states that
+            is the query alone; what the network does with both sides (`interact`) is not counted.
         states: of the candidates, those whose stored states are read instead of their texts.
     """
 

@@ -195,7 +195,7 @@ def test_a_score_that_is_no_number_is_named_with_its_passage():
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
     """Two long documents, of which only the later part of one answers; and a short one."""
-    made = Collection.create(tmp_path_factory.mktemp("passages") / "c")
+    made = Collection.create(tmp_path_factory.mktemp("passages") / "c", encoder=None)
     filler = "owl " + "kite " * 40
     made.add(
         [

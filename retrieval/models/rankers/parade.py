@@ -91,7 +91,7 @@ class Parade(EncoderNetwork):
             hidden,
             settings.passages,
             heads=int(config.num_attention_heads),
-            inner=int(getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", 4 * hidden)),
+            inner=int(getattr(config, "intermediate_size", getattr(config, "hidden_dim", 4 * hidden))),
             layers=settings.layers,
             positions=settings.positions,
         )
