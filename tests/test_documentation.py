@@ -214,7 +214,7 @@ def test_the_guard_refuses_and_records_a_network(offline):
 
 @pytest.mark.slow
 def test_the_python_blocks_run_in_order_without_a_network(prepared, models, offline):
-    assert len(blocks("python")) == 8
+    assert len(blocks("python")) == 9
     parts = [f"exec(compile({TAKEN_FOR_GRANTED!r}, 'taken for granted', 'exec'))"]
     for block in blocks("python"):
         # Lines are counted as in the README, so that a traceback shows the right one.
