@@ -51,7 +51,8 @@ _RANKING = (
         "rerankers",
         metavar="NAME=MODEL",
         multiple=True,
-        help="The model of a stage: folder or name of a cross-encoder, or folder of a pairwise reranker.",
+        help="The model of a stage: folder or name of a cross-encoder, or folder of a pairwise reranker; behind it any "
+        "settings, as in mono=FOLDER,precision=int8,exit_entropy=0.1.",
     ),
     click.option(
         "--passages",

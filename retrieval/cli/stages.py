@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from retrieval.errors import QueryError
@@ -9,6 +11,9 @@ from retrieval.errors import QueryError
 if TYPE_CHECKING:
     from retrieval.cli.passages import Passages
     from retrieval.collection.collection import Collection
+
+_SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
+""",setting=value" behind a model."""
 
 
 def pipeline_options(
@@ -87,10 +92,18 @@ def named_models(option: str, given: tuple[str, ...], example: str) -> dict[str,
     return models
 
 
-def _loaded(model: str, passages: Passages | None) -> Any:
+def _loaded(text: str, passages: Passages | None) -> Any:
+    """Load a model, with any ",setting=value" behind its name."""
     from retrieval.rerankers import PassageReranker, load_reranker
 
-    reranker = load_reranker(model)
+    settings: dict[str, Any] = {}
+    while found := _SETTING.fullmatch(text):
+        text = found["model"]
+        try:
+            settings[found["name"]] = json.loads(found["value"])
+        except ValueError:
+            settings[found["name"]] = found["value"]  # a word
+    reranker = load_reranker(text, **settings)
     return reranker if passages is None else PassageReranker(reranker, passages.aggregate, passages.splitting)
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from retrieval.batching import plan_batches, plan_cheapest_batches
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_inputs import PreparedTexts
-from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, dtype_of, in_precision, name_of_dtype
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, dtype_of
 from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import EncoderError, RerankerError
+from retrieval.rerankers.precision import RerankerPrecision, in_precision, name_of_precision
 
 BATCH_TOKENS = 2048
 """Tokens of a batch on a processor, padding included."""
@@ -38,14 +39,16 @@ class Classifier:
 
     Args:
         model: used as it is; with a precision other than its own, a copy of it.
-        precision: of weights and activations; scores are computed from the logits in float64.
+        precision: of weights and activations, see `RerankerPrecision`; scores are computed from the logits in float64.
         batch_tokens: of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
 
     Raises:
         RerankerError: the model has another number of logits.
     """
 
-    def __init__(self, model: Any, *, precision: Precision | None = None, batch_tokens: int | None = None) -> None:
+    def __init__(
+        self, model: Any, *, precision: RerankerPrecision | None = None, batch_tokens: int | None = None
+    ) -> None:
         from retrieval.rerankers.first_token import reading_first_token
 
         self.n_labels = _n_labels(model)
@@ -55,7 +58,6 @@ class Classifier:
             )
         if batch_tokens is not None and batch_tokens < 1:
             raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        checked_dtype(precision)
         self._is_plain = not hasattr(model, "preprocess")
         model = in_precision(model, precision).eval()
         self._model: Any = reading_first_token(model) if self._is_plain else model
@@ -83,7 +85,7 @@ class Classifier:
         import transformers
 
         return {
-            "precision": name_of_dtype(next(self._open().parameters()).dtype),
+            "precision": name_of_precision(self._open()),
             "runtime": "torch",
             "device": self._device.type,
             "batch_tokens": self._batch_tokens,

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_MODELS = frozenset(
+MODELS = frozenset(
     f"{family}ForSequenceClassification" for family in ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 )
 """Classifiers whose head reads the first token alone, and whose layers are those of BERT."""
 
-_ATTENTION = ("sdpa", "eager")
+ATTENTION = ("sdpa", "eager")
 """Implementations that give a layer its mask for each query and key, or none."""
 
 
@@ -61,7 +61,7 @@ def reading_first_token(model: Any) -> Any:
 
     It shares modules and parameters with the model, which stays as it is.
     """
-    known = type(model).__name__ in _MODELS and model.config._attn_implementation in _ATTENTION
+    known = type(model).__name__ in MODELS and model.config._attn_implementation in ATTENTION
     if not known or model.config.is_decoder:
         return model
     network, base = _shallow_copy(model), _shallow_copy(model.base_model)

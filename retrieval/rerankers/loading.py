@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 RerankerSpec: TypeAlias = "str | Path | Reranker | CrossEncoder"
 """The name or path of a model; a reranker; a loaded `CrossEncoder`."""
 
-_MONO = {"query_tokens", "max_tokens", "prompt", "precision", "batch_tokens", "device"}
+_MONO = {"query_tokens", "max_tokens", "prompt", "exit_entropy", "precision", "batch_tokens", "device"}
 _DUO = {"aggregation", "precision", "batch_tokens", "device"}
 _NETWORK = {"precision", "batch_tokens", "device"}
-_LOADED = _MONO - {"device"}
+_LOADED = _MONO - {"device", "exit_entropy"}
 
 
 def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
@@ -28,9 +28,9 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
             classification, or its name on the model hub; the folder of a pairwise reranker or of another ranking
             network (BERT_DOT, ColBERT, PARADE, PreTTR, TK), whose `reranker.json` says which; a checkpoint of ColBERT
             or PreTTR as their authors publish them; a `CrossEncoder`; or a reranker, which is returned as it is.
-        **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `precision`,
-            `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`, `batch_tokens`,
-            `device`, as in `load_duo`; for another network `precision`, `batch_tokens`, `device`.
+        **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `exit_entropy`,
+            `precision`, `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `precision`,
+            `batch_tokens`, `device`, as in `load_duo`; for another network `precision`, `batch_tokens`, `device`.
 
     Raises:
         RerankerError: it is none of these, it cannot be loaded, or a setting is not one of it.

@@ -5,16 +5,17 @@ Source: Nogueira, Yang, Cho and Lin (2019), "Multi-Stage Document Ranking with B
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from retrieval.batching import plan_windows
-from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
+from retrieval.encoders.model_inputs import PreparedTexts
+from retrieval.rerankers.base import Candidates, ScoreKind, check_queries, check_scores
 from retrieval.rerankers.classifier import WINDOW, Classifier, relevance
 from retrieval.rerankers.pair_inputs import PairInputs
-from retrieval.rerankers.pairs import score_pairs
+from retrieval.rerankers.pairs import Pairs, find_pairs
 
 
 class MonoReranker:
@@ -69,13 +70,16 @@ class MonoReranker:
         Raises:
             RerankerError: a score is not finite; the message names query and document.
         """
+        return self._checked(queries, candidates, self.logits(queries, candidates))
+
+    def logits(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
+        """Return the model's logits of each query's candidates, (n_i, 1 or 2) float32, finite or not."""
         check_queries(queries, candidates)
-        scores: list[np.ndarray] = []
-        for window in plan_windows(np.array([len(given) for given in candidates], np.int64), WINDOW):
-            chosen = window.tolist()
-            asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
-            scores += score_pairs(asked, given, self._relevance, self._name)
-        return scores
+        found: list[np.ndarray] = []
+        for asked, given in self._windows(queries, candidates):
+            pairs = find_pairs(asked, given)
+            found += pairs.by_query(self._classifier.logits(self._prepared(pairs)))
+        return found
 
     def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the character start and end of each token of each document, (tokens, 2) int64, nothing cut.
@@ -89,5 +93,21 @@ class MonoReranker:
         """Let go of the model; the reranker cannot be used afterwards."""
         self._classifier.close()
 
-    def _relevance(self, queries: list[str], documents: list[str], pairs: np.ndarray) -> np.ndarray:
-        return relevance(self._classifier.logits(self._inputs.prepare(queries, documents, pairs)))
+    def _windows(
+        self, queries: Sequence[str], candidates: Sequence[Candidates]
+    ) -> Iterator[tuple[list[str], list[Candidates]]]:
+        """Yield some queries with their candidates at a time, so that memory does not grow with the queries."""
+        for window in plan_windows(np.array([len(given) for given in candidates], np.int64), WINDOW):
+            chosen = window.tolist()
+            yield [queries[number] for number in chosen], [candidates[number] for number in chosen]
+
+    def _prepared(self, pairs: Pairs) -> PreparedTexts:
+        return self._inputs.prepare(pairs.queries, pairs.documents, pairs.rows)
+
+    def _checked(
+        self, queries: Sequence[str], candidates: Sequence[Candidates], logits: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        return [
+            check_scores(relevance(found), query, given, self._name)
+            for found, query, given in zip(logits, queries, candidates, strict=True)
+        ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from retrieval.encoders.model_identity import describe_modules
-from retrieval.encoders.sentence_transformer import Precision
 from retrieval.encoders.tokenization import UnknownTokenizerError
+from retrieval.encoders.weights import file_digest
 from retrieval.errors import RerankerError
-from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
+from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
+from retrieval.rerankers.early_exit import EarlyExitClassifier, EarlyExitReranker
 from retrieval.rerankers.model_loading import (
     is_plain,
     load_classifier,
@@ -22,6 +24,7 @@ from retrieval.rerankers.model_loading import (
 from retrieval.rerankers.mono import MonoReranker
 from retrieval.rerankers.mono_folder import mono_budgets
 from retrieval.rerankers.pair_inputs import MAX_TOKENS, AssembledPairs, PairInputs, PreprocessedPairs
+from retrieval.rerankers.precision import INT8, RerankerPrecision, check_precision, set_precision
 
 
 def load_mono(
@@ -30,7 +33,8 @@ def load_mono(
     query_tokens: int | None = None,
     max_tokens: int | None = None,
     prompt: str | None = None,
-    precision: Precision | None = "fp32",
+    exit_entropy: float | Sequence[float] | None = None,
+    precision: RerankerPrecision | None = "fp32",
     batch_tokens: int | None = None,
     device: str | None = None,
 ) -> MonoReranker:
@@ -44,19 +48,30 @@ def load_mono(
         max_tokens: of an input, special tokens included; by default as in training where the folder says that, else
             512, or what the model reads where that is less.
         prompt: put before each query, instead of the model's own.
-        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        exit_entropy: for a model with trained off-ramps (recipe "early-exit"): a candidate leaves at the first one
+            that is surer of it than this, in nats, one number for all or one for each; 0 never, above ln 2 after the
+            first layer. None is the whole model.
+        precision: "fp32", "bf16", "fp16", or "int8" on a processor; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
-        device: "cpu", "cuda", …; by default a GPU when there is one.
+        device: "cpu", "cuda", …; by default a GPU when there is one, and the processor for int8.
 
     Raises:
         RerankerError: it cannot be loaded safely and completely, or the settings do not fit it.
     """
     folder, name = reranker_folder(name_or_path)
-    dtype = checked_dtype(precision)
+    check_precision(precision)
+    device = "cpu" if device is None and precision == INT8 else device
     model, inputs, identity = _read(folder, name, device, Reading(query_tokens, max_tokens, prompt))
-    if dtype is not None:
-        model.to(dtype)  # after the weights have been hashed
-    return MonoReranker(Classifier(model, batch_tokens=batch_tokens), inputs, name, identity)
+    if exit_entropy is None:
+        set_precision(model, precision)  # after the weights have been hashed
+        return MonoReranker(Classifier(model, batch_tokens=batch_tokens), inputs, name, identity)
+    from retrieval.models.rankers.off_ramps import OFF_RAMPS_FILE, load_off_ramps
+
+    ramps = load_off_ramps(folder, model)
+    set_precision(model, precision)
+    classifier = EarlyExitClassifier(model, ramps.to(model.dtype), exit_entropy, batch_tokens=batch_tokens)
+    identity = {**identity, "off_ramps": file_digest(folder / OFF_RAMPS_FILE)}
+    return EarlyExitReranker(classifier, inputs, name, identity)
 
 
 def mono_of(
@@ -65,7 +80,7 @@ def mono_of(
     query_tokens: int | None = None,
     max_tokens: int | None = None,
     prompt: str | None = None,
-    precision: Precision | None = None,
+    precision: RerankerPrecision | None = None,
     batch_tokens: int | None = None,
 ) -> MonoReranker:
     """Return a loaded `CrossEncoder` as a pointwise reranker; settings as in `load_mono`.

@@ -50,6 +50,27 @@ def test_a_pipeline_reranks_and_says_what_it_took(cli, lexical, models):
     assert [stage["name"] for stage in plain["stages"]] == ["bm25"]
 
 
+@pytest.mark.parametrize(
+    ("model", "place", "settings"),
+    [
+        ("a/folder,precision=int8,exit_entropy=0.1", "a/folder", {"precision": "int8", "exit_entropy": 0.1}),
+        ("a/folder,max_tokens=128", "a/folder", {"max_tokens": 128}),
+        ("a, b/folder=1,5", "a, b/folder=1,5", {}),  # a path
+    ],
+)
+def test_settings_stand_behind_a_model(model, place, settings, cli, lexical, monkeypatch):
+    loaded = []
+
+    def load_reranker(model, **given):
+        loaded.append((model, given))
+        return FunctionReranker(backwards, name=model)
+
+    monkeypatch.setattr("retrieval.rerankers.load_reranker", load_reranker)
+    done = cli("search", lexical, "read file", "--stages", "bm25:10,mono:2", "--reranker", f"mono={model}")
+    assert done.status == 0
+    assert loaded == [(place, settings)]
+
+
 def test_people_see_ranks_stages_and_calls(cli, lexical, models):
     done = cli("search", lexical, "read file", *PIPELINE, "--explain")
     assert done.status == 0

@@ -14,8 +14,8 @@ from tests.retrieval.conftest import own_cache, save_backbone
 __all__ = ["own_cache"]
 
 
-def save_classifier(folder: Path, *, labels: int = 1, seed: int = 0) -> Path:
-    """Write a BERT of two layers with a classification head whose logits are some units apart."""
+def save_classifier(folder: Path, *, labels: int = 1, seed: int = 0, layers: int = 2) -> Path:
+    """Write a BERT of a few layers with a classification head whose logits are some units apart."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
@@ -23,6 +23,7 @@ def save_classifier(folder: Path, *, labels: int = 1, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     config = BertConfig.from_pretrained(backbone)
     config.num_labels = labels
+    config.num_hidden_layers = layers
     BertForSequenceClassification(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(backbone).save_pretrained(folder)
     return folder

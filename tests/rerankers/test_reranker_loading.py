@@ -159,8 +159,8 @@ def test_a_name_that_is_not_on_this_machine():
 def test_settings_that_do_not_exist(classifier):
     with pytest.raises(RerankerError, match="'batch_size' is no setting of a pointwise reranker: one of batch_tokens"):
         load_reranker(classifier(), batch_size=3)
-    with pytest.raises(RerankerError, match="unknown precision 'int8': one of fp32, bf16, fp16"):
-        load_reranker(classifier(), precision="int8")
+    with pytest.raises(RerankerError, match="unknown precision 'int4': one of fp32, bf16, fp16"):
+        load_reranker(classifier(), precision="int4")
     with pytest.raises(RerankerError, match="batch_tokens must be at least 1, not 0"):
         load_reranker(classifier(), batch_tokens=0)
     with pytest.raises(RerankerError, match="'device' is no setting of a reranker that is loaded already"):

@@ -1,0 +1,305 @@
+"""What a cross-encoder can do without: layers (early exits), itself (routing), bits (int8); quality against time.
+
+A cross-encoder of six layers and one of two are trained on questions and passages of which none is measured. Each knob
+is turned from its neutral setting, which is the cross-encoder itself, to its end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from eval.benchmarks.outcome import Outcome
+from eval.experiments.measuring import Pool, bm25_rankings, read_pool, values_of
+from eval.experiments.options import Options
+from eval.experiments.training import trained
+from eval.significance import compare_means
+from retrieval.rerankers import Candidates, RoutingReranker, load_reranker
+from retrieval.rerankers.early_exit import EarlyExitReranker
+from retrieval.rerankers.energy import RoutedBy, entropy, free_energy, log_odds
+from retrieval.rerankers.mono import MonoReranker
+from retrieval.rerankers.query_routing import flatness
+from retrieval.training import Recipe, builtin_recipe
+from retrieval.training.data.sources import Source
+from retrieval.training.ranking import Ranking
+
+TITLE = "Cheaper reranking: early exits, routing, eight bits"
+
+THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+_QUERIES, _CANDIDATES = 60, 20
+_STEPS, _SWIFT_STEPS, _RAMP_STEPS = 120, 200, 60
+_SWIFT_LAYERS = 2
+_TOKENS = {"query_tokens": 24, "max_tokens": 96}
+_FLATNESS_DEPTH = 10
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Queries with their candidates.
+
+    Attributes:
+        pool: the test set.
+        first: what BM25 found, cut to the candidates.
+        queries: texts.
+        candidates: of each query.
+    """
+
+    pool: Pool
+    first: list[Ranking]
+    queries: list[str]
+    candidates: list[Candidates]
+
+    def values(self, scores: Sequence[np.ndarray]) -> list[float]:
+        """Return nDCG@10 of each query, its candidates in the order of these scores."""
+        reranked = []
+        for ranking, own in zip(self.first, scores, strict=True):
+            order = np.argsort(-own, kind="stable")
+            reranked.append(Ranking(ranking.rows[order], own[order]))
+        return values_of(reranked, self.pool)
+
+
+def run(options: Options) -> list[Outcome]:
+    """Train both, give the larger one off-ramps, and turn the knobs."""
+    (seed, *_) = options.seeds_or(0)
+    source = Source(options.data / "qa-train-msmarco-format")
+    recipes = _recipes(options, seed)
+    models = {
+        name: trained(recipe, [source], options.workspace / f"cheaper-{name.replace(' ', '-')}-{seed}")
+        for name, recipe in recipes.items()
+    }
+    ramps = builtin_recipe("early-exit").changed(
+        {
+            "model_settings": {"backbone": str(models["six layers"].folder)},
+            "max_steps": options.scaled(_RAMP_STEPS),
+            "seed": seed,
+            "precision": "fp32",
+        }
+    )
+    exits = trained(ramps, [source], options.workspace / f"cheaper-off-ramps-{seed}")
+    task = _task(options)
+    seconds = ", ".join(f"{name} {model.seconds:.0f} s" for name, model in (*models.items(), ("off-ramps", exits)))
+    steps = ", ".join(f"{name} {recipe.max_steps}" for name, recipe in (*recipes.items(), ("off-ramps", ramps)))
+    notes = [
+        f"n = {len(task.queries)} of the dev questions, the {_CANDIDATES} passages of {len(task.pool.ids):,} that BM25 "
+        "puts first; ms: processor time for a query, tokens included, one thread",
+        f"trained on qa-train-msmarco-format's training questions from all-MiniLM-L6-v2, the small one from its first "
+        f"{_SWIFT_LAYERS} layers, by the recipes mono and early-exit: steps {steps}; {_TOKENS['max_tokens']} tokens, "
+        f"seed {seed}; {seconds}: small models of short training, whose curves and not whose heights count",
+    ]
+    return [
+        _exits_outcome(exits.folder, task, notes, seed),
+        _routing_outcome(models["two layers"].folder, models["six layers"].folder, task, notes, seed),
+        _precision_outcome(models["six layers"].folder, task, notes, seed),
+    ]
+
+
+def _recipes(options: Options, seed: int) -> dict[str, Recipe]:
+    plain = builtin_recipe("mono").changed(
+        {
+            "model_settings": dict(_TOKENS),
+            "batch_size": 8,
+            "max_steps": options.scaled(_STEPS),
+            "learning_rate": 1e-4,
+            "seed": seed,
+            "precision": "fp32",
+        }
+    )
+    first = first_layers(options.workspace / f"first-{_SWIFT_LAYERS}-layers", _SWIFT_LAYERS)
+    small = {"model_settings": {"backbone": str(first)}, "max_steps": options.scaled(_SWIFT_STEPS)}
+    return {"six layers": plain, "two layers": plain.changed(small)}
+
+
+def first_layers(folder: Path, layers: int) -> Path:
+    """Write the packaged encoder cut behind its first layers, and return its folder."""
+    from transformers import AutoModel, AutoTokenizer
+
+    from retrieval.encoders.embedded import verified_embedded_folder
+    from retrieval.rerankers.model_loading import quiet_transformers
+
+    if not (folder / "config.json").is_file():
+        source = verified_embedded_folder()
+        with quiet_transformers():
+            model = AutoModel.from_pretrained(source, local_files_only=True)
+            model.encoder.layer = model.encoder.layer[:layers]
+            model.config.num_hidden_layers = layers
+            AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(folder)
+            model.save_pretrained(folder)
+    return folder
+
+
+def _task(options: Options) -> Task:
+    pool = read_pool(options.data / "qa-train-msmarco-format", "dev", options.scaled(_QUERIES))
+    first = [Ranking(each.rows[:_CANDIDATES], each.scores[:_CANDIDATES]) for each in bm25_rankings(pool)]
+    candidates = [
+        Candidates([pool.ids[row] for row in each.rows], [pool.texts[row] for row in each.rows], each.scores)
+        for each in first
+    ]
+    return Task(pool, first, list(pool.queries.values()), candidates)
+
+
+def _timed(call: Callable[[], _Found], task: Task) -> tuple[_Found, float]:
+    """Return what a call returns, and its processor time in milliseconds for a query."""
+    began = time.process_time()
+    found = call()
+    return found, (time.process_time() - began) * 1000 / len(task.queries)
+
+
+def _loaded(folder: Path, task: Task, **settings: Any) -> MonoReranker:
+    """Return a reranker that has scored something already."""
+    reranker = load_reranker(folder, device="cpu", **settings)
+    assert isinstance(reranker, MonoReranker)
+    reranker.score(task.queries[:1], task.candidates[:1])
+    return reranker
+
+
+def _exits_outcome(folder: Path, task: Task, notes: list[str], seed: int) -> Outcome:
+    rows, numbers = [], {}
+    whole: list[float] = []
+    first_time = 0.0
+    for threshold in THRESHOLDS:
+        reranker = _loaded(folder, task, exit_entropy=threshold)
+        assert isinstance(reranker, EarlyExitReranker)
+        found, milliseconds = _timed(partial(reranker.score_with_layers, task.queries, task.candidates), task)
+        reranker.close()
+        values = task.values(found.scores)
+        if threshold == 0:
+            whole, first_time = values, milliseconds
+        difference = compare_means(whole, values, seed)
+        mean = float(np.mean(values))
+        faster = first_time / milliseconds
+        cells = [f"{found.mean_layers:.2f}", f"{milliseconds:.0f}", f"{faster:.2f}", f"{mean:.4f}"]
+        rows.append([f"{threshold:g}", *cells, str(difference) if threshold else ""])
+        numbers[f"{threshold:g}"] = {"layers": found.mean_layers, "ms": milliseconds, "nDCG@10": mean}
+    rows.append(["BM25 alone", "", "", "", f"{_first_stage(task):.4f}", ""])
+    return Outcome(
+        "Early exits (DeeBERT)",
+        ["entropy below", "layers of 6", "ms a query", "times faster", "nDCG@10", "against the whole model"],
+        rows,
+        [*notes, "off-ramps learnt what the whole model says; 0 is the whole model, to the bit"],
+        {"thresholds": numbers},
+    )
+
+
+def _routing_outcome(swift_folder: Path, super_folder: Path, task: Task, notes: list[str], seed: int) -> Outcome:
+    """Both models score everything once; what each threshold routes follows from that, and is run for one of them."""
+    swift, super_ = _loaded(swift_folder, task), _loaded(super_folder, task)
+    logits, swift_ms = _timed(partial(swift.logits, task.queries, task.candidates), task)
+    expensive, super_ms = _timed(partial(super_.logits, task.queries, task.candidates), task)
+    cheap_odds, expensive_odds = ([log_odds(each) for each in own] for own in (logits, expensive))
+    best = task.values(expensive_odds)
+    measures: dict[str, list[np.ndarray]] = {
+        "energy": [free_energy(each) for each in logits],
+        "entropy": [entropy(each) for each in logits],
+        "query": [np.full(len(each), flatness(each.scores, _FLATNESS_DEPTH)) for each in task.candidates],
+    }
+    rows, numbers = [], {}
+    for share in SHARES:
+        cells, found = [f"{share:.0%}"], {}
+        for name, values in measures.items():
+            units = np.array([each[0] for each in values]) if name == "query" else np.concatenate(values)
+            threshold = _threshold(units, share)
+            to_super = [each > threshold for each in values]
+            mixed = [
+                np.where(routed, other, own)
+                for routed, other, own in zip(to_super, expensive_odds, cheap_odds, strict=True)
+            ]
+            routed_share = float(np.concatenate(to_super).mean())
+            of_queries = task.values(mixed)
+            milliseconds = swift_ms + routed_share * super_ms
+            if name == "query":  # the cheap model is not asked about what is routed
+                milliseconds -= routed_share * swift_ms
+            difference = compare_means(best, of_queries, seed)
+            cells += [f"{np.mean(of_queries):.4f}", f"{milliseconds:.0f}", str(difference)]
+            found[name] = {
+                "threshold": threshold,
+                "share": routed_share,
+                "ms": milliseconds,
+                "nDCG@10": float(np.mean(of_queries)),
+            }
+        rows.append(cells)
+        numbers[f"{share:g}"] = found
+    checks = [_checked(swift, super_, by, numbers["0.25"][by], task) for by in ("energy", "entropy")]
+    heads = [
+        f"{name}: {what}"
+        for name in ("energy", "entropy", "flat lists")
+        for what in ("nDCG@10", "ms a query", "against six layers")
+    ]
+    return Outcome(
+        "Routing (E-LANG): two layers where they are sure, six for the rest",
+        ["to six layers", *heads],
+        rows,
+        [
+            *notes,
+            f"two layers {swift_ms:.0f} ms a query, six {super_ms:.0f} ms; ms are two layers' + share · six layers' "
+            "(all six at 100 %: what a threshold of -inf saves is not subtracted), of flat lists one or the other",
+            "energy, entropy: of the small model's logits, a candidate at a time; flat lists: of BM25's best "
+            f"{_FLATNESS_DEPTH} scores, a query at a time; BM25 alone {_first_stage(task):.4f}",
+            "run for real at 25 %: " + "; ".join(checks),
+        ],
+        {"shares": numbers, "ms": {"swift": swift_ms, "super": super_ms}},
+    )
+
+
+def _threshold(values: np.ndarray, share: float) -> float:
+    """Return the threshold that about this share of values lies above."""
+    if share == 0:
+        return float(values.max())
+    return float(np.quantile(values, 1 - share)) if share < 1 else float(values.min()) - 1
+
+
+def _checked(swift: MonoReranker, super_: MonoReranker, by: RoutedBy, planned: dict[str, float], task: Task) -> str:
+    routing = RoutingReranker(swift, super_, planned["threshold"], by=by)
+    found, milliseconds = _timed(partial(routing.score_with_routes, task.queries, task.candidates), task)
+    value = float(np.mean(task.values(found.scores)))
+    return f"{by} routed {found.share:.0%}, nDCG@10 {value:.4f}, {milliseconds:.0f} ms"
+
+
+def _precision_outcome(folder: Path, task: Task, notes: list[str], seed: int) -> Outcome:
+    from scipy.stats import spearmanr
+
+    rows, numbers = [], {}
+    exact: list[np.ndarray] = []
+    for precision in ("fp32", "bf16", "int8"):
+        reranker = _loaded(folder, task, precision=precision)
+        scores, milliseconds = _timed(partial(reranker.score, task.queries, task.candidates), task)
+        reranker.close()
+        exact = exact or scores
+        correlation = float(spearmanr(np.concatenate(exact), np.concatenate(scores)).statistic)
+        overlap = float(np.mean([_overlap(one, other) for one, other in zip(exact, scores, strict=True)]))
+        values = task.values(scores)
+        difference = compare_means(task.values(exact), values, seed)
+        compared = "" if precision == "fp32" else str(difference)
+        cells = [f"{milliseconds:.0f}", f"{correlation:.4f}", f"{overlap:.3f}", f"{np.mean(values):.4f}", compared]
+        rows.append([precision, *cells])
+        numbers[precision] = {
+            "ms": milliseconds,
+            "Spearman": correlation,
+            "overlap@10": overlap,
+            "nDCG@10": float(np.mean(values)),
+        }
+    return Outcome(
+        "Precision",
+        ["precision", "ms a query", "Spearman with fp32", "overlap@10", "nDCG@10", "against fp32"],
+        rows,
+        [*notes, "int8: linear layers of the transformer; processors without eight-bit products gain nothing"],
+        {"precisions": numbers},
+    )
+
+
+def _overlap(first: np.ndarray, second: np.ndarray, k: int = 10) -> float:
+    """Return how much of the best k is the same."""
+    best = [set(np.argsort(-each, kind="stable")[:k].tolist()) for each in (first, second)]
+    return len(best[0] & best[1]) / max(len(best[0]), 1)
+
+
+def _first_stage(task: Task) -> float:
+    return float(np.mean(values_of(task.first, task.pool)))

@@ -1,0 +1,72 @@
+"""How exactly a reranker computes: the floating-point types of encoders, and eight bits on a processor."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, TypeAlias, cast
+
+from retrieval.encoders import sentence_transformer
+from retrieval.encoders.sentence_transformer import Precision, name_of_dtype
+from retrieval.errors import EncoderError, RerankerError
+
+RerankerPrecision: TypeAlias = Precision | Literal["int8"]
+"""Of weights and activations. "int8": linear layers of the transformer in eight bits (`models.int8_linear`), everything
+else in fp32, on a processor; "fp32" is the exact one."""
+
+INT8 = "int8"
+
+
+def check_precision(precision: RerankerPrecision | None) -> None:
+    """Refuse a precision that there is not.
+
+    Raises:
+        RerankerError: naming those there are.
+    """
+    if precision is None or precision == INT8:
+        return
+    try:
+        sentence_transformer.dtype_of(cast(Precision, precision))
+    except EncoderError as error:
+        raise RerankerError(f"{error}, {INT8}") from None
+
+
+def in_precision(model: Any, precision: RerankerPrecision | None) -> Any:
+    """Return a model in a precision: itself where it has it, else a copy; None for the one that it has.
+
+    Raises:
+        RerankerError: there is no such precision, or it is none for this model.
+    """
+    check_precision(precision)
+    if precision == INT8:
+        return set_precision(copy.deepcopy(model), precision)
+    return sentence_transformer.in_precision(model, cast("Precision | None", precision))
+
+
+def set_precision(model: Any, precision: RerankerPrecision | None) -> Any:
+    """Bring a model into a precision in place, and return it.
+
+    Raises:
+        RerankerError: there is no such precision, or it is none for this model.
+    """
+    check_precision(precision)
+    if precision == INT8:
+        from retrieval.models.int8_linear import is_quantised, quantise
+
+        if model.device.type != "cpu":
+            raise RerankerError(
+                f"precision int8 is for processors, and the model is on {model.device.type}; take bf16 or device='cpu'"
+            )
+        if hasattr(model, "preprocess") or not (is_quantised(model.float()) or quantise(model)):
+            raise RerankerError(
+                f"precision int8 is for transformers' models with linear layers, not for {type(model).__name__}"
+            )
+    elif precision is not None:
+        model.to(sentence_transformer.dtype_of(cast(Precision, precision)))
+    return model
+
+
+def name_of_precision(model: Any) -> str:
+    """Return the precision that a model computes in."""
+    from retrieval.models.int8_linear import is_quantised
+
+    return INT8 if is_quantised(model) else name_of_dtype(next(model.parameters()).dtype)
