@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores
+from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores, is_pointwise
 from retrieval.results import Hit
 
 Kind = Literal["pointwise", "pairwise", "listwise"]
@@ -32,7 +32,7 @@ _PROBES = (1, 2, 3, 7, 50, 1_000_000)
 
 def kind_of(reranker: Reranker) -> Kind:
     """Tell how a reranker's scores depend on the set of candidates."""
-    if getattr(reranker, "pointwise", False) or all(reranker.calls(n) == n for n in _PROBES):
+    if is_pointwise(reranker):
         return "pointwise"
     if all(reranker.calls(n) == n * (n - 1) for n in _PROBES) and all(
         hasattr(reranker, name) for name in ("probabilities", "aggregation")

@@ -183,7 +183,7 @@ def hope(waiting: Waiting) -> None:
 def _come_in_order(waiting: Waiting, segments: Segments) -> bool:
     """Write `keys`, by which equal scores are sorted; tell whether the documents wait in the order of their sequence.
 
-    They do where windows were scanned and segments do not overlap.
+    They do where windows were scanned, and the segments that were searched first hold the first documents.
     """
     current, sequences, before, disorder = -1, sequences_of(segments, 0), EARLIEST, 0
     for number in range(waiting.state[WAITING]):
@@ -215,9 +215,9 @@ def best_last(waiting: Waiting, segments: Segments) -> Array:
 
 @inner_kernel
 def _drop_latest(waiting: Waiting) -> int:
-    """Take the points of all but the best k from documents whose points are scores and which wait in order.
+    """Take their points from documents that wait in order and have as many as the k-th best, but come too late.
 
-    Nothing needs to be sorted for that: of those with as many points as the k-th best, the first ones are kept.
+    Their points are scores. Nothing needs to be sorted; those with fewer points fall below the threshold that follows.
 
     Returns:
         The last of the best k.

@@ -182,10 +182,10 @@ def check_index(index: Path) -> Iterator[Finding]:
         owned = "sparse vectors are made by their owner's encoder: open the index with sparse="
         yield from _check_encoder(index, "sparse", stats["sparse"]["source"], owned)
     for name, states in stats["tokens"].items():
-        yield from _check_states(index, name, states["source"])
+        yield from _check_states(index, name, states["source"], states["storage"])
 
 
-def _check_states(index: Path, name: str, source: str | None) -> Iterator[Finding]:
+def _check_states(index: Path, name: str, source: str | None, storage: str) -> Iterator[Finding]:
     """Tell whether queries can be encoded for a stage that reads stored states."""
     if source is None:
         yield Finding(f"states {name}", "note", "their network is its owner's: open the index with tokens=")
@@ -198,7 +198,8 @@ def _check_states(index: Path, name: str, source: str | None) -> Iterator[Findin
             snapshot = collection.snapshot
             TokenSlot(snapshot.manifest.tokens[name]).encode_queries(["probe"], name, snapshot)
     except Exception as error:  # whatever a model's files make the libraries raise
-        fix = f"make the model available under this name, or `retrieval reencode {index} MODEL --tokens {name}`"
+        kept = f"--tokens {name} --token-storage {storage}"
+        fix = f"make the model available under this name, or `retrieval reencode {index} MODEL {kept}`"
         yield Finding(f"states {name}", "problem", f"{source}: {error}", fix)
     else:
         yield Finding(f"states {name}", "ok", f"{source} loads, and is the one that made the states")

@@ -99,6 +99,8 @@ def _loaded(text: str, passages: Passages | None) -> Any:
     settings: dict[str, Any] = {}
     while found := _SETTING.fullmatch(text):
         text = found["model"]
+        if found["name"] in settings:
+            raise QueryError(f"--reranker sets {found['name']} of {text!r} twice; give it once")
         try:
             settings[found["name"]] = json.loads(found["value"])
         except ValueError:

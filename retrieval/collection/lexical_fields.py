@@ -52,6 +52,9 @@ def indexed(document: Document, fields: Fields, ids: Callable[[str], list[int]])
         document: one that `check_fields` accepts.
         fields: the collection's.
         ids: from a text to the ids of its terms.
+
+    Raises:
+        DocumentError: the frequencies are more than an index takes of a document.
     """
     title, text, unit = fields.weights()
     if fields.term_weights is not None:
@@ -63,6 +66,11 @@ def indexed(document: Document, fields: Fields, ids: Callable[[str], list[int]])
     if fields.expansion is not None and expansion:
         texts = _expansions(document, fields.expansion, distinct=fields.distinct_expansions)
         found += [(ids(part), times * expansion) for part, times in texts.items()]
+    length = sum(len(numbers) * weight for numbers, weight in found)
+    if length > _LONGEST:
+        raise DocumentError(
+            f"document {document.id!r}: its terms, times what each counts, add up to {length:,}, which is too much"
+        )
     return found
 
 

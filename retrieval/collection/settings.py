@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import lcm
+from numbers import Real
 from typing import Literal
 
 from retrieval.errors import CollectionError, QueryError
@@ -51,6 +52,7 @@ class Fields:
     impacts: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in ("title_boost", "text_boost", "expansion_boost"):
             boost = getattr(self, name)
             if not 0 <= boost <= 100:
@@ -68,6 +70,19 @@ class Fields:
                 raise CollectionError(f"{name} is of no use without {needed}; name the metadata that hold them")
         if self.term_weights is not None and (self.title_boost, self.text_boost) != (1, 1):
             raise CollectionError("term_weights take the place of title and text; leave title_boost and text_boost out")
+
+    def _check_types(self) -> None:
+        for name in ("title_boost", "text_boost", "expansion_boost", "weight_scale"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, Real):
+                raise CollectionError(f"{name} is a number, not {number!r}")
+            object.__setattr__(self, name, float(number))
+        for name in ("distinct_expansions", "impacts"):
+            if not isinstance(getattr(self, name), bool):
+                raise CollectionError(f"{name} is True or False, not {getattr(self, name)!r}")
+        for name in ("expansion", "term_weights"):
+            if not isinstance(getattr(self, name), str | None):
+                raise CollectionError(f"{name} is the name of metadata, not {getattr(self, name)!r}")
 
     def weights(self) -> tuple[int, int, int]:
         """Return (title weight, text weight, unit) as integers: boost = weight / unit, exactly.

@@ -151,7 +151,8 @@ def _fix_of_sparse(directory: Path, recorded: SparseEntry | None) -> str:
 def _fix_of_states(directory: Path, manifest: Manifest, damaged: set[str]) -> str:
     names = {name for entry in manifest.segments for name, each in entry.tokens.items() if each.part.name in damaged}
     commands = [
-        f"`retrieval reencode {directory} {manifest.tokens[name].source or 'MODEL'} --tokens {name}`"
+        f"`retrieval reencode {directory} {manifest.tokens[name].source or 'MODEL'} --tokens {name} "
+        f"--token-storage {manifest.tokens[name].storage}`"
         for name in sorted(names)
     ]
     return (

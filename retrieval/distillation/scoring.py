@@ -29,7 +29,7 @@ from retrieval.distillation.unscored import TupleFiles, Unscored, find_tuples
 from retrieval.documents.report import ReadReport
 from retrieval.errors import RerankerError, TrainingDataError, TrainingError
 from retrieval.progress import progress as progress_bar
-from retrieval.rerankers.base import Reranker
+from retrieval.rerankers.base import Reranker, is_pointwise
 from retrieval.training.data.row_values import ScoredTuple
 from retrieval.training.data.teacher_lines import format_lines
 
@@ -98,7 +98,7 @@ def score_tuples(
         raise TrainingDataError(f"{files.tuples} has texts and no ids, which the five columns are for; write .jsonl")
     if window < 1:
         raise TrainingError(f"window must be at least 1, not {window}")
-    if teacher.calls(2) != 2 * teacher.calls(1):
+    if not is_pointwise(teacher):
         raise RerankerError(
             f"{teacher.name!r} compares passages with each other; a teacher must score each by itself (a pointwise one)"
         )

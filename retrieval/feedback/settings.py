@@ -69,7 +69,8 @@ class RM3(Feedback):
         terms: how many terms a document gives, and the model has.
         weight: of the original query, 0 to 1; 1 leaves the query as it is.
         share: terms that more than this share of the documents hold are passed over, and so are those with fewer than
-            2 or more than 20 characters.
+            2 or more than 20 characters. Anserini also passes over terms that are not of a-z and 0-9 alone, which would
+            leave nothing of most languages.
     """
 
     method: ClassVar[str] = "rm3"
@@ -80,7 +81,7 @@ class RM3(Feedback):
 
 @dataclass(frozen=True)
 class Rocchio(Feedback):
-    """The query moved towards the mean of the best documents (Rocchio 1971), as Anserini computes it.
+    """The query moved towards the mean of the best documents (Rocchio 1971), after Anserini.
 
     alpha * query + beta * mean of the best documents - gamma * mean of the last ones: vectors of term frequencies, each
     of length 1; the means keep their heaviest terms and are scaled to length 1. Terms that end at or below 0 are left

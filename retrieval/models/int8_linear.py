@@ -15,7 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from retrieval.errors import RerankerError
+
 _LARGEST = 127
+
+_FEWEST_INPUTS = 2
+"""Of one input, torch's product of eight-bit matrices is wrong (2.13, on processors)."""
 
 
 class Int8Linear(nn.Module):
@@ -28,6 +33,9 @@ class Int8Linear(nn.Module):
         weight_q: (outputs, inputs) int8.
         weight_scale: (outputs,) float32.
         bias: (outputs,) float32, or None.
+
+    Raises:
+        RerankerError: the layer has one input only.
     """
 
     weight_q: Tensor
@@ -36,6 +44,8 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
+        if linear.in_features < _FEWEST_INPUTS:
+            raise RerankerError(f"a layer of {linear.in_features} inputs is not quantised; leave it as it is")
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight_q, scale = quantised_rows(linear.weight.detach().float())
         self.register_buffer("weight_q", weight_q)
@@ -79,7 +89,7 @@ def quantise(model: Any) -> int:
         (parent, name, child)
         for place, parent in model.base_model.named_modules()
         for name, child in parent.named_children()
-        if type(child) is nn.Linear and "pooler" not in place.split(".")
+        if type(child) is nn.Linear and "pooler" not in place.split(".") and child.in_features >= _FEWEST_INPUTS
     ]
     for parent, name, child in found:
         setattr(parent, name, Int8Linear(child))

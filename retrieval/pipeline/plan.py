@@ -108,6 +108,6 @@ def check_known(pipeline: Pipeline, names: Mapping[str, object]) -> None:
     for name, _ in pipeline.rerankers:
         if name not in names:
             raise QueryError(
-                f"no reranker {name!r} for the stages {str(pipeline)!r}; given: {known(names)}; add it with "
+                f"no reranker {name!r} for the stages {str(pipeline)!r}; there are: {known(names)}; add it with "
                 f"rerankers={{{name!r}: …}}"
             )

@@ -72,7 +72,9 @@ class Reranker(Protocol):
         """Return how often the model is called for n candidates of one query at most: inputs that go through it.
 
         Of n alone, so that costs are known beforehand; where texts are equal or short, a model may do with fewer. A
-        reranker whose calls depend on the texts may have `calls_for(candidates)` as well, which knows them.
+        reranker whose calls depend on the texts may have `calls_for(candidates)` as well, which knows them; one whose
+        scores depend on the other candidates, or which calls its model several times for each, says by a property
+        `pointwise` whether a score is the candidate's own, see `is_pointwise`.
         """
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
@@ -83,6 +85,18 @@ class Reranker(Protocol):
 
     def close(self) -> None:
         """Let go of the model."""
+
+
+_PROBES = (1, 2, 3, 7, 50, 1_000_000)
+
+
+def is_pointwise(reranker: Reranker) -> bool:
+    """Tell whether a score depends on the query and the candidate alone.
+
+    A property `pointwise` says so, or that it does not; without it, one model call for each candidate does.
+    """
+    said = getattr(reranker, "pointwise", None)
+    return all(reranker.calls(n) == n for n in _PROBES) if said is None else bool(said)
 
 
 def calls_for(reranker: Reranker, candidates: Candidates) -> int:

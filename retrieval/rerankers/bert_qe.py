@@ -105,6 +105,11 @@ class BertQE:
         self._token_spans = self._phases[0].token_spans(self._expansion.passages)
 
     @property
+    def pointwise(self) -> bool:
+        """That a score is not the candidate's own: chunks of the best candidates are part of it."""
+        return False
+
+    @property
     def name(self) -> str:
         """The first reranker's name, and that queries are expanded."""
         return f"{self._phases[0].reranker.name} (BERT-QE)"

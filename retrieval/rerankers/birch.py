@@ -104,6 +104,11 @@ class BirchReranker:
         self._token_spans = self._scorer.token_spans(splitting)
 
     @property
+    def pointwise(self) -> bool:
+        """That a score is not the candidate's own: the score of the stage before is part of it."""
+        return False
+
+    @property
     def name(self) -> str:
         """The reranker's name, and that it reads sentences."""
         return f"{self._scorer.reranker.name} (best sentences)"

@@ -89,9 +89,9 @@ class NetworkReranker:
         return True
 
     @property
-    def scores_are(self) -> ScoreKind:
-        """Logits, of networks of any kind."""
-        return "logits"
+    def scores_are(self) -> ScoreKind | None:
+        """Logits, where the logistic function makes probabilities of them; None of inner products and their sums."""
+        return "logits" if self.network.scores_are_logits else None
 
     def identity(self) -> dict[str, Any]:
         """Return the kind, settings, digests of weights and tokenizer, and the backbone's settings."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, ScoreKind, check_answers, check_scores
+from retrieval.rerankers.base import Candidates, Reranker, ScoreKind, check_answers, check_scores, is_pointwise
 from retrieval.rerankers.splitting import SplitTexts, Splitting, TokenSpans
 
 _PROBES = (1, 2, 3, 7, 50, 1_000_000)
@@ -30,7 +30,7 @@ class PassageScorer:
     def __init__(self, reranker: Reranker, probabilities: bool | None, what: str) -> None:
         if not isinstance(reranker, Reranker):
             raise RerankerError(f"{what} reads passages with a reranker, not {reranker!r:.80}; use load_reranker(…)")
-        if any(reranker.calls(n) != n for n in _PROBES):
+        if not is_pointwise(reranker) or any(reranker.calls(n) != n for n in (1, 2, 7)):
             raise RerankerError(
                 f"{what} needs a pointwise reranker, which scores each passage by itself; {reranker.name!r} calls its "
                 f"model {reranker.calls(7)} times for 7 candidates"

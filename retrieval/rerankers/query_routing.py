@@ -58,6 +58,11 @@ class QueryRoutingReranker:
         self._depth = depth
 
     @property
+    def pointwise(self) -> bool:
+        """That a score is not the candidate's own: the whole list decides who gives it."""
+        return False
+
+    @property
     def name(self) -> str:
         """The names of both."""
         return f"{self._swift.name} or {self._super.name}"

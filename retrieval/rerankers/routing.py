@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_queries, check_scores
+from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_queries, check_scores, is_pointwise
 from retrieval.rerankers.energy import RoutedBy, entropy, free_energy, log_odds
 
 _MEASURES = {"energy": free_energy, "entropy": entropy}
@@ -73,7 +73,8 @@ class RoutingReranker:
         calibration: from swift's log-odds to super's scores; by default both are log-odds, as both show their logits.
 
     Raises:
-        RerankerError: swift shows no logits, or super does not and there is no calibration; or a setting is wrong.
+        RerankerError: swift shows no logits, super does not and there is no calibration, or compares candidates with
+            each other; or a setting is wrong.
     """
 
     def __init__(
@@ -94,6 +95,11 @@ class RoutingReranker:
                 f"reranker {super_.name!r} shows no logits, so its scores are on a scale of their own; give a "
                 "calibration, see fit_calibration"
             )
+        if not is_pointwise(super_):
+            raise RerankerError(
+                f"reranker {super_.name!r} compares candidates with each other, so that its scores depend on which of "
+                "them are routed; route whole queries to it with QueryRoutingReranker"
+            )
         if calibration is not None and not (calibration.slope > 0 and np.isfinite(calibration).all()):
             raise RerankerError(f"a calibration has a slope above 0 and finite numbers, not {tuple(calibration)}")
         self._threshold = checked_threshold(threshold)
@@ -106,6 +112,11 @@ class RoutingReranker:
     def name(self) -> str:
         """The names of both."""
         return f"{self._swift.name} or {self._super.name}"
+
+    @property
+    def pointwise(self) -> bool:
+        """That a score is the candidate's own: both models' are."""
+        return True
 
     def identity(self) -> dict[str, Any]:
         """Return who both are, and how candidates are routed."""
@@ -158,6 +169,7 @@ class RoutingReranker:
                 [given.ids[row] for row in rows],
                 [given.texts[row] for row in rows],
                 np.asarray(given.scores)[rows],
+                [given.title_lengths[row] for row in rows] if given.title_lengths else (),
             )
             for given, rows in zip(candidates, (np.flatnonzero(mask).tolist() for mask in to_super), strict=True)
         ]
@@ -202,8 +214,11 @@ def fit_calibration(
         candidates: of each.
 
     Raises:
-        RerankerError: the two do not rise together on the sample, so that no such line orders candidates.
+        RerankerError: the sample is empty, or the two do not rise together on it, so that no such line orders
+            candidates.
     """
+    if not any(map(len, candidates)):
+        raise RerankerError("a calibration is fitted on a sample of queries with candidates, and there are none")
     odds = np.concatenate([log_odds(each) for each in swift.logits(queries, candidates)])
     wanted = np.concatenate(super_.score(queries, candidates))
     spread = odds - odds.mean() if len(odds) else odds

@@ -80,7 +80,9 @@ def test_training_and_serving_score_alike(kind, implementation, network):
 
 
 def test_without_joint_layers_the_passage_has_no_say(network):
-    found = scores_of(network(join_layer=2))
+    made = network(join_layer=1)
+    apart = PreTTR(made.backbone, made.tokenizer, PreTTRSettings(**SMALL, join_layer=2)).eval()
+    found = scores_of(apart)
     np.testing.assert_allclose(found, np.repeat(found[:, :1], len(PASSAGES), axis=1), rtol=1e-6)
     assert np.ptp(found[:, 0]) > 0.01
     assert (np.ptp(scores_of(network(join_layer=1)), axis=1) > 0.01).all()
@@ -181,8 +183,11 @@ def test_full_rows_and_cut_tokens_are_counted(network):
 
 
 def test_what_it_cannot_be(backbone, network, tmp_path):
+    made = network()
     with pytest.raises(RerankerError, match="join_layer is 3, but the backbone has 2 layers"):
-        network(join_layer=3)
+        PreTTR(made.backbone, made.tokenizer, PreTTRSettings(**SMALL, join_layer=3))
+    with pytest.raises(RecipeError, match="join_layer is 2 of 2 layers, so that no layer reads query and passage"):
+        network(join_layer=2)
     with pytest.raises(RerankerError, match="a query and its passage have up to 65 tokens, but the backbone reads 64"):
         network(passage_tokens=53)
     with pytest.raises(RerankerError, match="cannot be negative"):

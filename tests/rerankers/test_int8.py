@@ -36,7 +36,7 @@ def test_an_element_is_off_by_half_a_scale(values):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 20), st.booleans(), st.integers(0, 100))
+@given(st.integers(1, 9), st.integers(2, 40), st.integers(1, 20), st.booleans(), st.integers(0, 100))
 def test_a_layer_is_the_product_of_what_was_quantised(n, inputs, outputs, has_bias, seed):
     """Against integers in numpy, and within the bound that half a scale on each side leaves."""
     torch.manual_seed(seed)
@@ -58,6 +58,11 @@ def test_a_layer_is_the_product_of_what_was_quantised(n, inputs, outputs, has_bi
     bound = 0.5 * (np.abs(rows).sum(axis=1)[:, None] * s_w + np.abs(weight).sum(axis=1) * s_x[:, None])
     bound += 0.25 * inputs * np.outer(s_x, s_w)
     assert (np.abs(found - exact).reshape(-1, outputs) <= bound + 1e-5).all()
+
+
+def test_a_layer_of_one_input_stays_as_it_is():
+    with pytest.raises(RerankerError, match="1 inputs is not quantised"):
+        Int8Linear(torch.nn.Linear(1, 2))
 
 
 def test_zeros_stay_zeros_and_what_is_not_finite_is_seen():

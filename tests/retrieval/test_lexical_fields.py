@@ -253,6 +253,9 @@ def test_expansions_that_are_no_texts_are_refused(folder, given):
         ({"expansion": "a", "expansion_boost": 101}, "expansion_boost must be between 0 and 100, not 101"),
         ({"term_weights": "v", "weight_scale": 0}, "weight_scale must be positive"),
         ({"term_weights": "v", "title_boost": 2}, "term_weights take the place of title and text"),
+        ({"term_weights": "v", "impacts": 1}, "impacts is True or False, not 1"),
+        ({"title_boost": True}, "title_boost is a number, not True"),
+        ({"expansion": 3}, "expansion is the name of metadata, not 3"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused(fields, message):

@@ -528,10 +528,10 @@ def test_the_plan_of_a_collection_knows_how_many_documents_there_are(collection)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": "bm25:9,mono:5"}, "no reranker 'mono' for the stages 'bm25:9,mono:5'; given: none"),
+        ({"stages": "bm25:9,mono:5"}, "no reranker 'mono' for the stages 'bm25:9,mono:5'; there are: none"),
         (
             {"stages": "bm25:9,mno:5", "rerankers": {"mono": by_number}},
-            "no reranker 'mno' .*; given: 'mono'; add it with",
+            "no reranker 'mno' .*; there are: 'mono'; add it with",
         ),
         ({"stages": "bm25:9", "mode": "bm25"}, "a mode or stages, not both: leave out mode='bm25' or stages='bm25:9'"),
         ({"rerankers": {"mono": by_number}}, "rerankers need stages"),

@@ -27,12 +27,14 @@ class RankingNetwork(nn.Module):
 
     Attributes:
         kind: what its folder and recipes call it.
+        scores_are_logits: whether the logistic function of a score is a probability, as of a cross-encoder's.
         passages_per_score: 1 where a score belongs to a query and a passage, 2 where it compares two passages.
         inputs_per_score: inputs of the encoder that a score takes at most.
     """
 
     kind: ClassVar[str]
     passages_per_score: ClassVar[int] = 1
+    scores_are_logits: ClassVar[bool] = False
     inputs_per_score: int = 1
 
     @abstractmethod
@@ -52,7 +54,7 @@ class RankingNetwork(nn.Module):
     def forward(self, features: dict[str, Any]) -> Tensor:
         """Return the scores of rows, (n,), higher is better; of two passages, that the first one is more relevant.
 
-        Scores are logits: unbounded, with a logistic function as their probability where the network has one.
+        Scores are unbounded: logits where `scores_are_logits`, else inner products and their sums.
         """
 
     def describe(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.models.rankers.base import RankingNetwork
 from retrieval.models.rankers.mono import check_labels, margin
 from retrieval.rerankers.aggregation import Aggregation
+from retrieval.rerankers.classifier import tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs
 from retrieval.rerankers.duo_folder import check_duo, duo_settings, save_duo
 from retrieval.rerankers.model_loading import load_classifier, reranker_folder
@@ -37,6 +38,7 @@ class DuoNetwork(RankingNetwork):
     """
 
     kind = "duo"
+    scores_are_logits = True
     passages_per_score = 2
 
     def __init__(
@@ -55,6 +57,16 @@ class DuoNetwork(RankingNetwork):
         self.tokenizer = tokenizer
         self.aggregation = aggregation or Aggregation()
         self._inputs = DuoInputs(tokenizer, self.budget)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the kind, the token budgets, the aggregation and a digest of the tokenizer."""
+        return {
+            "kind": self.kind,
+            "query_tokens": self.budget.query,
+            "document_tokens": self.budget.document,
+            "aggregation": self.aggregation.describe(),
+            "tokenizer": tokenizer_digest(self.tokenizer),
+        }
 
     def prepare(self, queries: Sequence[str], passages: Sequence[str], rows: np.ndarray) -> PreparedTexts:
         """Tokenise each text once, cut to its budget."""

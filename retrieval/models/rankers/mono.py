@@ -15,7 +15,8 @@ from torch import Tensor
 from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.errors import RerankerError
 from retrieval.models.rankers.base import RankingNetwork
-from retrieval.rerankers.model_loading import load_classifier, reranker_folder
+from retrieval.rerankers.classifier import tokenizer_digest
+from retrieval.rerankers.model_loading import load_classifier, prompt_of, reranker_folder
 from retrieval.rerankers.mono_folder import mono_budgets, save_mono
 from retrieval.rerankers.mono_loading import Reading, assembled_pairs
 
@@ -38,6 +39,7 @@ class MonoNetwork(RankingNetwork):
     """
 
     kind = "mono"
+    scores_are_logits = True
 
     def __init__(
         self, model: Any, tokenizer: Any, *, query_tokens: int | None = None, max_tokens: int | None = None
@@ -65,6 +67,15 @@ class MonoNetwork(RankingNetwork):
         """Return how many inputs have `max_tokens` tokens."""
         return int((lengths_of(features) >= self.max_tokens).sum())
 
+    def describe(self) -> dict[str, Any]:
+        """Return the kind, the token budgets and a digest of the tokenizer."""
+        return {
+            "kind": self.kind,
+            "query_tokens": self.query_tokens,
+            "max_tokens": self.max_tokens,
+            "tokenizer": tokenizer_digest(self.tokenizer),
+        }
+
     def save(self, folder: str | Path) -> None:
         """Write a folder that `load_reranker`, sentence-transformers' `CrossEncoder` and transformers open."""
         save_mono(folder, self.model, self.tokenizer, query_tokens=self.query_tokens, max_tokens=self.max_tokens)
@@ -74,9 +85,13 @@ class MonoNetwork(RankingNetwork):
         """Read a folder of `save`, or of any classifier that `load_reranker` takes for a pointwise reranker.
 
         Raises:
-            RerankerError: it cannot be loaded safely and completely.
+            RerankerError: it cannot be loaded safely and completely, or puts a prompt before queries.
         """
         place, name = reranker_folder(folder)
+        if prompt_of(place):
+            raise RerankerError(
+                f"reranker {name!r} puts {prompt_of(place)!r} before queries, which training does not; take another one"
+            )
         model, tokenizer = load_classifier(place, name, device="cpu")
         query_tokens, max_tokens = mono_budgets(place)
         return cls(model.float(), tokenizer, query_tokens=query_tokens, max_tokens=max_tokens)

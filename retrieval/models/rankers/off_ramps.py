@@ -136,6 +136,8 @@ def checked_thresholds(exit_entropy: float | Sequence[float], n_ramps: int) -> t
     Raises:
         RerankerError: another number of them, or one that is no finite number.
     """
+    if isinstance(exit_entropy, str):
+        raise RerankerError(f"exit_entropy is a number or a list of numbers, not {exit_entropy!r}")
     given = [exit_entropy] * n_ramps if isinstance(exit_entropy, (int, float)) else list(exit_entropy)
     if len(given) != n_ramps:
         raise RerankerError(f"exit_entropy has {len(given)} thresholds, but the model has {n_ramps} off-ramps")

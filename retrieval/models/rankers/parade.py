@@ -66,6 +66,7 @@ class Parade(EncoderNetwork):
     """
 
     kind = "parade"
+    scores_are_logits = True
     settings_type: ClassVar[type[NetworkSettings]] = ParadeSettings
 
     def __init__(self, backbone: Any, tokenizer: Any, settings: ParadeSettings) -> None:

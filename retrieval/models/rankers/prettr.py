@@ -72,6 +72,7 @@ class PreTTR(BackboneNetwork):
     """
 
     kind = "prettr"
+    scores_are_logits = True
     settings_type: ClassVar[type[NetworkSettings]] = PreTTRSettings
 
     def __init__(self, backbone: Any, tokenizer: Any, settings: PreTTRSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retrieval.encoders.embedded import EMBEDDED
+from retrieval.errors import RecipeError
 from retrieval.training.builders import encoder
 
 if TYPE_CHECKING:
@@ -37,12 +38,20 @@ def build_model(
     Raises:
         EncoderError: there is no such model.
         TrainingError: the checkpoint's parameters do not match; the message lists them.
-        RerankerError: the backbone is of another kind, or has not as many layers or positions.
+        RerankerError: the backbone is of another kind, or has not as many positions.
+        RecipeError: no layer would read query and passage together.
     """
     from retrieval.models.rankers.prettr import PreTTR, PreTTRSettings
+    from retrieval.models.rankers.split_layers import layers_of
 
     model = encoder.build_model(backbone=backbone, random_weights=random_weights, allow_mismatch=allow_mismatch)
     transformer = model[0]
+    n_layers = len(layers_of(transformer.model))
+    if join_layer >= n_layers:
+        raise RecipeError(
+            f"join_layer is {join_layer} of {n_layers} layers, so that no layer reads query and passage together; "
+            f"take at most {n_layers - 1}"
+        )
     settings = PreTTRSettings(
         join_layer=join_layer,
         compression=compression,

@@ -26,7 +26,7 @@ NEGATIVE_SCORE_NAMES = ("neg_score", "s_neg", "negative_score")
 
 Parsed = TypeVar("Parsed")
 
-_NUMBERED = re.compile(r"(?:negative|neg)_(?!.*(?:score|id)s?$).+")
+_NUMBERED = re.compile(r"(?:negative|neg)_(?!(?:.*_)?(?:score|id)s?$).+")
 _LARGEST = 3.4028234663852886e38
 """The largest number of single precision, in which scores are trained on."""
 
