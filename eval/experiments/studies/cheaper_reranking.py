@@ -6,6 +6,7 @@ is turned from its neutral setting, which is the cross-encoder itself, to its en
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,14 +126,17 @@ def first_layers(folder: Path, layers: int) -> Path:
     from retrieval.encoders.embedded import verified_embedded_folder
     from retrieval.rerankers.model_loading import quiet_transformers
 
-    if not (folder / "config.json").is_file():
+    if not folder.is_dir():
         source = verified_embedded_folder()
-        with quiet_transformers():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with quiet_transformers(), tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            made = Path(place) / folder.name
             model = AutoModel.from_pretrained(source, local_files_only=True)
             model.encoder.layer = model.encoder.layer[:layers]
             model.config.num_hidden_layers = layers
-            AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(folder)
-            model.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(made)
+            model.save_pretrained(made)
+            made.rename(folder)  # whole or not there
     return folder
 
 
