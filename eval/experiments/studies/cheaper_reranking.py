@@ -1,7 +1,7 @@
 """What a cross-encoder can do without: layers (early exits), itself (routing), bits (int8); quality against time.
 
-A cross-encoder of six layers and one of two are trained on questions and passages of which none is measured. Each knob
-is turned from its neutral setting, which is the cross-encoder itself, to its end.
+A cross-encoder of six layers and one of two are trained on questions of which none is measured. Each knob is turned
+from its neutral setting, which is the cross-encoder itself, to its end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from eval.benchmarks.outcome import Outcome
-from eval.experiments.measuring import Pool, bm25_rankings, read_pool, values_of
+from eval.experiments.candidates import CandidateSet, bm25_candidates
 from eval.experiments.options import Options
 from eval.experiments.training import trained
 from eval.significance import compare_means
@@ -28,7 +28,6 @@ from retrieval.rerankers.mono import MonoReranker
 from retrieval.rerankers.query_routing import flatness
 from retrieval.training import Recipe, builtin_recipe
 from retrieval.training.data.sources import Source
-from retrieval.training.ranking import Ranking
 
 TITLE = "Cheaper reranking: early exits, routing, eight bits"
 
@@ -48,24 +47,24 @@ class Task:
     """Queries with their candidates.
 
     Attributes:
-        pool: the test set.
-        first: what BM25 found, cut to the candidates.
-        queries: texts.
-        candidates: of each query.
+        given: both, with judgements.
     """
 
-    pool: Pool
-    first: list[Ranking]
-    queries: list[str]
-    candidates: list[Candidates]
+    given: CandidateSet
+
+    @property
+    def queries(self) -> list[str]:
+        """The texts."""
+        return list(self.given.queries.values())
+
+    @property
+    def candidates(self) -> list[Candidates]:
+        """Of each query."""
+        return list(self.given.candidates.values())
 
     def values(self, scores: Sequence[np.ndarray]) -> list[float]:
         """Return nDCG@10 of each query, its candidates in the order of these scores."""
-        reranked = []
-        for ranking, own in zip(self.first, scores, strict=True):
-            order = np.argsort(-own, kind="stable")
-            reranked.append(Ranking(ranking.rows[order], own[order]))
-        return values_of(reranked, self.pool)
+        return self.given.values("nDCG@10", scores)
 
 
 def run(options: Options) -> list[Outcome]:
@@ -90,8 +89,8 @@ def run(options: Options) -> list[Outcome]:
     seconds = ", ".join(f"{name} {model.seconds:.0f} s" for name, model in (*models.items(), ("off-ramps", exits)))
     steps = ", ".join(f"{name} {recipe.max_steps}" for name, recipe in (*recipes.items(), ("off-ramps", ramps)))
     notes = [
-        f"n = {len(task.queries)} of the dev questions, the {_CANDIDATES} passages of {len(task.pool.ids):,} that BM25 "
-        "puts first; ms: processor time for a query, tokens included, one thread",
+        f"n = {len(task.queries)} dev questions that training has not seen, the {_CANDIDATES} passages that BM25 puts "
+        "first, of those that training draws on as well; ms: processor time for a query, tokens included, one thread",
         f"trained on qa-train-msmarco-format's training questions from all-MiniLM-L6-v2, the small one from its first "
         f"{_SWIFT_LAYERS} layers, by the recipes mono and early-exit: steps {steps}; {_TOKENS['max_tokens']} tokens, "
         f"seed {seed}; {seconds}: small models of short training, whose curves and not whose heights count",
@@ -141,13 +140,8 @@ def first_layers(folder: Path, layers: int) -> Path:
 
 
 def _task(options: Options) -> Task:
-    pool = read_pool(options.data / "qa-train-msmarco-format", "dev", options.scaled(_QUERIES))
-    first = [Ranking(each.rows[:_CANDIDATES], each.scores[:_CANDIDATES]) for each in bm25_rankings(pool)]
-    candidates = [
-        Candidates([pool.ids[row] for row in each.rows], [pool.texts[row] for row in each.rows], each.scores)
-        for each in first
-    ]
-    return Task(pool, first, list(pool.queries.values()), candidates)
+    folder = options.data / "qa-train-msmarco-format"
+    return Task(bm25_candidates(folder, "dev", options.scaled(_QUERIES), _CANDIDATES, seed=0))
 
 
 def _timed(call: Callable[[], _Found], task: Task) -> tuple[_Found, float]:
@@ -306,4 +300,4 @@ def _overlap(first: np.ndarray, second: np.ndarray, k: int = 10) -> float:
 
 
 def _first_stage(task: Task) -> float:
-    return float(np.mean(values_of(task.first, task.pool)))
+    return float(np.mean(task.given.first_stage("nDCG@10")))
