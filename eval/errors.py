@@ -23,6 +23,10 @@ class RunError(EvaluationError):
     """A run cannot be read, written or evaluated."""
 
 
+class TaskError(EvaluationError):
+    """A task's definition or its data cannot be used, or a system cannot be measured on it."""
+
+
 class TuningError(EvaluationError):
     """A pipeline cannot be tuned as asked."""
 

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from eval.tasks.base import Reference
+from eval.tasks.system import LongPolicy
 from indexes.bm25 import BM25Settings
 from retrieval.collection.settings import Fusion
-
-LongPolicy = Literal["chunk", "truncate"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A figure measured by somebody else.
-
-    Attributes:
-        value: nDCG@10.
-        source: who measured it, with what.
-        tolerance: how near ours has to be for the same thing; None for a neighbour that differs in a stated way.
-    """
-
-    value: float
-    source: str
-    tolerance: float | None = None
 
 
 @dataclass(frozen=True)

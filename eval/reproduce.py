@@ -17,9 +17,11 @@ from rich.console import Console
 from eval.errors import EvaluationError
 from eval.measures import DEFAULT_MEASURES, Policies
 from eval.provenance import describe_machine, package_versions
-from eval.references import DATASETS, SYSTEMS, Dataset, LongPolicy, Reference
+from eval.references import DATASETS, SYSTEMS, Dataset
 from eval.results_table import markdown
 from eval.runner import evaluate_collection
+from eval.tasks.base import Reference
+from eval.tasks.system import LongPolicy
 from eval.testsets import TestSet, read_testset
 from indexes.errors import StorageError
 from indexes.storage import replace_file
