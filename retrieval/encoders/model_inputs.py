@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from retrieval.encoders.tokenization import PROBES, FastTokenizer, UnknownTokenizerError, fast_tokenizer, word_spans
 from retrieval.errors import EncoderError
+from retrieval.execution.runtime import Task, TokenBatch
 
-Task = Literal["query", "document"]
+__all__ = ["ModelInputs", "PreparedTexts", "PreprocessedInputs", "Task", "TokenizedInputs", "inputs_of"]
 
 _CHARACTERS_PER_TOKEN = 4
 
@@ -27,11 +28,13 @@ class PreparedTexts(NamedTuple):
 
     Attributes:
         lengths: (n,) tokens of each.
-        features: returns the model's input for some rows.
+        features: returns the model's input for some rows, padded.
+        tokens: returns the token ids of some rows; None where only the library makes them.
     """
 
     lengths: np.ndarray
     features: Callable[[np.ndarray], dict[str, Any]]
+    tokens: Callable[[np.ndarray], TokenBatch] | None = None
 
 
 class ModelInputs(Protocol):
@@ -59,6 +62,7 @@ class TokenizedInputs:
         max_tokens: longer texts are cut.
 
     Attributes:
+        pad_id: the token that stands where no token is.
         tokens: see `FastTokenizer.tokens`.
         n_special: special tokens around a text.
         n_before: those of them before it.
@@ -71,7 +75,7 @@ class TokenizedInputs:
     def __init__(self, model: Any, max_tokens: int | None) -> None:
         tokenizer = model.tokenizer
         self._max_tokens = max_tokens
-        self._pad_id = tokenizer.pad_token_id or 0
+        self.pad_id: int = tokenizer.pad_token_id or 0
         own = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0)
         self._nothing = np.array([next(token for token in own if token is not None)], np.int32)
         self._segments = "token_type_ids" in tokenizer.model_input_names
@@ -85,16 +89,22 @@ class TokenizedInputs:
         self.n_special = self._tokenizer.n_special
         self.n_before = self._tokenizer.n_before
 
-    def prepare(self, texts: Sequence[str], prompt: str, task: Task) -> PreparedTexts:  # noqa: ARG002
+    def prepare(self, texts: Sequence[str], prompt: str, task: Task) -> PreparedTexts:
         """Tokenise the texts; queries and documents differ by their prompt only."""
         ids = [found if len(found) else self._nothing for found in self._tokenizer.ids(texts, prompt, self._max_tokens)]
         prompt_length = self.prompt_length(prompt) if prompt else None
+        lengths = np.array([len(sequence) for sequence in ids], np.int64)
 
         def features(rows: np.ndarray) -> dict[str, Any]:
             padded = self.padded([ids[row] for row in rows.tolist()])
             return padded if prompt_length is None else {**padded, "prompt_length": prompt_length}
 
-        return PreparedTexts(np.array([len(sequence) for sequence in ids], np.int64), features)
+        def tokens(rows: np.ndarray) -> TokenBatch:
+            packed = np.concatenate([ids[row] for row in rows.tolist()]).astype(np.int64)
+            segments = np.zeros_like(packed) if self._segments else None
+            return TokenBatch(packed, lengths[rows], segments, prompt_length or 0, task)
+
+        return PreparedTexts(lengths, features, tokens)
 
     def count(self, texts: Sequence[str], prompt: str, task: Task) -> np.ndarray:  # noqa: ARG002
         """Count the tokens of each text."""
@@ -114,7 +124,7 @@ class TokenizedInputs:
         import torch
 
         width = max(map(len, sequences))
-        ids = np.full((len(sequences), width), self._pad_id, np.int64)  # (batch, width)
+        ids = np.full((len(sequences), width), self.pad_id, np.int64)  # (batch, width)
         mask = np.zeros((len(sequences), width), np.int64)  # (batch, width)
         for row, sequence in enumerate(sequences):
             ids[row, : len(sequence)] = sequence

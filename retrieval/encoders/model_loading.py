@@ -11,9 +11,10 @@ from retrieval.encoders.model_files import has_modules, model_folder
 from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
 from retrieval.encoders.model_tokenizer import fit_tokenizer, readable_tokens
 from retrieval.encoders.own_modules import open_sentence_transformer, refuse_sparse
-from retrieval.encoders.sentence_transformer import Precision, SentenceTransformerEncoder, dtype_of
+from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 from retrieval.encoders.weights import remembered_digest
 from retrieval.errors import EncoderError
+from retrieval.execution.precision import Precision, dtype_of
 
 
 def load_sentence_transformer(

@@ -6,10 +6,9 @@ what goes through the model together (`retrieval.batching`).
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,10 @@ from retrieval.encoders.model_inputs import Task, TokenizedInputs, inputs_of
 from retrieval.encoders.model_tokenizer import readable_tokens
 from retrieval.encoders.span_pooling import SpanPooling, pooling_problem
 from retrieval.errors import EncoderError
-
-Precision = Literal["fp32", "bf16", "fp16"]
-
-_DTYPES: dict[str, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+from retrieval.execution.library import LibraryRuntime, run_modules
+from retrieval.execution.precision import Precision, in_precision
+from retrieval.execution.runtime import Runtime
+from retrieval.execution.versions import torch_execution
 
 BATCH_TOKENS = 2048
 """Tokens of a batch on a processor: small enough that a small model's activations stay in its cache."""
@@ -48,9 +47,10 @@ class SentenceTransformerEncoder:
         precision: of weights and activations; vectors are float32 in any case. By default what the model has.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
         digests: of weights and tokenizer ("weights", "tokenizer"), when they are known already.
+        runtime: what runs the model, when it is not PyTorch; the model still says who it is.
 
     Raises:
-        EncoderError: the model cannot be used for search.
+        EncoderError: the model cannot be used for search, or not with this runtime.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class SentenceTransformerEncoder:
         precision: Precision | None = None,
         batch_tokens: int | None = None,
         digests: Mapping[str, str] | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self._source = source
         self._similarity = _similarity(model)
@@ -72,6 +73,7 @@ class SentenceTransformerEncoder:
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
         self._truncated = model.truncate_dim
+        self._runtime = self._runtime_of(runtime)
         self._dimension = model.get_embedding_dimension() or self._encode(["a"], "document").shape[1]
         self._identity = {
             "kind": "sentence-transformers",
@@ -111,18 +113,8 @@ class SentenceTransformerEncoder:
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime, device, batch size and versions."""
-        import sentence_transformers
-        import torch
-        import transformers
-
-        versions = {module.__name__: str(module.__version__) for module in (torch, transformers, sentence_transformers)}
-        return {
-            "precision": name_of_dtype(self._open().dtype),
-            "runtime": "torch",
-            "device": self._device.type,
-            "batch_tokens": self._batch_tokens,
-            **versions,
-        }
+        runs = torch_execution(self._open()) if self._runtime is None else self._runtime.execution()
+        return {**runs, "batch_tokens": self._batch_tokens}
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""
@@ -171,6 +163,8 @@ class SentenceTransformerEncoder:
     def close(self) -> None:
         """Let go of the model; the encoder cannot be used afterwards."""
         self._model = None
+        if self._runtime is not None:
+            self._runtime.close()
 
     def _open(self) -> Any:
         if self._model is None:
@@ -187,19 +181,29 @@ class SentenceTransformerEncoder:
         return check_vectors(self._encode(texts, task), len(texts), self._dimension, self._name)
 
     def _encode(self, texts: list[str], task: Task) -> np.ndarray:
-        import torch
-
         model = self._open()
         prepared = self._inputs.prepare(texts, self._prompts[task], task)
         vectors = np.empty((len(texts), 0), np.float32)
-        with torch.inference_mode():
-            for rows in plan_batches(prepared.lengths, self._batch_tokens):
-                features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
-                found = model(features, task=task)["sentence_embedding"][:, : self._truncated].float().cpu().numpy()
-                if not vectors.size:
-                    vectors = np.empty((len(texts), found.shape[1]), np.float32)  # (n, dimension)
-                vectors[rows] = found
+        for rows in plan_batches(prepared.lengths, self._batch_tokens):
+            if self._runtime is None or prepared.tokens is None:
+                found = run_modules(model, prepared.features(rows), task)
+            else:
+                found = self._runtime.run(prepared.tokens(rows))
+            found = found[:, : self._truncated]
+            if not vectors.size:
+                vectors = np.empty((len(texts), found.shape[1]), np.float32)  # (n, dimension)
+            vectors[rows] = found
         return vectors
+
+    def _runtime_of(self, given: Runtime | None) -> Runtime | None:
+        """Return what runs token ids; None where only the library makes the model's input."""
+        if isinstance(self._inputs, TokenizedInputs):
+            return given or LibraryRuntime(self._model, self._inputs.pad_id)
+        if given is not None:
+            raise EncoderError(
+                f"{self._name} makes its input itself, not by a tokenizer alone; only PyTorch runs such a model"
+            )
+        return None
 
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if hasattr(value, "to") else value
@@ -227,30 +231,3 @@ def prompts_of(model: Any) -> dict[Task, str]:
         (model.prompts[name] for name in ("document", "passage", "corpus") if name in model.prompts), default
     )
     return {"query": model.prompts.get("query", default) or "", "document": passage or ""}
-
-
-def in_precision(model: Any, precision: Precision | None) -> Any:
-    """Return a model in a precision: itself where it has it, else a copy; None for the one that it has."""
-    if precision is None or all(parameter.dtype == dtype_of(precision) for parameter in model.parameters()):
-        return model
-    return copy.deepcopy(model).to(dtype_of(precision))
-
-
-def dtype_of(precision: Precision) -> Any:
-    """Return the torch type of a precision.
-
-    Raises:
-        EncoderError: there is no such precision.
-    """
-    import torch
-
-    if precision not in _DTYPES:
-        raise EncoderError(f"unknown precision {precision!r}: one of {', '.join(_DTYPES)}")
-    return getattr(torch, _DTYPES[precision])
-
-
-def name_of_dtype(dtype: Any) -> str:
-    """Return the precision of a torch type; the type's own name where it is none of ours."""
-    names = {dtype: precision for precision, dtype in _DTYPES.items()}
-    name = str(dtype).removeprefix("torch.")
-    return names.get(name, name)

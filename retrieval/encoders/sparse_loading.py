@@ -82,9 +82,9 @@ def _load_folder(
     from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
     from retrieval.encoders.model_loading import set_max_tokens
     from retrieval.encoders.own_modules import is_sparse
-    from retrieval.encoders.sentence_transformer import dtype_of
     from retrieval.encoders.sparse_transformer import SparseTransformerEncoder
     from retrieval.encoders.weights import remembered_digest
+    from retrieval.execution.precision import dtype_of
 
     folder = model_folder(str(name_or_path))
     source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)

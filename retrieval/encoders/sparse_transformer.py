@@ -18,14 +18,13 @@ from retrieval.encoders.model_inputs import Task, inputs_of
 from retrieval.encoders.sentence_transformer import (
     BATCH_TOKENS,
     BATCH_TOKENS_GPU,
-    Precision,
-    in_precision,
     max_tokens_of,
-    name_of_dtype,
     prompts_of,
 )
 from retrieval.encoders.sparse import check_sparse
 from retrieval.errors import EncoderError
+from retrieval.execution.precision import Precision, in_precision
+from retrieval.execution.versions import torch_execution
 
 if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
@@ -121,18 +120,7 @@ class SparseTransformerEncoder:
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime, device, batch size and versions."""
-        import sentence_transformers
-        import torch
-        import transformers
-
-        versions = {module.__name__: str(module.__version__) for module in (torch, transformers, sentence_transformers)}
-        return {
-            "precision": name_of_dtype(self._open().dtype),
-            "runtime": "torch",
-            "device": self._device.type,
-            "batch_tokens": self._batch_tokens,
-            **versions,
-        }
+        return {**torch_execution(self._open()), "batch_tokens": self._batch_tokens}
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """Return the vectors of queries, with weights."""

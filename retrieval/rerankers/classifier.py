@@ -14,10 +14,11 @@ import numpy as np
 from retrieval.batching import plan_batches, plan_cheapest_batches
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_inputs import PreparedTexts
-from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, dtype_of
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
 from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import EncoderError, RerankerError
+from retrieval.execution.precision import Precision, dtype_of
 from retrieval.rerankers.precision import RerankerPrecision, in_precision, name_of_precision
 
 BATCH_TOKENS = 2048

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from indexes.storage import replace_file
-from retrieval.encoders.sentence_transformer import Precision
 from retrieval.errors import RerankerError
+from retrieval.execution.precision import Precision
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker

@@ -10,9 +10,10 @@ import numpy as np
 
 from retrieval.batching import plan_windows
 from retrieval.encoders.base import check_texts
-from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU, Precision, in_precision, name_of_dtype
+from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
+from retrieval.execution.precision import Precision, in_precision, name_of_dtype
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
 from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, checked_dtype, model_batches
 from retrieval.rerankers.model_loading import reranker_folder

@@ -93,7 +93,7 @@ class StateEncoder:
         """Return how states are computed, as JSON values: precision, device, versions."""
         import torch
 
-        from retrieval.encoders.sentence_transformer import name_of_dtype
+        from retrieval.execution.precision import name_of_dtype
 
         return {
             "precision": name_of_dtype(self._dtype),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any, Literal, TypeAlias, cast
 
-from retrieval.encoders import sentence_transformer
-from retrieval.encoders.sentence_transformer import Precision, name_of_dtype
 from retrieval.errors import EncoderError, RerankerError
+from retrieval.execution import precision as floating_point
+from retrieval.execution.precision import Precision, name_of_dtype
 
 RerankerPrecision: TypeAlias = Precision | Literal["int8"]
 """Of weights and activations. "int8": linear layers of the transformer in eight bits (`models.int8_linear`), everything
@@ -25,7 +25,7 @@ def check_precision(precision: RerankerPrecision | None) -> None:
     if precision is None or precision == INT8:
         return
     try:
-        sentence_transformer.dtype_of(cast(Precision, precision))
+        floating_point.dtype_of(cast(Precision, precision))
     except EncoderError as error:
         raise RerankerError(f"{error}, {INT8}") from None
 
@@ -39,7 +39,7 @@ def in_precision(model: Any, precision: RerankerPrecision | None) -> Any:
     check_precision(precision)
     if precision == INT8:
         return set_precision(copy.deepcopy(model), precision)
-    return sentence_transformer.in_precision(model, cast("Precision | None", precision))
+    return floating_point.in_precision(model, cast("Precision | None", precision))
 
 
 def set_precision(model: Any, precision: RerankerPrecision | None) -> Any:
@@ -61,7 +61,7 @@ def set_precision(model: Any, precision: RerankerPrecision | None) -> Any:
                 f"precision int8 is for transformers' models with linear layers, not for {type(model).__name__}"
             )
     elif precision is not None:
-        model.to(sentence_transformer.dtype_of(cast(Precision, precision)))
+        model.to(floating_point.dtype_of(cast(Precision, precision)))
     return model
 
 

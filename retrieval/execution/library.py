@@ -1,0 +1,58 @@
+"""A sentence-transformers model as a runtime: its own modules over padded batches, whatever they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from retrieval.execution.runtime import TokenBatch
+from retrieval.execution.versions import torch_execution
+
+
+class LibraryRuntime:
+    """Runs a `SentenceTransformer` as it is.
+
+    Args:
+        model: in the precision and on the device that it is to run in.
+        pad_id: of its tokenizer.
+    """
+
+    def __init__(self, model: Any, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        """Return the vectors of padded texts, (n, d) float32."""
+        import torch
+
+        features: dict[str, Any] = {name: torch.from_numpy(value) for name, value in batch.padded(self._pad_id).items()}
+        features["modality"] = "text"
+        if batch.prompt_length:
+            features["prompt_length"] = batch.prompt_length
+        return run_modules(self._model, features, batch.task)
+
+    def execution(self) -> dict[str, Any]:
+        """Return precision, device and versions."""
+        return torch_execution(self._model)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+
+def run_modules(model: Any, features: dict[str, Any], task: str) -> np.ndarray:
+    """Return what a `SentenceTransformer` makes of its own input, (n, d) float32.
+
+    Args:
+        model: any.
+        features: its padded input; tensors are moved to its device.
+        task: "query" or "document".
+    """
+    import torch
+
+    device = model.device
+    moved = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
+    with torch.inference_mode():
+        vectors: np.ndarray = model(moved, task=task)["sentence_embedding"].float().cpu().numpy()
+    return vectors
