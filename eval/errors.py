@@ -27,6 +27,10 @@ class TaskError(EvaluationError):
     """A task's definition or its data cannot be used, or a system cannot be measured on it."""
 
 
+class MissingDataError(TaskError):
+    """A task's data is not there; its definition may be sound."""
+
+
 class TuningError(EvaluationError):
     """A pipeline cannot be tuned as asked."""
 

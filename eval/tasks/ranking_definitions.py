@@ -1,0 +1,64 @@
+"""Definitions of the kinds whose systems rank documents: their keys, beside those of every task."""
+
+from __future__ import annotations
+
+from eval.tasks.definition import Definition
+
+
+class RetrievalDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of a retrieval task; its folder is in BEIR's or MS MARCO's layout, see `eval.testsets`.
+
+    Attributes:
+        language: of a folder with files for several; empty for one without.
+        measure: the main score, as `eval.measures` calls it.
+        measures: the others that are reported.
+        relevant: the lowest grade that counts as relevant for binary measures; gains of nDCG keep all grades.
+        depth: how many documents are searched for each query.
+        fields: of a document that are read: title and text, or one of them.
+    """
+
+    language: str = ""
+    measure: str = "nDCG@10"
+    measures: tuple[str, ...] = ("nDCG@10", "AP", "RR@10", "R@100")
+    relevant: int = 1
+    depth: int = 1000
+    fields: tuple[str, ...] = ("title", "text")
+
+
+class LongDocumentRetrievalDefinition(RetrievalDefinition, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of retrieval of documents that are longer than encoders read; the same as for retrieval."""
+
+
+class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keys of a reranking task: a table of judged pairs, or a run over a retrieval folder.
+
+    Attributes:
+        file: of judged pairs: TSV under a header (no quoting) or JSON lines; .gz or .zst may be left out. Not read
+            where `candidates` is given.
+        query_id: column of the queries' ids.
+        query: column of the queries' texts.
+        passage: column of the passages' texts.
+        passage_id: column of the passages' ids; by default the number of the line.
+        grade: column of the judgements.
+        relevant: the lowest grade that counts as relevant for binary measures.
+        measured_queries: "all" of them, those "with_relevant" passages, or those with passages of "both" sorts; the
+            field's papers differ by set.
+        candidates: a TREC run of first-stage results below the folder, which is then one of a retrieval task (BEIR's or
+            MS MARCO's layout) with judgements of the split; empty for a table of pairs.
+        candidate_depth: how many of the run's documents are reranked for each query.
+        measure: the main score, as `eval.measures` calls it.
+        measures: the others that are reported.
+    """
+
+    file: str = "{split}.tsv"
+    query_id: str = "qid"
+    query: str = "query"
+    passage: str = "passage"
+    passage_id: str = ""
+    grade: str = "label"
+    relevant: int = 1
+    measured_queries: str = "with_relevant"
+    candidates: str = ""
+    candidate_depth: int = 100
+    measure: str = "AP"
+    measures: tuple[str, ...] = ("AP", "RR", "nDCG@10")
