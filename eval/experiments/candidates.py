@@ -13,6 +13,7 @@ import numpy as np
 from eval.experiments.measuring import read_pool
 from eval.experiments.similarity import normal_form
 from eval.measures import evaluate_run
+from eval.runs import read_run
 from retrieval.documents.report import ReadReport
 from retrieval.rerankers.base import Candidates
 from retrieval.training.data.rows import read_rows
@@ -103,6 +104,25 @@ def bm25_candidates(folder: Path, split: str, n_queries: int, depth: int, seed: 
         candidates,
         {query: pool.qrels[query] for query in chosen},
     )
+
+
+def run_candidates(folder: Path, run: str, depth: int) -> CandidateSet:
+    """Return the passages of a run that comes with a test set: of a whole collection, of which the set holds a pool.
+
+    Args:
+        folder: of the set, in BEIR's layout.
+        run: its TREC run file, below the folder.
+        depth: candidates of each query.
+    """
+    pool = read_pool(folder, "test")
+    texts = dict(zip(pool.ids, pool.texts, strict=True))
+    rankings = read_run(folder / run)
+    candidates = {}
+    for query in pool.queries:
+        best = rankings[query][:depth]
+        ids = [name for name, _ in best]
+        candidates[query] = Candidates(ids, [texts[name] for name in ids], np.array([score for _, score in best]))
+    return CandidateSet(folder.name, pool.queries, candidates, pool.qrels)
 
 
 def judged_candidates(file: Path, grades: str, relevant: int, n_queries: int, seed: int) -> CandidateSet:
