@@ -79,7 +79,7 @@ def _facts(stats: dict[str, Any]) -> list[tuple[str, str]]:
         ("size", f"{size(stats['bytes'])} in {plural(len(stats['segments']), 'segment')}"),
         ("analyser", _listed(settings["analyser"])),
         ("fields", _listed(settings["fields"])),
-        ("bm25", _listed(settings["bm25"])),
+        ("bm25", "none: impacts are added up" if settings["fields"].get("impacts") else _listed(settings["bm25"])),
     ]
     if stats["sparse"] is not None:
         facts += _sparse(stats["sparse"])

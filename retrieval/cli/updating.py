@@ -82,6 +82,11 @@ def update(
     Raises:
         DocumentError: `sync` cannot tell what vanished; nothing is changed.
     """
+    from retrieval.collection.lexical_fields import check_fields
+
+    fields = collection.settings.fields
+    if fields.expansion is not None or fields.term_weights is not None:
+        reader.skip_refused(lambda document: check_fields(document, fields))
     seen: set[str] = set()
     with collection.batch() as report:
         if own_vectors:

@@ -114,15 +114,18 @@ class Collection:
             long: texts longer than an encoder reads: "chunk" into passages, each encoded alone; "late", into passages
                 pooled from the states that their tokens have in the whole text (late chunking; mean pooling only);
                 "truncate"; or "error". `ChunkSettings` also says how long passages are.
-            bm25: default parameters of BM25.
+            bm25: default parameters of BM25; not for fields whose impacts are added up.
             fusion: default fusion of hybrid search.
             progress: show progress bars on a terminal.
 
         Raises:
-            CollectionError: something is there already, or the directory cannot be written.
+            CollectionError: something is there already, the directory cannot be written, or settings contradict each
+                other.
             EncoderError: the encoder cannot be loaded, or cannot do what `long` asks of it.
         """
         directory = Path(path)
+        if bm25 is not None and fields is not None and fields.impacts:
+            raise CollectionError("impacts are added up, which BM25's k1 and b have no part in; leave bm25= out")
         settings = CollectionSettings(
             analyser=analyser or AnalyserSettings(),
             fields=fields or Fields(),

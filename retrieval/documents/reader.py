@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,6 +37,7 @@ class DocumentReader:
         self._columns = columns
         self._format = format_name
         self._strict = strict
+        self._check_document: Callable[[Document], None] | None = None
         self._spent = False
         self.report = ReadReport(strict=strict)
         if format_name is not None:
@@ -47,6 +48,14 @@ class DocumentReader:
             for element in self._source:
                 if isinstance(element, str | Path):
                     self._check(element)
+
+    def skip_refused(self, check: Callable[[Document], None]) -> None:
+        """Skip and count what a check refuses, like rows that cannot be read.
+
+        Args:
+            check: raises a `DocumentError` that names the document and what is wrong with it.
+        """
+        self._check_document = check
 
     def __iter__(self) -> Iterator[Document]:
         for document, _ in self._items():
@@ -89,8 +98,20 @@ class DocumentReader:
         self._spent = isinstance(self._source, Iterator)
         self.report = report = ReadReport(strict=self._strict)
         for item in self._read(report):
+            if self._is_refused(item[0], report):
+                continue
             report.read += 1
             yield item
+
+    def _is_refused(self, document: Document, report: ReadReport) -> bool:
+        if self._check_document is not None:
+            try:
+                self._check_document(document)
+            except DocumentError as error:
+                where = f"document {document.id!r}"
+                report.skip(where, "unusable fields", str(error).removeprefix(f"{where}: "))
+                return True
+        return False
 
     def _read(self, report: ReadReport) -> Iterator[Item]:
         for number, element in enumerate(self._source, start=1):

@@ -196,6 +196,8 @@ def test_impacts_can_be_expanded_fused_and_fed_back(folder):
     assert fed_back[0].explain().feedback[0].terms["owl"] > 0.5
     with pytest.raises(QueryError, match="adds up impacts, which k1 and b have no part in"):
         collection.search("owl", bm25=BM25Settings())
+    with pytest.raises(CollectionError, match="impacts are added up, which BM25's k1 and b have no part in"):
+        Collection.create(folder(), encoder=None, fields=fields, bm25=BM25Settings())
 
 
 def test_terms_are_analysed_like_words_of_a_text(folder):
