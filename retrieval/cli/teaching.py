@@ -43,7 +43,7 @@ def teach() -> None:
 @click.option(
     "--max-tokens", type=int, metavar="N", help="Tokens of an input (as many as the model reads, 512 at most)."
 )
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the model's weights.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16", "int8"]), help="Of the model's weights.")
 @click.option("--batch-tokens", type=int, metavar="N", help="Tokens that go through the model together.")
 @click.option("--device", metavar="NAME", help="cpu or cuda (a GPU when there is one).")
 @strict_option

@@ -99,6 +99,19 @@ def test_a_planted_rule_is_learnt(trained, kind):
 
 
 @pytest.mark.slow
+def test_a_rule_is_learnt_from_passages_of_documents(place, tmp_path, lists):
+    """PARADE: what counts stands in some passage of four words."""
+    passages = {"words": 4, "overlap": 1, "passages": 4, "max_tokens": 16, "query_tokens": 8, "layers": 1}
+    settings = {"backbone": str(place / "bert"), **passages}
+    learning = {**LEARNING, "accumulation": 1, "learning_rate": 3e-3, "epochs": 4, "model_settings": settings}
+    report = train(builtin_recipe("parade").changed(learning), place / "train.jsonl", tmp_path / "parade")
+    assert report.losses[-1][1] < 0.3 * report.losses[0][1]
+    found = load_reranker(tmp_path / "parade", device="cpu").score(*lists)
+    firsts = [given.ids[int(np.argmax(scores))] for given, scores in zip(lists[1], found, strict=True)]
+    assert np.mean([name.endswith(("-0", "-1")) for name in firsts]) >= 0.9
+
+
+@pytest.mark.slow
 def test_the_probabilities_of_both_orders_add_up_to_one(trained, lists):
     """Nothing in the network makes them; training in both orders does, on held-out pairs."""
     matrices = load_reranker(trained["duo"].out, device="cpu").probabilities(*lists)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from retrieval.encoders.embedded import EMBEDDED
 from retrieval.training.builders import encoder
 
 if TYPE_CHECKING:
     from retrieval.models.rankers.parade import Parade
-    from retrieval.models.rankers.passage_aggregation import Aggregation
 
 
 def build_model(
     *,
     backbone: str = EMBEDDED,
-    aggregation: Aggregation = "transformer",
+    aggregation: Literal["avg", "sum", "max", "attn", "cnn", "transformer"] = "transformer",
     words: int = 150,
     overlap: int = 50,
     passages: int = 8,
