@@ -62,9 +62,10 @@ def train(
     Built in are mirror-bert, simcse, masked-language, alibi-distillation (sentences), pairs, kalm,
     ultra-high-dimensional (queries and passages), hard-negatives, sbert-triplet (with negatives, too), sbert-nli
     (labelled sentence pairs), sbert-sts (scored ones), and the rerankers mono, duo and parade (with negatives);
-    early-exit adds off-ramps to a trained mono. From the scores of a teacher (`retrieval teach score`) learn margin-mse, an
-    encoder, and the rerankers margin-mse-cat, margin-mse-colbert, margin-mse-prettr and margin-mse-tk. A TOML file
-    starts from one of them and changes settings: recipe = "pairs" on one line, learning_rate = 3e-5 on another.
+    early-exit adds off-ramps to a trained mono. From the scores of a teacher (`retrieval teach score`) learn
+    margin-mse, an encoder, and the rerankers margin-mse-cat, margin-mse-colbert, margin-mse-prettr and margin-mse-tk.
+    A TOML file starts from one of them and changes settings: recipe = "pairs" on one line, learning_rate = 3e-5 on
+    another.
 
     The folder is a sentence-transformers model with a model card: `retrieval index my.index docs/ --encoder FOLDER`,
     or `--sparse FOLDER` for ultra-high-dimensional. A reranker's: `retrieval search my.index "…" --stages
