@@ -2,18 +2,19 @@
 
 Evaluators of the field disagree in silence: some skip queries without results, some sort ties by document id, some drop
 documents that carry the query's id. Here the order that a search returned is what is judged, every judged query counts,
-and `Policies.describe` says the rest.
+and `Policies.describe` says the rest; `Policies` can be changed, and has the ways of other evaluators as presets.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eval.errors import RunError
+from eval.judged_rankings import JudgedRanking, Ranking, check_ranking, judged_ranking, tie_order
 from eval.measure_names import DEFAULT_MEASURES, depth_needed, parse_measures
+from eval.policies import Policies, Ties
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -30,41 +31,13 @@ __all__ = [
     "parse_measures",
 ]
 
-Ranking = Sequence[tuple[str, float]]
-"""(document id, score) of one query, best first."""
-
 Run = Mapping[str, Ranking]
 """Rankings by query id."""
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Judgements: grade by document id by query id; 0 and below is not relevant."""
 
-
-@dataclass(frozen=True)
-class Policies:
-    """What the measures' definitions leave open.
-
-    Attributes:
-        ignore_identical_ids: remove documents that carry the query's own id before measuring, as BEIR does for ArguAna
-            and Quora, whose queries are documents of the corpus.
-    """
-
-    ignore_identical_ids: bool = False
-
-    def describe(self) -> dict[str, str]:
-        """Return one sentence for each policy, to be shown beside every result."""
-        return {
-            "ties": "the order of the results is judged as it is (trec_eval would sort equal scores by document id)",
-            "missing queries": "every judged query counts; one without results scores 0",
-            "queries without relevant documents": "count, and score 0",
-            "unjudged documents": "are not relevant",
-            "duplicates": "a document twice in a ranking is an error",
-            "self-matches": "documents with the query's id are removed before measuring"
-            if self.ignore_identical_ids
-            else "documents with the query's id are kept",
-            "gains": "nDCG's gain is the grade itself (trec_eval, BEIR); binary measures take grades of 1 and more, "
-            "where the measure does not say rel=...",
-        }
+_Values = dict[str, dict[str, float]]  # by measure by query id
 
 
 @dataclass(frozen=True)
@@ -72,12 +45,18 @@ class Evaluation:
     """The values of a run.
 
     Attributes:
-        measures: value over all judged queries by measure: the mean, or the sum for counts such as NumRel.
-        per_query: value by measure by query id, for every judged query, in the order of the qrels.
+        measures: value over all queries that count by measure: the mean, or the sum for counts such as NumRel.
+        per_query: value by measure by query id, for every query that counts, in the order of the qrels.
         missing: judged queries without results.
         without_relevant: number of judged queries none of whose documents is relevant.
         unjudged_queries: number of queries of the run that have no judgements; they do not count.
         self_matches: number of documents removed by `Policies.ignore_identical_ids`.
+        duplicates: number of documents removed by `Policies.duplicates`.
+        unjudged_documents: number of documents removed by `Policies.unjudged`.
+        skipped: number of judged queries that do not count, by `Policies.missing` or `Policies.without_relevant`.
+        tied: number of queries that count whose order hangs on how equal scores are sorted.
+        other_ties: by measure, the value over all queries that the other reading of equal scores gives, trec_eval's or,
+            where that was judged, the order as returned; only of measures that differ.
     """
 
     measures: dict[str, float]
@@ -86,6 +65,11 @@ class Evaluation:
     without_relevant: int = 0
     unjudged_queries: int = 0
     self_matches: int = 0
+    duplicates: int = 0
+    unjudged_documents: int = 0
+    skipped: int = 0
+    tied: int = 0
+    other_ties: dict[str, float] = field(default_factory=dict)
 
 
 def evaluate_run(
@@ -97,88 +81,111 @@ def evaluate_run(
     """Measure a run against judgements.
 
     Args:
-        run: rankings by query id, best first. Scores must not rise along a ranking; equal ones keep their order.
+        run: rankings by query id, best first. Scores must not rise along a ranking, and equal ones keep their order,
+            unless `Policies.ties` says that rankings are sorted anew.
         qrels: grades by document id by query id; a query without any judgement is not a judged one.
-        measures: names, see `parse_measures`.
+        measures: names, see `parse_measures`. Where a policy changes what a name means, the values are called by the
+            name with that in it, see `Policies`.
         policies: what the measures leave open.
 
     Raises:
         MeasureError: a measure is unknown or cannot be computed.
-        RunError: nothing is judged, or a ranking holds a document twice, a score that is not finite, or a score
-            above the one before it.
+        RunError: nothing is judged, no query counts, or a ranking holds a document twice, a score that is not finite,
+            or a score above the one before it.
     """
-    import ir_measures
-
-    parsed = parse_measures(measures)
     policies = policies or Policies()
+    parsed = policies.applied_to(parse_measures(measures))
     judged = [query_id for query_id, grades in qrels.items() if grades]
     if not judged:
         raise RunError("no query is judged: the qrels are empty")
-    numbered_run, numbered_qrels, self_matches = _numbered(run, qrels, judged, policies)
-    values: dict[tuple[str, str], float] = {}
-    for metric in ir_measures.evaluator(parsed, numbered_qrels).iter_calc(numbered_run):
-        values[judged[int(metric.query_id)], str(metric.measure)] = float(metric.value)
-
-    # A library may leave out what it finds undefined; here every judged query has a value of every measure.
-    per_query = {
-        query_id: {str(measure): values.get((query_id, str(measure)), float(measure.DEFAULT)) for measure in parsed}
-        for query_id in judged
-    }
+    barren = {query for query in judged if max(qrels[query].values()) < policies.relevance_level}
+    counted = {query: run.get(query, ()) for query in judged if _counts(query, run, query in barren, policies)}
+    if not counted:
+        raise RunError(
+            f"none of the {len(judged):,} judged queries counts, as the policies say that queries without results or "
+            "without relevant documents are skipped; is it the run of this test set?"
+        )
+    for query, ranking in counted.items():
+        check_ranking(query, ranking, policies)
+    rankings = _ordered(counted, qrels, policies, policies.ties)
+    per_query = _values(rankings, qrels, parsed)
+    reciprocal = [measure for measure in parsed if policies.ties == "mteb" and measure.NAME == "RR"]
+    if reciprocal:  # mteb's own code, which looks at scores in whole precision
+        for query, row in _values(_ordered(counted, qrels, policies, "mteb", True), qrels, reciprocal).items():
+            per_query[query] |= row
+    other = _ordered(counted, qrels, policies, "trec_eval" if policies.ties == "as returned" else "as returned")
+    tied = {query: ranking for query, ranking in other.items() if ranking.ids != rankings[query].ids}
+    totals = _totals(parsed, per_query)
+    other_totals = _totals(parsed, per_query | _values(tied, qrels, parsed)) if tied else totals
     return Evaluation(
-        measures={str(measure): _aggregate(measure, per_query.values()) for measure in parsed},
+        measures=totals,
         per_query=per_query,
-        missing=tuple(query_id for number, query_id in enumerate(judged) if str(number) not in numbered_run),
-        without_relevant=sum(all(grade <= 0 for grade in qrels[query_id].values()) for query_id in judged),
+        missing=tuple(query for query in judged if not (rankings[query].ids if query in counted else run.get(query))),
+        without_relevant=len(barren),
         unjudged_queries=sum(not qrels.get(query_id) for query_id in run),
-        self_matches=self_matches,
+        self_matches=sum(ranking.self_matches for ranking in rankings.values()),
+        duplicates=sum(ranking.duplicates for ranking in rankings.values()),
+        unjudged_documents=sum(ranking.unjudged for ranking in rankings.values()),
+        skipped=len(judged) - len(counted),
+        tied=len(tied),
+        other_ties={name: value for name, value in other_totals.items() if value != totals[name]},
     )
 
 
-def _aggregate(measure: Measure, rows: Iterable[Mapping[str, float]]) -> float:
-    aggregator = measure.aggregator()
-    for row in rows:
-        aggregator.add(row[str(measure)])
-    return float(aggregator.result())
+def _counts(query: str, run: Run, barren: bool, policies: Policies) -> bool:
+    """Tell whether a judged query counts."""
+    if barren and policies.without_relevant == "skip":
+        return False
+    return bool(run.get(query)) or policies.missing == "zero" or (policies.missing == "skip absent" and query in run)
 
 
-def _numbered(
-    run: Run, qrels: Qrels, judged: Sequence[str], policies: Policies
-) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]], int]:
-    """Rename queries and documents to numbers, and scores to descending whole numbers.
+def _ordered(
+    run: Run, qrels: Qrels, policies: Policies, ties: Ties, whole_precision: bool = False
+) -> dict[str, JudgedRanking]:
+    return {
+        query: judged_ranking(
+            query, ranking, qrels[query], policies, tie_order(ranking, ties, whole_precision=whole_precision)
+        )
+        for query, ranking in run.items()
+    }
 
-    The libraries then cannot break ties their own way, nor stumble over ids with spaces (some go through files of
-    columns). A document keeps its new id within a query only, which is all that a measure looks at.
+
+def _values(rankings: Mapping[str, JudgedRanking], qrels: Qrels, measures: Sequence[Measure]) -> _Values:
+    """Measure rankings in the order that they have.
+
+    Queries and documents are renamed to numbers, and scores to descending whole numbers: the libraries then cannot
+    break ties their own way, nor stumble over ids with spaces (some go through files of columns). A document keeps its
+    new id within a query only, which is all that a measure looks at.
     """
+    import ir_measures
+
+    queries = list(rankings)
     numbered_run: dict[str, dict[str, float]] = {}
     numbered_qrels: dict[str, dict[str, int]] = {}
-    self_matches = 0
-    for number, query_id in enumerate(judged):
-        ranking = list(_checked(query_id, run.get(query_id, ())))
-        kept = [document_id for document_id in ranking if not policies.ignore_identical_ids or document_id != query_id]
-        self_matches += len(ranking) - len(kept)
-        if kept:  # some measures divide by the number of results: a missing query stays out
-            numbered_run[str(number)] = {str(rank): float(len(kept) - rank) for rank in range(len(kept))}
-        names = {document_id: str(rank) for rank, document_id in enumerate(kept)}
+    for number, query in enumerate(queries):
+        ids = rankings[query].ids
+        if ids:  # some measures divide by the number of results: a missing query stays out
+            numbered_run[str(number)] = {str(rank): float(len(ids) - rank) for rank in range(len(ids))}
+        names = {document_id: str(rank) for rank, document_id in enumerate(ids)}
         numbered_qrels[str(number)] = {
-            names.setdefault(document_id, str(len(names))): grade for document_id, grade in qrels[query_id].items()
+            names.setdefault(document_id, str(len(names))): grade for document_id, grade in qrels[query].items()
         }
-    return numbered_run, numbered_qrels, self_matches
+    values: dict[tuple[str, str], float] = {}
+    for metric in ir_measures.evaluator(measures, numbered_qrels).iter_calc(numbered_run):
+        values[queries[int(metric.query_id)], str(metric.measure)] = float(metric.value)
+    # A library may leave out what it finds undefined; here every query has a value of every measure.
+    return {
+        query: {str(measure): values.get((query, str(measure)), float(measure.DEFAULT)) for measure in measures}
+        for query in queries
+    }
 
 
-def _checked(query_id: str, ranking: Ranking) -> Iterator[str]:
-    """Yield a ranking's document ids, checking that each is there once and that scores are finite and never rise."""
-    seen: set[str] = set()
-    previous = math.inf
-    for document_id, score in ranking:
-        if document_id in seen:
-            raise RunError(f"query {query_id!r}: document {document_id!r} is in the ranking twice")
-        if not math.isfinite(score):
-            raise RunError(f"query {query_id!r}: document {document_id!r} has the score {score}")
-        if score > previous:
-            raise RunError(
-                f"query {query_id!r}: document {document_id!r} has a higher score ({score:g}) than the one before it "
-                f"({previous:g}); sort the ranking best first"
-            )
-        seen.add(document_id)
-        previous = score
-        yield document_id
+def _totals(measures: Iterable[Measure], per_query: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean over the queries by measure, or the sum for counts."""
+    totals = {}
+    for measure in measures:
+        aggregator = measure.aggregator()
+        for row in per_query.values():
+            aggregator.add(row[str(measure)])
+        totals[str(measure)] = float(aggregator.result())
+    return totals
