@@ -8,8 +8,8 @@ Evaluators decide differently, and mostly in silence. The presets are what four 
   `unjudged="condensed"`).
 - "mteb": mteb 2.26, `mteb._evaluators.retrieval_metrics`: as pytrec_eval, but reciprocal ranks come of its own code,
   which sorts 64-bit scores.
-- "beir": `EvaluateRetrieval.evaluate` of beir 2: as pytrec_eval, without documents that carry the query's id. (Its MRR is
-  another function, which keeps the order of equal scores.)
+- "beir": `EvaluateRetrieval.evaluate` of beir 2: as pytrec_eval, without documents that carry the query's id. (Its MRR
+  is another function, which keeps the order of equal scores.)
 """
 
 from __future__ import annotations

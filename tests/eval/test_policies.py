@@ -1,4 +1,4 @@
-"""Policies: under each preset the numbers are those of the evaluator it is named after, and each choice does as it says."""
+"""Policies: each preset gives the numbers of the evaluator it is named after; each choice does as it says."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_query_equals_pytrec_eval_with_ties(qrels, scored, level, condense
         qrels, THEIRS, relevance_level=level, judged_docs_only_flag=condensed
     ).evaluate(scored)
     if not theirs:
-        with pytest.raises(RunError, match="none of the .* judged queries counts"):
+        with pytest.raises(RunError, match=r"none of the .* judged queries counts"):
             evaluate_run(as_run(scored), qrels, list(NAMES), policies)
         return
     ours = evaluate_run(as_run(scored), qrels, list(NAMES), policies)
