@@ -25,6 +25,7 @@ class Latency:
         p50: the median.
         p95: the 95th percentile, interpolated linearly.
         seed: with which the queries were drawn from the test set.
+        p99: the 99th percentile, likewise.
     """
 
     n: int
@@ -32,6 +33,7 @@ class Latency:
     p50: float
     p95: float
     seed: int
+    p99: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 BEIR: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`; a multilingual set has `corpus.<language>.jsonl` and
 `queries.<language>.jsonl`. MS MARCO: `collection.tsv`, `queries.<split>.tsv`, `qrels.<split>.tsv`, or the latter two
-without a split. Every file may be compressed by gzip or Zstandard.
+without a split. Every file may be compressed by gzip or Zstandard. "ir_datasets:NAME" instead of a folder is a data set
+of the optional package ir_datasets, see `eval.ir_datasets_testset`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -18,6 +19,7 @@ import msgspec
 from eval.errors import TestSetError
 from eval.qrels import read_qrels
 from eval.text_files import find_file, numbered_lines
+from retrieval.documents.ir_datasets_source import PREFIX
 
 if TYPE_CHECKING:
     from retrieval.documents import DocumentReader
@@ -37,6 +39,7 @@ class TestSet:
         corpus: the documents, read anew each time it is iterated; None where the folder holds none.
         language: of a multilingual set.
         queries_without_text: ids that are judged but not among the queries; they count, as missing.
+        files: that it was read from, and that its documents are read from; empty where it is not made of files.
     """
 
     __test__: ClassVar[bool] = False  # pytest takes classes called Test... for tests
@@ -48,36 +51,60 @@ class TestSet:
     corpus: DocumentReader | None = field(default=None, repr=False)
     language: str | None = None
     queries_without_text: tuple[str, ...] = ()
+    files: TestSetFiles | None = None
 
 
 @dataclass(frozen=True)
-class _Files:
+class TestSetFiles:
+    """Where a test set lies.
+
+    Attributes:
+        queries: texts by id.
+        qrels: judgements of the split.
+        split: which judgements these are.
+        corpus: the documents; None where the folder holds none.
+        corpus_format: how to read them, as `retrieval.documents.read_documents` calls it.
+    """
+
+    __test__: ClassVar[bool] = False
+
     queries: Path
     qrels: Path
     split: str
     corpus: Path | None
     corpus_format: str
 
+    def __iter__(self) -> Iterator[Path]:
+        """Yield the files that there are."""
+        yield from (file for file in (self.qrels, self.queries, self.corpus) if file is not None)
+
 
 def read_testset(path: str | Path, split: str | None = None, language: str | None = None) -> TestSet:
     """Read the queries and judgements of a test set; its documents stream later, from `TestSet.corpus`.
 
     Args:
-        path: the folder; the layout is recognised.
+        path: the folder, whose layout is recognised; or "ir_datasets:NAME".
         split: which judgements; None takes "test", or else the only one there is.
         language: of a folder with files for several languages.
 
     Raises:
-        TestSetError: the folder, the split, the language or a file is missing (those found are listed), or a line
-            cannot be read (file and line are named).
+        TestSetError: the folder, the split, the language or a file is missing (those found are listed), a line cannot
+            be read (file and line are named), or no judged query has a text.
+        MissingExtraError: ir_datasets is not installed.
     """
+    if str(path).startswith(PREFIX):
+        from eval.ir_datasets_testset import read_ir_datasets_testset
+
+        return read_ir_datasets_testset(str(path).removeprefix(PREFIX), split, language)
     path = Path(path)
-    try:
-        files = _find_files(path, split, language)
-    except OSError as fault:
-        raise TestSetError(f"cannot read {path}: {fault.strerror or fault}") from None
+    files = find_testset(path, split, language)
     qrels = read_qrels(files.qrels)
     texts = read_queries(files.queries)
+    if not any(query_id in texts for query_id in qrels):
+        raise TestSetError(
+            f"none of the {len(qrels):,} judged queries of {files.qrels} (the first is {next(iter(qrels))!r}) is among "
+            f"the {len(texts):,} queries of {files.queries}; do these files belong together?"
+        )
     return TestSet(
         name=path.resolve().name,
         split=files.split,
@@ -86,10 +113,24 @@ def read_testset(path: str | Path, split: str | None = None, language: str | Non
         corpus=_open_corpus(files),
         language=language,
         queries_without_text=tuple(query_id for query_id in qrels if query_id not in texts),
+        files=files,
     )
 
 
-def _find_files(path: Path, split: str | None, language: str | None) -> _Files:
+def find_testset(path: str | Path, split: str | None = None, language: str | None = None) -> TestSetFiles:
+    """Find the files of a test set; nothing is read yet. Arguments are those of `read_testset`.
+
+    Raises:
+        TestSetError: the folder, the split, the language or a file is missing; those found are listed.
+    """
+    path = Path(path)
+    try:
+        return _find_files(path, split, language)
+    except OSError as fault:
+        raise TestSetError(f"cannot read {path}: {fault.strerror or fault}") from None
+
+
+def _find_files(path: Path, split: str | None, language: str | None) -> TestSetFiles:
     if not path.is_dir():
         raise TestSetError(f"no folder {path}: a test set is a folder in BEIR's or MS MARCO's layout")
     if (path / "qrels").is_dir():
@@ -120,7 +161,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
     return queries
 
 
-def _beir_files(path: Path, split: str | None, language: str | None) -> _Files:
+def _beir_files(path: Path, split: str | None, language: str | None) -> TestSetFiles:
     splits = _names(path / "qrels", r"(.+)\.tsv")
     chosen = _choose_split(path, splits, split)
     languages = _names(path, r"queries\.([^.]+)\.jsonl")
@@ -135,16 +176,16 @@ def _beir_files(path: Path, split: str | None, language: str | None) -> _Files:
         raise TestSetError(f"no queries.jsonl (or .gz, .zst) in {path}")
     # A corpus for one language is a JSON lines file like any other; the folder as a whole is BEIR's.
     corpus = find_file(path / f"corpus{stem}.jsonl")
-    return _Files(queries, splits[chosen], chosen, corpus, corpus_format="jsonl")
+    return TestSetFiles(queries, splits[chosen], chosen, corpus, corpus_format="jsonl")
 
 
-def _msmarco_files(path: Path, split: str | None) -> _Files:
+def _msmarco_files(path: Path, split: str | None) -> TestSetFiles:
     splits = _names(path, r"qrels(?:\.(.+))?\.tsv")
     chosen = _choose_split(path, splits, split)
     queries = find_file(path / f"queries.{chosen}.tsv") or find_file(path / "queries.tsv")
     if queries is None:
         raise TestSetError(f"no queries.{chosen}.tsv or queries.tsv in {path}")
-    return _Files(queries, splits[chosen], chosen, find_file(path / "collection.tsv"), corpus_format="msmarco")
+    return TestSetFiles(queries, splits[chosen], chosen, find_file(path / "collection.tsv"), corpus_format="msmarco")
 
 
 def _names(folder: Path, pattern: str) -> dict[str, Path]:
@@ -170,7 +211,7 @@ def _choose_split(path: Path, splits: Mapping[str, Path], split: str | None) -> 
     raise TestSetError(f"{path} {fact}; {known}")
 
 
-def _open_corpus(files: _Files) -> DocumentReader | None:
+def _open_corpus(files: TestSetFiles) -> DocumentReader | None:
     if files.corpus is None:
         return None
     from retrieval.documents import read_documents

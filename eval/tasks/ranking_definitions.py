@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from eval.tasks.definition import Definition
 
 
 class RetrievalDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys of a retrieval task; its folder is in BEIR's or MS MARCO's layout, see `eval.testsets`.
+    """Keys of a retrieval task; its folder is in BEIR's or MS MARCO's layout, or "ir_datasets:NAME" (`eval.testsets`).
 
     Attributes:
         language: of a folder with files for several; empty for one without.
@@ -15,18 +17,22 @@ class RetrievalDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
         relevant: the lowest grade that counts as relevant for binary measures; gains of nDCG keep all grades.
         depth: how many documents are searched for each query.
         fields: of a document that are read: title and text, or one of them.
+        ignore_identical_ids: leave documents out that carry the query's id, as for ArguAna.
     """
 
     language: str = ""
     measure: str = "nDCG@10"
-    measures: tuple[str, ...] = ("nDCG@10", "AP", "RR@10", "R@100")
+    measures: tuple[str, ...] = ("nDCG@10", "AP@10", "AP@1000", "RR@10", "R@10", "R@100", "R@1000", "P@10")
     relevant: int = 1
     depth: int = 1000
-    fields: tuple[str, ...] = ("title", "text")
+    fields: tuple[Literal["title", "text"], ...] = ("title", "text")
+    ignore_identical_ids: bool = False
 
 
 class LongDocumentRetrievalDefinition(RetrievalDefinition, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keys of retrieval of documents that are longer than encoders read; the same as for retrieval."""
+    """Keys of retrieval of documents that are longer than encoders read: those of retrieval, with other measures."""
+
+    measures: tuple[str, ...] = ("nDCG@10", "nDCG@1", "RR@10", "R@1", "R@10", "R@100")
 
 
 class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +63,7 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
     passage_id: str = ""
     grade: str = "label"
     relevant: int = 1
-    measured_queries: str = "with_relevant"
+    measured_queries: Literal["all", "with_relevant", "both"] = "with_relevant"
     candidates: str = ""
     candidate_depth: int = 100
     measure: str = "AP"
