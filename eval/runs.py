@@ -3,12 +3,16 @@
 A line is `query-id Q0 document-id rank score tag`, separated by white space. trec_eval takes no notice of the rank: it
 sorts by score, in 32-bit floats, and breaks ties by document id. Scores are therefore written so that they fall
 strictly in that precision, and the order of the run is the order that any tool reads.
+
+MS MARCO's own run files have a line `query-id, passage-id, rank`, separated by tabs, and no scores.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +24,10 @@ from eval.errors import RunError
 from eval.measures import Ranking, Run
 from eval.text_files import numbered_lines
 from indexes.file_operations import sync
+from indexes.storage import replace_file
 from retrieval.documents.json_values import is_encodable
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: bool = False) -> None:
@@ -61,7 +68,8 @@ def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: 
 def read_run(path: str | Path) -> dict[str, Ranking]:
     """Read a run file, plain or compressed: rankings by query id, best first.
 
-    Documents are ordered by score, highest first; equal scores by the rank column, then by line.
+    Documents are ordered by score, highest first; equal scores by the rank column, then by line. Ranks that
+    contradict the scores are not followed, as in trec_eval; a warning says of how many queries they do.
 
     Raises:
         RunError: the file cannot be read, or a line has not six columns, a rank or score that is no number, or a
@@ -83,13 +91,87 @@ def read_run(path: str | Path) -> dict[str, Ranking]:
             raise RunError(f"{path}:{number}: rank {rank!r} or score {score!r} is not a number") from None
         if not math.isfinite(ranking[document_id][0]):
             raise RunError(f"{path}:{number}: the score is {score}")
+    run: dict[str, Ranking] = {}
+    contradicted = 0
+    for query_id, places in found.items():
+        ordered = sorted(places.items(), key=lambda item: (-item[1][0], item[1][1]))
+        ranks = [rank for _, (_, rank) in ordered]
+        contradicted += any(later <= earlier for earlier, later in itertools.pairwise(ranks))
+        run[query_id] = [(document_id, score) for document_id, (score, _) in ordered]
+    if contradicted:
+        _LOGGER.warning(
+            "%s: the ranks of %d of %d queries repeat or contradict the scores; scores decide, then ranks, then lines",
+            path,
+            contradicted,
+            len(run),
+        )
+    return run
+
+
+def read_msmarco_run(path: str | Path) -> dict[str, Ranking]:
+    """Read a run file of MS MARCO, plain or compressed: rankings by query id, best first; a score is -rank.
+
+    Lines have a query, a passage and its rank from 1; where no line has a rank, lines are in the order of the ranks.
+
+    Raises:
+        RunError: the file cannot be read, or a line has not two or three columns or another number of them than the
+            line before, a rank that is no whole number of at least 1, or a rank or passage that its query had already;
+            the message names file and line.
+    """
+    path = Path(path)
+    run: dict[str, dict[str, int]] = {}
+    taken: dict[str, set[int]] = {}
+    width = 0
+    for number, line in numbered_lines(path, RunError):
+        columns = line.split("\t")
+        width = width or len(columns)
+        if len(columns) not in (2, 3) or len(columns) != width:
+            raise RunError(f"{path}:{number}: {len(columns)} columns instead of {width} (query, passage and rank)")
+        query_id, passage_id = columns[0].strip(), columns[1].strip()
+        ranking, ranks = run.setdefault(query_id, {}), taken.setdefault(query_id, set())
+        rank = _rank(columns[2]) if width == 3 else len(ranking) + 1
+        if rank is None:
+            raise RunError(f"{path}:{number}: the rank {columns[2]!r} is not a whole number of at least 1")
+        for what, value, there in (("passage", passage_id, passage_id in ranking), ("rank", rank, rank in ranks)):
+            if there:
+                raise RunError(f"{path}:{number}: {what} {value!r} is twice in the ranking of query {query_id!r}")
+        ranking[passage_id] = rank
+        ranks.add(rank)
     return {
-        query_id: [
-            (document_id, score)
-            for document_id, (score, _) in sorted(ranking.items(), key=lambda item: (-item[1][0], item[1][1]))
-        ]
-        for query_id, ranking in found.items()
+        query_id: [(name, float(-rank)) for name, rank in sorted(ranking.items(), key=lambda item: item[1])]
+        for query_id, ranking in run.items()
     }
+
+
+def write_msmarco_run(path: str | Path, run: Run) -> None:
+    """Write a run file as MS MARCO's evaluation reads it; the file is there whole or not at all.
+
+    Args:
+        path: the file, replaced if it exists.
+        run: rankings by query id, best first.
+
+    Raises:
+        RunError: an id is empty or holds white space, or the folder cannot be written to.
+    """
+    path = Path(path)
+    lines: list[str] = []
+    for query_id, ranking in run.items():
+        _check_column("query id", query_id)
+        for rank, (passage_id, _) in enumerate(ranking, start=1):
+            _check_column("passage id", passage_id)
+            lines.append(f"{query_id}\t{passage_id}\t{rank}\n")
+    try:
+        replace_file(path, "".join(lines).encode())
+    except OSError as fault:
+        raise RunError(f"cannot write {path}: {fault.strerror or fault}") from None
+
+
+def _rank(text: str) -> int | None:
+    try:
+        rank = int(text)
+    except ValueError:
+        return None
+    return rank if rank >= 1 else None
 
 
 def _write_lines(file: IO[bytes], run: Run, tag: str, exact_scores: bool) -> None:

@@ -1,8 +1,8 @@
 """The collection that a retrieval task searches: made once for each corpus and encoder, and found again.
 
 It lies below the workspace under a name that holds the digest of the documents' file, the encoder's identity and what
-is done with long texts. Beside it a small file says that it is complete, how long that took, and what was cut or left out;
-without that file the documents are added again, which costs nothing for those that are there.
+is done with long texts. Beside it a small file says that it is complete, how long that took, and what was cut or left
+out; without that file the documents are added again, which costs nothing for those that are there.
 """
 
 from __future__ import annotations

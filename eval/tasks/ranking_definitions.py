@@ -45,12 +45,15 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
         query: column of the queries' texts.
         passage: column of the passages' texts.
         passage_id: column of the passages' ids; by default the number of the line.
-        grade: column of the judgements.
+        grade: column of the judgements, whole numbers.
+        lowest_grade: the one that says "not relevant at all"; gains of nDCG are counted from it.
         relevant: the lowest grade that counts as relevant for binary measures.
+        rank: column of the rank that a first stage gave the passage; empty where there is none.
         measured_queries: "all" of them, those "with_relevant" passages, or those with passages of "both" sorts; the
             field's papers differ by set.
-        candidates: a TREC run of first-stage results below the folder, which is then one of a retrieval task (BEIR's or
-            MS MARCO's layout) with judgements of the split; empty for a table of pairs.
+        candidates: first-stage results below the folder, which is then one of a retrieval task (BEIR's or MS MARCO's
+            layout) with judgements of the split: a run file, TREC's or MS MARCO's, or MS MARCO's `top1000.dev` with its
+            texts, which is streamed; empty for a table of pairs.
         candidate_depth: how many of the run's documents are reranked for each query.
         measure: the main score, as `eval.measures` calls it.
         measures: the others that are reported.
@@ -62,9 +65,11 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
     passage: str = "passage"
     passage_id: str = ""
     grade: str = "label"
+    lowest_grade: int = 0
     relevant: int = 1
+    rank: str = ""
     measured_queries: Literal["all", "with_relevant", "both"] = "with_relevant"
     candidates: str = ""
     candidate_depth: int = 100
     measure: str = "AP"
-    measures: tuple[str, ...] = ("AP", "RR", "nDCG@10")
+    measures: tuple[str, ...] = ("AP", "RR", "RR@10", "nDCG@10")
