@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,15 @@ DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10", "AP@100")
 UNBOUNDED_DEPTH = 1000
 """Documents a query to retrieve for measures without a cutoff, as is usual at TREC."""
 
+_MTEB_NAMES = {"ndcg": "nDCG", "map": "AP", "recall": "R", "mrr": "RR", "precision": "P", "hit_rate": "Success"}
+"""How mteb's names begin: ndcg_at_10 is nDCG@10."""
+
 
 def parse_measures(names: Iterable[str]) -> list[Measure]:
     """Return the measures with these names, each once, in order.
 
     Names are those of `ir_measures`: nDCG@10, R@100, RR(rel=2)@10, AP, P@5, Success@1, Judged@10,
-    nDCG(dcg='exp-log2')@10 and so on.
+    nDCG(dcg='exp-log2')@10 and so on. Those of mteb are understood as well: ndcg_at_10, map_at_1000, mrr_at_10.
 
     Raises:
         MeasureError: a name is unknown (near ones are suggested), a parameter is wrong or missing, or no installed
@@ -37,11 +41,20 @@ def depth_needed(measures: Iterable[Measure]) -> int:
     return max(measure.params.get("cutoff", UNBOUNDED_DEPTH) for measure in measures)
 
 
+def mteb_name(measure: Measure) -> str | None:
+    """Return what mteb calls a measure: "ndcg_at_10"; None for one that it does not have."""
+    for theirs, ours in _MTEB_NAMES.items():
+        if measure.params.keys() == {"cutoff"} and ours == measure.NAME:
+            return f"{theirs}_at_{measure.params['cutoff']}"
+    return None
+
+
 def _parse(name: str) -> Measure:
     import ir_measures
 
+    theirs = re.fullmatch(rf"({'|'.join(_MTEB_NAMES)})_at_(\d+)", name)
     try:
-        measure = ir_measures.parse_measure(name)
+        measure = ir_measures.parse_measure(f"{_MTEB_NAMES[theirs[1]]}@{theirs[2]}" if theirs else name)
         measure.validate_params()
     except NameError:
         raise MeasureError(f"unknown measure {name!r}{_suggestion(name)}") from None

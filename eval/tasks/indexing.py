@@ -8,8 +8,7 @@ out; without that file the documents are added again, which costs nothing for th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +108,12 @@ def _read(note: Path) -> IndexFacts | None:
         return None
 
 
-def _with_fields(documents: Iterator[Document], fields: Sequence[str]) -> Iterator[Document]:
+def _with_fields(documents: Iterable[Document], fields: Sequence[str]) -> Iterable[Document]:
+    from retrieval.documents import Document
+
     if set(fields) == {"title", "text"}:
         return documents
-    missing = {"title", "text"} - set(fields)
-    return (replace(document, **dict.fromkeys(missing, "")) for document in documents)
+    return (
+        Document(each.id, each.text if "text" in fields else "", each.title if "title" in fields else "", each.metadata)
+        for each in documents
+    )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.errors import MeasureError, RunError
+from eval.measure_names import mteb_name
 from eval.measures import DEFAULT_MEASURES, Policies, depth_needed, evaluate_run, parse_measures
 
 QRELS = {"q1": {"a": 2, "b": 1, "c": 0}, "q2": {"x": 1}, "q3": {"y": 3}}
@@ -145,6 +146,16 @@ def test_measures_are_parsed_once_each_in_order():
     ]
     with pytest.raises(MeasureError, match="no measure given"):
         parse_measures([])
+
+
+def test_names_of_mteb_lead_there_and_back():
+    theirs = ["ndcg_at_10", "map_at_1000", "recall_at_100", "mrr_at_10", "precision_at_5", "hit_rate_at_1"]
+    measures = parse_measures(theirs)
+    assert [str(measure) for measure in measures] == ["nDCG@10", "AP@1000", "R@100", "RR@10", "P@5", "Success@1"]
+    assert [mteb_name(measure) for measure in measures] == theirs
+    assert [mteb_name(measure) for measure in parse_measures(["AP", "RR(rel=2)@10", "ERR@10"])] == [None] * 3
+    with pytest.raises(MeasureError, match="cutoff must be"):
+        parse_measures(["ndcg_at_0"])
 
 
 def test_depth_is_the_deepest_cutoff():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 
 import pytest
 
 from eval.errors import TestSetError
 from eval.qrels import read_qrels
-from eval.testsets import read_queries, read_testset
+from eval.tasks import Surroundings, System, load_task
+from eval.testsets import find_testset, read_queries, read_testset
+from retrieval.errors import MissingExtraError
 
 
 def write(path, text):
@@ -192,3 +195,105 @@ def test_a_deeply_nested_query_is_refused(tmp_path):
 def test_long_grades_are_read_exactly(tmp_path):
     (tmp_path / "qrels").write_text("q 0 d 9007199254740993\nq 0 e 2.0\n")
     assert read_qrels(tmp_path / "qrels") == {"q": {"d": 9007199254740993, "e": 2}}
+
+
+def test_files_are_told_and_have_to_belong_together(beir):
+    files = find_testset(beir)
+    assert [path.name for path in files] == ["test.tsv", "queries.jsonl.gz", "corpus.jsonl"]
+    assert read_testset(beir).files == files
+    write(beir / "qrels" / "test.tsv", "other\td1\t1\n")
+    with pytest.raises(TestSetError, match=r"none of the 1 judged queries .*'other'.* is among the 3 queries"):
+        read_testset(beir)
+
+
+class TestIrDatasets:
+    """A tiny data set, registered for these tests; nothing is downloaded."""
+
+    @pytest.fixture(autouse=True)
+    def registered(self):
+        ir_datasets = pytest.importorskip("ir_datasets")
+        from ir_datasets.datasets.base import Dataset
+        from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries, GenericDoc, GenericQuery, TrecQrel
+
+        class Docs(BaseDocs):
+            def docs_iter(self):
+                yield GenericDoc("d1", "text one")
+                yield GenericDoc("文", "text two")
+
+            def docs_cls(self):
+                return GenericDoc
+
+        class Queries(BaseQueries):
+            def queries_iter(self):
+                yield GenericQuery("q1", "one")
+                yield GenericQuery("unjudged", "three")
+
+            def queries_cls(self):
+                return GenericQuery
+
+        class Qrels(BaseQrels):
+            grades = (("q1", "文", 2), ("q1", "d1", 0), ("q2", "d1", 1))
+
+            def qrels_iter(self):
+                return (TrecQrel(query, document, grade, "0") for query, document, grade in self.grades)
+
+            def qrels_cls(self):
+                return TrecQrel
+
+        class Contradicting(Qrels):
+            grades = (("q1", "d1", 1), ("q1", "d1", 2))
+
+        class Empty(Qrels):
+            grades = ()
+
+        class Failing(Qrels):
+            def qrels_iter(self):
+                raise OSError("the download\nfailed")
+
+        for name, parts in {
+            "toy/dev": (Docs(), Queries(), Qrels()),
+            "docs": (Docs(),),
+            "contradicting": (Queries(), Contradicting()),
+            "empty": (Queries(), Empty()),
+            "failing": (Queries(), Failing()),
+        }.items():
+            if f"retrieval-testsets-{name}" not in ir_datasets.registry:
+                ir_datasets.registry.register(f"retrieval-testsets-{name}", Dataset(*parts))
+
+    def test_a_data_set_is_a_test_set(self, tmp_path):
+        testset = read_testset("ir_datasets:retrieval-testsets-toy/dev")
+        assert (testset.name, testset.split) == ("retrieval-testsets-toy/dev", "dev")
+        assert testset.qrels == {"q1": {"文": 2, "d1": 0}, "q2": {"d1": 1}}
+        assert testset.queries == {"q1": "one"}
+        assert testset.queries_without_text == ("q2",)
+        assert [document.id for document in testset.corpus] == ["d1", "文"]
+        definition = 'name = "Toy"\nkind = "Retrieval"\nfolder = "ir_datasets:retrieval-testsets-toy/dev"'
+        (tmp_path / "task.toml").write_text(definition)
+        (task,) = load_task(tmp_path / "task.toml")
+        result = task.run(System("BM25"), Surroundings(workspace=tmp_path / "work"))
+        assert (result.n_items, result.counts["queries without text"]) == (2, 1)
+        assert result.settings["split"] == "dev"
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("nothing", "no data set 'nothing' in ir_datasets"),
+            ("retrieval-testsets-docs", "has no queries; name one of its splits"),
+            ("retrieval-testsets-contradicting", "grades document 'd1' for query 'q1' twice, 1 and 2"),
+            ("retrieval-testsets-empty", "holds no judgements"),
+            ("retrieval-testsets-failing", "cannot provide the judgements of .*: the download failed"),
+        ],
+    )
+    def test_faults_are_one_line(self, name, words):
+        with pytest.raises(TestSetError, match=words) as caught:
+            read_testset(f"ir_datasets:{name}")
+        assert "\n" not in str(caught.value)
+
+    def test_the_name_says_split_and_language(self):
+        with pytest.raises(TestSetError, match="leave 'test' out"):
+            read_testset("ir_datasets:retrieval-testsets-toy/dev", "test")
+
+    def test_the_package_is_optional(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "ir_datasets", None)
+        with pytest.raises(MissingExtraError, match="ir-datasets"):
+            read_testset("ir_datasets:retrieval-testsets-toy/dev")
