@@ -84,15 +84,23 @@ def tie_order(ranking: Ranking, ties: Ties, *, whole_precision: bool = False) ->
         ties: the rule. "as returned" keeps the order of equal scores.
         whole_precision: compare scores as 64-bit floats, not as 32-bit ones; "as returned" always does.
     """
-    n = len(ranking)
-    scores = np.fromiter((score for _, score in ranking), np.float64, n)
-    if ties != "as returned" and not whole_precision:
-        with np.errstate(over="ignore"):  # what is too large is infinite for trec_eval, too
-            scores = scores.astype(np.float32)
+    scores = _scores(ranking, whole_precision or ties == "as returned")
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     if ties == "as returned" or not (ordered[1:] == ordered[:-1]).any():
         return order.tolist()
     values = scores.tolist()
     # Python compares strings by code point, which is the order of their bytes in UTF-8, and so of C's strcmp.
-    return sorted(range(n), key=lambda position: (values[position], ranking[position][0]), reverse=True)
+    return sorted(range(len(ranking)), key=lambda position: (values[position], ranking[position][0]), reverse=True)
+
+
+def has_equal_scores(ranking: Ranking) -> bool:
+    """Tell whether two scores of a ranking are equal as 32-bit floats."""
+    scores = np.sort(_scores(ranking, whole_precision=False))
+    return bool((scores[1:] == scores[:-1]).any())
+
+
+def _scores(ranking: Ranking, whole_precision: bool) -> np.ndarray:
+    scores = np.fromiter((score for _, score in ranking), np.float64, len(ranking))
+    with np.errstate(over="ignore"):  # what is too large is infinite for trec_eval, too
+        return scores if whole_precision else scores.astype(np.float32)

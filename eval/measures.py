@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eval.errors import RunError
-from eval.judged_rankings import JudgedRanking, Ranking, check_ranking, judged_ranking, tie_order
+from eval.judged_rankings import JudgedRanking, Ranking, check_ranking, has_equal_scores, judged_ranking, tie_order
 from eval.measure_names import DEFAULT_MEASURES, depth_needed, parse_measures
 from eval.policies import Policies, Ties
 
@@ -113,7 +113,8 @@ def evaluate_run(
     if reciprocal:  # mteb's own code, which looks at scores in whole precision
         for query, row in _values(_ordered(counted, qrels, policies, "mteb", True), qrels, reciprocal).items():
             per_query[query] |= row
-    other = _ordered(counted, qrels, policies, "trec_eval" if policies.ties == "as returned" else "as returned")
+    equal = {query: ranking for query, ranking in counted.items() if has_equal_scores(ranking)}
+    other = _ordered(equal, qrels, policies, "trec_eval" if policies.ties == "as returned" else "as returned")
     tied = {query: ranking for query, ranking in other.items() if ranking.ids != rankings[query].ids}
     totals = _totals(parsed, per_query)
     other_totals = _totals(parsed, per_query | _values(tied, qrels, parsed)) if tied else totals

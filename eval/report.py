@@ -131,6 +131,7 @@ class Report:
             "measures": self.measures,
             "queries": self._counts(),
             "unknown_documents": self.unknown_documents,
+            "other_ties": self.evaluation.other_ties,
             "policies": self.policies.describe(),
             "seconds": self.seconds,
             "latency_ms": asdict(self.latency) | {"k": self.latency_k} if self.latency else None,
@@ -169,13 +170,14 @@ class Report:
         return Group(title, values, facts)
 
     def _counts(self) -> dict[str, int]:
-        return {
-            "judged": len(self.evaluation.per_query),
+        counts = {
+            "judged": len(self.evaluation.per_query) + self.evaluation.skipped,
             "missing": len(self.evaluation.missing),
             "without_text": self.queries_without_text,
             "blank": self.blank_queries,
             "without_relevant": self.evaluation.without_relevant,
         }
+        return counts | {"skipped": self.evaluation.skipped} if self.evaluation.skipped else counts
 
     def _facts(self) -> list[tuple[str, str]]:
         counts = self._counts()
@@ -184,13 +186,24 @@ class Report:
             ("without_text", "with no text in the test set"),
             ("blank", "blank"),
             ("without_relevant", "with no relevant document"),
+            ("skipped", "that do not count"),
         ):
-            queries += f", {counts[name]:,} {words}" if counts[name] else ""
+            queries += f", {counts[name]:,} {words}" if counts.get(name) else ""
         facts = [("queries", queries), ("depth", f"{self.k:,} documents a query")]
         if self.unknown_documents:
             facts.append(("not indexed", f"{self.unknown_documents:,} relevant documents: is it the right collection?"))
         if self.evaluation.self_matches:
             facts.append(("self-matches", f"{self.evaluation.self_matches:,} removed"))
+        for what, count in (
+            ("duplicates", self.evaluation.duplicates),
+            ("unjudged", self.evaluation.unjudged_documents),
+        ):
+            if count:
+                facts.append((what, f"{count:,} documents removed before measuring"))
+        if self.evaluation.other_ties:
+            values = ", ".join(f"{measure} {value:.4f}" for measure, value in self.evaluation.other_ties.items())
+            other = "trec_eval's order" if self.policies.ties == "as returned" else "the order as returned"
+            facts.append(("equal scores", f"{self.evaluation.tied:,} queries hang on them; {other} gives {values}"))
         if self.latency:
             facts.append(
                 (

@@ -1,4 +1,4 @@
-"""Protocols of MS MARCO and TREC Deep Learning: bundled runs score what they are published to, and as trec_eval says."""
+"""Protocols of MS MARCO and TREC Deep Learning: bundled runs score what is published, and what trec_eval says."""
 
 from __future__ import annotations
 

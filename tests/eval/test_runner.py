@@ -191,3 +191,23 @@ def test_latency_draws_the_same_queries_for_the_same_seed():
     assert sorted(drawn(3, 1000)) == sorted(str(i) for i in range(50))
     assert measure_latency(str, [" "]) is None
     assert measure_latency(str, ["a"], sample=0) is None
+
+
+def test_a_report_says_what_ties_and_policies_did():
+    engine = WordOverlap()
+    policies = Policies(missing="skip", duplicates="first")
+    plain = evaluate_collection(engine, TESTSET, ["RR"], settings={}, policies=policies, latency_sample=0)
+    assert json.loads(plain.to_json())["queries"]["skipped"] == 3
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(plain.table())
+    assert (
+        "5 judged, 3 without results, 1 with no text in the test set, 1 blank, 3 that do not count" in buffer.getvalue()
+    )
+    # Two documents share both words: cats are returned first, and trec_eval would put dogs there.
+    tied = TestSet("toy", "test", {"1": "animal cat"}, {"1": {"cats": 1}})
+    report = evaluate_collection(engine, tied, ["RR"], settings={}, latency_sample=0)
+    assert (report.measures, report.evaluation.other_ties) == ({"RR": 1.0}, {"RR": 0.5})
+    assert json.loads(report.to_json())["other_ties"] == {"RR": 0.5}
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(report.table())
+    assert "1 queries hang on them; trec_eval's order gives RR 0.5000" in buffer.getvalue()
