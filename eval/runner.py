@@ -202,7 +202,8 @@ def evaluate_collection(
     )
     evaluation = evaluate_run(result.run, testset.qrels, measures, policies)
     if evaluation.missing:
-        _LOGGER.warning("%d judged queries have no results; they score 0", len(evaluation.missing))
+        fate = "score 0" if policies.missing == "zero" else "may not count, as the policies say"
+        _LOGGER.warning("%d judged queries have no results; they %s", len(evaluation.missing), fate)
     latency = measure_latency(
         lambda text: collection.search(text, k=latency_k, **options), testset.queries.values(), latency_sample
     )

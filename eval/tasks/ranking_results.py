@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from eval.measures import Evaluation, Policies
+from eval.tasks.base import Reference
+from eval.tasks.definition import Definition
 from eval.tasks.system import System
 
 _LONG = {
@@ -30,6 +32,19 @@ def ranking_policies(policies: Policies, evaluation: Evaluation, system: System)
         sentences["truncation"] = _LONG[system.long]
         sentences["prompts"] = "the encoder's own for queries and passages"
     return sentences
+
+
+def reference_of(definition: Definition, system: System, *, by_encoder: bool, as_published: bool) -> Reference | None:
+    """Return the published figure of a system, by its name, or by its encoder's where that alone decided the scores.
+
+    Args:
+        definition: with published figures.
+        system: that was measured.
+        by_encoder: whether the encoder's similarities alone made the order.
+        as_published: whether texts were cut as they were for published figures; otherwise no tolerance binds.
+    """
+    reference = definition.reference_for(system if by_encoder else replace(system, encoder=None))
+    return reference if reference is None or as_published or not by_encoder else replace(reference, tolerance=None)
 
 
 def evaluation_counts(evaluation: Evaluation) -> dict[str, int]:

@@ -21,7 +21,7 @@ from eval.measures import Qrels, Ranking, Run, evaluate_run, parse_measures
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.candidate_scoring import FIRST_STAGE, ScoredCandidates, scoring_mode
 from eval.tasks.ranking_definitions import RerankingDefinition
-from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies
+from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
 from eval.tasks.reranking_data import read_reranking_data
 from eval.tasks.system import System
 from eval.tasks.tables import existing_file
@@ -160,7 +160,7 @@ class RerankingTask:
                 "reranker": None if system.reranker is None else system.reranker.identity(),
                 "other_ties": {} if data.pooled else evaluation.other_ties,
             },
-            reference=definition.reference_for(system),
+            reference=reference_of(definition, system, by_encoder=scored.source == "similarities", as_published=True),
             queries=scored.queries,
         )
 

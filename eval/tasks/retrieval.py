@@ -15,7 +15,7 @@ from eval.runner import evaluate_collection
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.indexing import IndexFacts, index_corpus
 from eval.tasks.ranking_definitions import RetrievalDefinition
-from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies
+from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
 from eval.tasks.system import System
 from eval.testsets import PREFIX, TestSet, find_testset, read_testset
 from indexes.storage import sha256_of
@@ -164,7 +164,12 @@ class RetrievalTask(Generic[D]):
                 "other_ties": report.evaluation.other_ties,
                 **own_settings,
             },
-            reference=definition.reference_for(system),
+            reference=reference_of(
+                definition,
+                system,
+                by_encoder=system.search_options == {"mode": "dense"},
+                as_published=system.long == "truncate" or stats["passages"] == facts.documents,
+            ),
             queries=dict(testset.queries),
         )
 

@@ -25,6 +25,12 @@ from retrieval.cli.terminal import note, shows_progress, write_json, write_rende
 )
 @click.option("-k", "k", type=int, metavar="N", help="Documents to retrieve a query (as deep as the measures look).")
 @ranking_options
+@click.option(
+    "--policies",
+    type=click.Choice(["engine", "trec_eval", "mteb", "beir"]),
+    default="engine",
+    help="Whose way with ties and missing queries (engine).",
+)
 @click.option("--ignore-identical-ids", is_flag=True, help="Leave out documents with the query's id, as for ArguAna.")
 @click.option("--latency", type=click.IntRange(min=0), default=200, metavar="N", help="Searches to time (200).")
 @click.option("--run", type=click.Path(path_type=Path), metavar="FILE", help="Write the rankings as a TREC run file.")
@@ -38,6 +44,7 @@ def evaluate(
     language: str | None,
     measures: tuple[str, ...],
     k: int | None,
+    policies: str,
     ignore_identical_ids: bool,
     latency: int,
     run: Path | None,
@@ -49,6 +56,8 @@ def evaluate(
 
     The index must hold the test set's documents: `retrieval index my.index DATASET` first.
     """
+    from dataclasses import replace
+
     from eval.errors import RunError
     from eval.measures import DEFAULT_MEASURES, Policies
     from eval.runner import evaluate_collection
@@ -60,13 +69,16 @@ def evaluate(
     if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
         raise RunError(f"cannot write the run: no folder {run.parent}")
     prepare_kernels()
+    chosen = Policies.preset(policies)
+    if ignore_identical_ids:
+        chosen = replace(chosen, ignore_identical_ids=True)
     with Collection.open(index) as collection:
         report = evaluate_collection(
             collection,
             read_testset(dataset, split, language),
             measure_names(measures) or DEFAULT_MEASURES,
             k=k,
-            policies=Policies(ignore_identical_ids=ignore_identical_ids),
+            policies=chosen,
             latency_sample=latency,
             progress=shows_progress(),
             **search_options(collection, **ranking),

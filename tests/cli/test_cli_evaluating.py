@@ -43,6 +43,16 @@ def test_measures_policies_and_latency(cli, index, testset):
     assert set(report["per_query"]) == {"RR@10", "P@1", "R@100"} or set(report["per_query"]) == {"q1", "q2", "q3"}
 
 
+def test_the_way_of_another_evaluator(cli, index, testset):
+    report = cli("evaluate", index, testset, "--json", "--measures", "RR@10", "--policies", "trec_eval").json
+    # q3 finds nothing, and trec_eval leaves such queries out.
+    assert report["measures"]["RR@10"] == pytest.approx((1 + 0.5) / 2)
+    assert report["queries"]["skipped"] == 1
+    beir = cli("evaluate", index, testset, "--json", "--policies", "beir").json
+    assert "removed" in beir["policies"]["self-matches"]
+    assert cli("evaluate", index, testset, "--policies", "mine").status != 0
+
+
 def test_a_table_for_people(cli, index, testset):
     done = cli("evaluate", index, testset)
     assert done.status == 0

@@ -129,6 +129,18 @@ def test_grades_and_levels(task_of, rerank):
     )
 
 
+def test_an_encoders_published_figure_is_not_a_rerankers(pools_of, rerank, encoder):
+    task = pools_of('references = [{ system = "mine", value = 0.5, source = "a paper", tolerance = 0.1 }]')
+
+    class Known(type(encoder())):
+        source = "mine"
+
+    known = Known(lambda texts: np.ones((len(texts), 4)), "known", 1)
+    assert rerank(task, System("dense", known)).reference.tolerance == 0.1
+    assert rerank(task, System("both", known, reranker=by(lambda query, text: 0.0).reranker)).reference is None
+    assert rerank(task, System("lexical", known, {"mode": "bm25"})).reference is None
+
+
 def test_a_reranker_that_looks_at_the_order_gets_bm25s(pools_of, rerank):
     seen = []
 

@@ -186,6 +186,31 @@ def test_what_does_not_belong_together_is_refused(place, measure, encoder):
         load_task(place / "task.toml")
 
 
+def test_published_figures_bind_what_they_were_measured_with(place, tmp_path, encoder):
+    keys = """references = [
+        { system = "mine", value = 0.5, source = "a paper", tolerance = 0.1 },
+        { system = "bm25s", value = 0.4, source = "another", tolerance = 0.1 },
+    ]"""
+    task = write(place, keys=keys)
+    surroundings = Surroundings(workspace=tmp_path)
+
+    class Known(type(encoder())):
+        source = "somebody/mine"
+
+    def known(**settings):
+        return Known(lambda texts: np.ones((len(texts), 4)), "known", 1, **settings)
+
+    def tolerance(system):
+        reference = task.run(system, surroundings).reference
+        return reference and (reference.value, reference.tolerance)
+
+    assert tolerance(System("bm25s")) == (0.4, 0.1)
+    assert tolerance(System("dense", known())) == (0.5, 0.1)
+    assert tolerance(System("dense", known(max_tokens=2), long="chunk")) == (0.5, None)
+    assert tolerance(System("hybrid", known(), {"mode": "hybrid"})) is None
+    assert tolerance(System("lexical", known(), {"mode": "bm25"})) is None
+
+
 def test_languages_of_one_folder(tmp_path, encoder):
     place = tmp_path / "data"
     (place / "qrels").mkdir(parents=True)
