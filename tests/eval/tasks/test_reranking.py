@@ -330,3 +330,18 @@ def test_identity_changes_with_the_data(pools_of):
     before = pools_of().identity()
     assert json.dumps(before)
     assert pools_of(pools={"q": ("x", [("a", 1)])}).identity() != before
+
+
+def test_msmarco_files_as_they_are_published(tmp_path, rerank):
+    place = tmp_path / "msmarco-passage"
+    place.mkdir()
+    (place / "collection.tsv").write_text("0\tcats sleep\n1\tdogs bark\n2\trust\n")
+    (place / "queries.dev.small.tsv").write_text("7\tdogs\n8\tiron\n")
+    (place / "qrels.dev.small.tsv").write_text("7\t0\t1\t1\n8\t0\t2\t1\n")
+    (place / "top1000.dev.tsv").write_text("7\t0\tdogs\tcats sleep\n7\t1\tdogs\tdogs bark\n")
+    retrieval, reranking = load_tasks(tmp_path)
+    assert [retrieval.name, reranking.name] == ["MSMARCOPassage", "MSMARCOReranking"]
+    for task, system in ((retrieval, System("BM25")), (reranking, by(length))):
+        result = rerank(task, system)
+        assert (result.main_score, result.values) == ("RR@10", {"7": 1.0, "8": 0.0})
+        assert result.scores == {"RR@10": 0.5, "R@1000": 0.5}
