@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from eval.errors import TestSetError
-from retrieval.documents.ir_datasets_source import PREFIX
-from retrieval.errors import MissingExtraError
+from retrieval.documents.ir_datasets_source import PREFIX, find_dataset
+from retrieval.errors import DocumentError
 
 if TYPE_CHECKING:
     from eval.testsets import TestSet
@@ -53,13 +53,9 @@ def read_ir_datasets_testset(name: str, split: str | None = None, language: str 
 
 def _load(name: str) -> Any:
     try:
-        import ir_datasets
-    except ImportError:
-        raise MissingExtraError("ir_datasets", "ir-datasets", "reading a data set of ir_datasets") from None
-    try:
-        dataset = ir_datasets.load(name)
-    except KeyError:
-        raise TestSetError(f"no data set {name!r} in ir_datasets; its ids are listed at ir-datasets.com") from None
+        dataset = find_dataset(name)
+    except DocumentError as fault:
+        raise TestSetError(str(fault)) from None
     for what, has in (("queries", dataset.has_queries()), ("judgements", dataset.has_qrels())):
         if not has:
             raise TestSetError(f"the data set {name!r} of ir_datasets has no {what}; name one of its splits")

@@ -9,10 +9,9 @@ what mteb's ids come to (trec_eval puts its "negative_…" before its "apositive
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,20 +19,20 @@ from eval.errors import EvaluationError, MissingDataError, TaskError, TestSetErr
 from eval.measures import Qrels, Ranking, Run, evaluate_run, parse_measures
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.candidate_scoring import FIRST_STAGE, ScoredCandidates, scoring_mode
+from eval.tasks.file_task import FileTask
 from eval.tasks.ranking_definitions import RerankingDefinition
 from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
 from eval.tasks.reranking_data import read_reranking_data
 from eval.tasks.system import System
 from eval.tasks.tables import existing_file
 from eval.testsets import find_testset
-from indexes.storage import sha256_of
 
 _POOL_TIES = (
     "of passages with equal scores (as 32-bit floats) the less relevant comes first, as with the ids of mteb's pools"
 )
 
 
-class RerankingTask:
+class RerankingTask(FileTask[RerankingDefinition]):
     """Ordering judged pools, or the candidates of a first stage.
 
     Args:
@@ -42,26 +41,6 @@ class RerankingTask:
     """
 
     kind: ClassVar[str] = "Reranking"
-
-    def __init__(self, definition: RerankingDefinition, data: Path) -> None:
-        self.definition = definition
-        self.data = data
-
-    @classmethod
-    def from_definition(cls, definition: RerankingDefinition, data: Path) -> Self:
-        """Return the task; nothing is read yet.
-
-        Raises:
-            MissingDataError: a file that the definition names does not exist.
-        """
-        task = cls(definition, data)
-        task.files()
-        return task
-
-    @property
-    def name(self) -> str:
-        """Unique among the tasks of a run."""
-        return self.definition.name
 
     def files(self) -> list[Path]:
         """Return the files that are read: the table of pairs, or the candidates and what the test set is made of.
@@ -94,10 +73,6 @@ class RerankingTask:
         if mode not in ("dense", "bm25", FIRST_STAGE):
             return f"candidates are scored by a reranker, an encoder or BM25, not by {mode!r} search"
         return None
-
-    def identity(self) -> Mapping[str, Any]:
-        """Return the definition and the digests of the files."""
-        return {"definition": self.definition.as_dict(), "files": {file.name: sha256_of(file) for file in self.files()}}
 
     def run(self, system: System, surroundings: Surroundings) -> TaskResult:
         """Score the candidates of every query and measure their order.

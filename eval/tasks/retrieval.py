@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from eval.errors import MissingDataError, TaskError, TestSetError
 from eval.measures import Policies, parse_measures
 from eval.report import Report
 from eval.runner import evaluate_collection
 from eval.tasks.base import Surroundings, TaskResult
+from eval.tasks.file_task import FileTask
 from eval.tasks.indexing import IndexFacts, index_corpus
 from eval.tasks.ranking_definitions import RetrievalDefinition
 from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
 from eval.tasks.system import System
 from eval.testsets import PREFIX, TestSet, find_testset, read_testset
-from indexes.storage import sha256_of
 
 if TYPE_CHECKING:
     from retrieval.collection import Collection
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=RetrievalDefinition)
 
 
-class RetrievalTask(Generic[D]):
+class RetrievalTask(FileTask[D]):
     """Searching a corpus with every judged query, as MTEB's retrieval does: the best 1,000 documents, nDCG@10 first.
 
     A system with an encoder searches its vectors exactly; what else it says in its options is done instead.
@@ -37,26 +36,6 @@ class RetrievalTask(Generic[D]):
     """
 
     kind: ClassVar[str] = "Retrieval"
-
-    def __init__(self, definition: D, data: Path) -> None:
-        self.definition = definition
-        self.data = data
-
-    @classmethod
-    def from_definition(cls, definition: D, data: Path) -> Self:
-        """Return the task; nothing is read yet.
-
-        Raises:
-            MissingDataError: a file that the definition names does not exist.
-        """
-        task = cls(definition, data)
-        task.files()
-        return task
-
-    @property
-    def name(self) -> str:
-        """Unique among the tasks of a run."""
-        return self.definition.name
 
     @property
     def source(self) -> str | Path:
@@ -103,10 +82,6 @@ class RetrievalTask(Generic[D]):
         if mode == "sparse":
             return "the collections of tasks have no sparse vectors"
         return None
-
-    def identity(self) -> Mapping[str, Any]:
-        """Return the definition and the digests of the files."""
-        return {"definition": self.definition.as_dict(), "files": {file.name: sha256_of(file) for file in self.files()}}
 
     def run(self, system: System, surroundings: Surroundings) -> TaskResult:
         """Index the corpus, unless that was done before, and search it with every query.

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from eval.errors import TaskError
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.definition import TextDefinition
+from eval.tasks.file_task import FileTask
 from eval.tasks.system import System
 from eval.tasks.tables import existing_file
 from eval.tasks.text_vectors import TextVectors
-from indexes.storage import sha256_of
 
 D = TypeVar("D", bound=TextDefinition)
 
@@ -40,7 +39,7 @@ class Measured:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-class TextTask(ABC, Generic[D]):
+class TextTask(FileTask[D]):
     """A task over vectors of texts; each kind derives a class of its own and says what is measured.
 
     Args:
@@ -48,30 +47,8 @@ class TextTask(ABC, Generic[D]):
         data: what its folder is below.
     """
 
-    kind: ClassVar[str]
-    """As MTEB calls it."""
     main_score: ClassVar[str]
     """The score that counts."""
-
-    def __init__(self, definition: D, data: Path) -> None:
-        self.definition = definition
-        self.data = data
-
-    @classmethod
-    def from_definition(cls, definition: D, data: Path) -> Self:
-        """Return the task; nothing is read yet.
-
-        Raises:
-            MissingDataError: a file that the definition names does not exist.
-        """
-        task = cls(definition, data)
-        task.files()
-        return task
-
-    @property
-    def name(self) -> str:
-        """Unique among the tasks of a run."""
-        return self.definition.name
 
     def file_names(self) -> list[str]:
         """Return the files that are read, below the definition's folder."""
@@ -90,10 +67,6 @@ class TextTask(ABC, Generic[D]):
         if system.encoder is None:
             return f"{self.kind} compares vectors, and {system.name} has no encoder"
         return None
-
-    def identity(self) -> Mapping[str, Any]:
-        """Return the definition and the digests of the files."""
-        return {"definition": self.definition.as_dict(), "files": {file.name: sha256_of(file) for file in self.files()}}
 
     @abstractmethod
     def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:

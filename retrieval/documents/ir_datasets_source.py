@@ -13,23 +13,33 @@ from retrieval.errors import DocumentError, MissingExtraError
 PREFIX = "ir_datasets:"
 
 
-def load_dataset(name: str) -> Any:
+def find_dataset(name: str) -> Any:
     """Look a data set up by its ir_datasets id, "msmarco-passage/dev".
 
     Raises:
         MissingExtraError: ir_datasets is not installed.
-        DocumentError: There is no such data set, or it has no documents.
+        DocumentError: There is no such data set.
     """
     try:
         import ir_datasets
     except ImportError:
         raise MissingExtraError("ir_datasets", "ir-datasets", "reading a data set of ir_datasets") from None
     try:
-        dataset = ir_datasets.load(name)
+        return ir_datasets.load(name)
     except KeyError:
         raise DocumentError(
             f"no such data set in ir_datasets: {name!r}; its ids are listed at ir-datasets.com"
         ) from None
+
+
+def load_dataset(name: str) -> Any:
+    """Look a data set with documents up, see `find_dataset`.
+
+    Raises:
+        MissingExtraError: ir_datasets is not installed.
+        DocumentError: There is no such data set, or it has no documents.
+    """
+    dataset = find_dataset(name)
     if not dataset.has_docs():
         raise DocumentError(f"the data set {name!r} of ir_datasets has no documents")
     return dataset

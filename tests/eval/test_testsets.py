@@ -277,7 +277,7 @@ class TestIrDatasets:
     @pytest.mark.parametrize(
         ("name", "words"),
         [
-            ("nothing", "no data set 'nothing' in ir_datasets"),
+            ("nothing", "no such data set in ir_datasets: 'nothing'"),
             ("retrieval-testsets-docs", "has no queries; name one of its splits"),
             ("retrieval-testsets-contradicting", "grades document 'd1' for query 'q1' twice, 1 and 2"),
             ("retrieval-testsets-empty", "holds no judgements"),

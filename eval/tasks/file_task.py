@@ -1,0 +1,57 @@
+"""What all kinds of task share that are made of a definition and files: their name, and what identifies them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from eval.tasks.definition import Definition
+from indexes.storage import sha256_of
+
+D = TypeVar("D", bound=Definition)
+
+
+class FileTask(ABC, Generic[D]):
+    """A task on the files that a definition names.
+
+    Args:
+        definition: of the task.
+        data: what its folder is below.
+    """
+
+    kind: ClassVar[str]
+    """As MTEB calls it."""
+
+    def __init__(self, definition: D, data: Path) -> None:
+        self.definition = definition
+        self.data = data
+
+    @classmethod
+    def from_definition(cls, definition: D, data: Path) -> Self:
+        """Return the task; nothing is read yet.
+
+        Raises:
+            MissingDataError: a file that the definition names does not exist.
+        """
+        task = cls(definition, data)
+        task.files()
+        return task
+
+    @property
+    def name(self) -> str:
+        """Unique among the tasks of a run."""
+        return self.definition.name
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Return the files that are read.
+
+        Raises:
+            MissingDataError: one does not exist.
+        """
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the definition and the digests of the files."""
+        return {"definition": self.definition.as_dict(), "files": {file.name: sha256_of(file) for file in self.files()}}
