@@ -17,7 +17,7 @@ import numpy as np
 from eval.errors import RunError
 from eval.measures import Run
 from eval.runs import read_msmarco_run, read_run
-from eval.text_files import numbered_lines
+from eval.text_files import ascii_columns, numbered_lines
 from retrieval.rerankers.base import Candidates
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def candidate_format(path: Path) -> CandidateFormat:
     n_tabs = first[1].count("\t")
     if n_tabs == 3:
         return "texts"
-    if len(first[1].split()) == 6:
+    if len(ascii_columns(first[1])) == 6:
         return "trec"
     if n_tabs in (1, 2):
         return "msmarco"

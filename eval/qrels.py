@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eval.errors import TestSetError
-from eval.text_files import numbered_lines
+from eval.text_files import ascii_columns, numbered_lines
 
 _HEADER_NAMES = frozenset({"queryid", "qid", "query", "topic", "topicid"})
 
@@ -14,8 +14,8 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read judgements: grade by document id by query id, in file order.
 
     Two formats are told apart by the number of columns: BEIR's three (query, document, grade; usually under a header)
-    and TREC's four (query, iteration, document, grade). Columns are separated by tabs, or by any white space in a line
-    without tabs. A judgement that is repeated with the same grade counts once.
+    and TREC's four (query, iteration, document, grade). Columns are separated by tabs, or by white space of ASCII in a
+    line without tabs. A judgement that is repeated with the same grade counts once.
 
     Raises:
         TestSetError: the file cannot be read, or a line has another number of columns, a grade that is no whole
@@ -24,7 +24,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     path = Path(path)
     qrels: dict[str, dict[str, int]] = {}
     for number, line in numbered_lines(path, TestSetError):
-        columns = [column.strip() for column in (line.split("\t") if "\t" in line else line.split())]
+        columns = [column.strip() for column in (line.split("\t") if "\t" in line else ascii_columns(line))]
         if len(columns) not in (3, 4):
             raise TestSetError(
                 f"{path}:{number}: {len(columns)} columns; judgements have 3 (query, document, grade) "

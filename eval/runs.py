@@ -22,7 +22,7 @@ import numpy as np
 
 from eval.errors import RunError
 from eval.measures import Ranking, Run
-from eval.text_files import numbered_lines
+from eval.text_files import ascii_columns, numbered_lines
 from indexes.file_operations import sync
 from indexes.storage import replace_file
 from retrieval.documents.json_values import is_encodable
@@ -78,7 +78,7 @@ def read_run(path: str | Path) -> dict[str, Ranking]:
     path = Path(path)
     found: dict[str, dict[str, tuple[float, int]]] = {}
     for number, line in numbered_lines(path, RunError):
-        columns = line.split()
+        columns = ascii_columns(line)
         if len(columns) != 6:
             raise RunError(f"{path}:{number}: {len(columns)} columns instead of 6 (query Q0 document rank score tag)")
         query_id, _, document_id, rank, score, _ = columns

@@ -43,3 +43,12 @@ def numbered_lines(path: Path, error: type[EvaluationError]) -> Iterator[tuple[i
                 yield number, line
     except DocumentError as fault:
         raise error(str(fault)) from None
+
+
+def ascii_columns(line: str) -> list[str]:
+    """Return the columns of a line that are separated by white space of ASCII.
+
+    Other spaces that Unicode knows, such as the no-break and the ideographic one, may stand inside an id; trec_eval
+    takes no notice of them either.
+    """
+    return [column.decode() for column in line.encode().split()]

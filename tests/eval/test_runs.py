@@ -112,6 +112,11 @@ def test_scores_decide_and_ranks_break_ties(tmp_path):
     assert [document for document, _ in read_run(tmp_path / "a.run")["q"]] == ["d", "b", "a", "c"]
 
 
+def test_ids_may_hold_spaces_that_are_not_of_ascii(tmp_path):
+    (tmp_path / "a.run").write_text("q\u00a01 Q0 a\u3000b 1 1.0 t\n", encoding="utf-8")
+    assert read_run(tmp_path / "a.run") == {"q\u00a01": [("a\u3000b", 1.0)]}
+
+
 def test_broken_files(tmp_path):
     (tmp_path / "a.run.gz").write_bytes(gzip.compress(b"q Q0 d 1 2.0 tag\n")[:-12])
     with pytest.raises(RunError, match="damaged file"):

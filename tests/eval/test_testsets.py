@@ -107,6 +107,7 @@ def test_what_is_missing_is_named_with_what_is_there(beir, tmp_path):
         ("q\td\t1\nq\td\t1\n", {"q": {"d": 1}}),  # said twice
         ("q 0 d 2\nq 0 e -1\n\n", {"q": {"d": 2, "e": -1}}),
         ("a query\t0\ta document\t1.0\r\n", {"a query": {"a document": 1}}),
+        ("q a\u3000b 2\nq 0 c\u00a0d 1\n", {"q": {"a\u3000b": 2, "c\u00a0d": 1}}),  # spaces, but not of ASCII
         ("\ufeffqid\titer\tdocid\trel\nq\t0\td\t1\n", {"q": {"d": 1}}),
     ],
 )
