@@ -31,6 +31,10 @@ class MissingDataError(TaskError):
     """A task's data is not there; its definition may be sound."""
 
 
+class ResultError(EvaluationError):
+    """A stored result cannot be read or written."""
+
+
 class TuningError(EvaluationError):
     """A pipeline cannot be tuned as asked."""
 

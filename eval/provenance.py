@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Protocol
+
+from indexes.storage import sha256_of
+from retrieval.encoders.base import fingerprint
+
+_WITHOUT_SAY = {"cli", "reports", "benchmarks", "experiments"}
 
 _PACKAGES = (
     "retrieval-engine",
@@ -16,9 +23,21 @@ _PACKAGES = (
     "faiss-cpu",
     "PyStemmer",
     "sentence-transformers",
+    "transformers",
+    "tokenizers",
     "torch",
+    "scikit-learn",
+    "scipy",
     "bm25s",
+    "mteb",
 )
+
+
+class Described(Protocol):
+    """What can say who it is: an encoder, a reranker."""
+
+    def identity(self) -> dict[str, Any]: ...  # noqa: D102
+    def execution(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 def package_versions() -> dict[str, str]:
@@ -30,6 +49,33 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def provenance() -> dict[str, Any]:
+    """Return the versions of packages, the fingerprint of this engine's code and the machine, as JSON values."""
+    return {"versions": package_versions(), "code": code_fingerprint(), "machine": describe_machine()}
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return 32 hexadecimal digits for the code that has a say in a result: a version does not change with each edit.
+
+    That is all of the three packages, but for the command line, reports, benchmarks and experiments.
+    """
+    root = Path(__file__).parents[1]
+    files = {
+        path.relative_to(root).as_posix(): sha256_of(path)
+        for package in ("indexes", "retrieval", "eval")
+        for path in sorted((root / package).rglob("*.py"))
+        if not _WITHOUT_SAY.intersection(path.relative_to(root).parts)
+    }
+    return fingerprint(files)
+
+
+def described(model: Described) -> dict[str, Any]:
+    """Return who an encoder or a reranker is, as JSON values: its identity, how it computes, a fingerprint of both."""
+    facts = {"identity": model.identity(), "execution": model.execution()}
+    return {"fingerprint": fingerprint(facts), **facts}
 
 
 def describe_machine() -> dict[str, str | int]:

@@ -250,6 +250,11 @@ class SearchResults(Sequence[Hit]):
         scores.flags.writeable = False
         return scores
 
+    @property
+    def found(self) -> Hits:
+        """The same documents in numbers, best first; not to be changed."""
+        return self._found
+
     @cached_property
     def _hits(self) -> list[Hit]:
         segments, rows, scores, _ = self._found

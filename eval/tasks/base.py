@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +71,10 @@ class TaskResult:
         return self.scores[self.main_score]
 
 
+def _as_it_is(collection: Any) -> Any:
+    return collection
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a run of tasks shares.
@@ -81,6 +85,8 @@ class Surroundings:
         seed: of whatever is drawn.
         latency_sample: single searches that are timed; 0 for none.
         progress: show progress bars.
+        share: takes a collection and returns what searches as it does, with the beginnings that the pipelines of a
+            run's systems have in common computed once; tasks search what it returns.
     """
 
     workspace: Path
@@ -88,6 +94,7 @@ class Surroundings:
     seed: int = 42
     latency_sample: int = 0
     progress: bool = False
+    share: Callable[[Any], Any] = field(default=_as_it_is, repr=False)
 
 
 class Task(Protocol):

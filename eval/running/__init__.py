@@ -1,0 +1,18 @@
+"""Running any number of systems on any number of tasks: resumable, each embedding and each common stage once."""
+
+from __future__ import annotations
+
+from eval.running.orchestration import run_tasks
+from eval.running.outcome import Comparison, Failed, Skipped, Step
+from eval.running.store import ResultStore, StoredResult, read_results
+
+__all__ = [
+    "Comparison",
+    "Failed",
+    "ResultStore",
+    "Skipped",
+    "Step",
+    "StoredResult",
+    "read_results",
+    "run_tasks",
+]
