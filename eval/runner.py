@@ -148,14 +148,6 @@ def measure_latency(
         return None
     chosen = random.Random(seed).sample(usable, min(sample, len(usable)))
     times = []  # milliseconds
-<<<<<<< HEAD
-    for text in chosen:
-        began = time.perf_counter()
-        search(text)
-        times.append((time.perf_counter() - began) * 1000)
-    p50, p95, p99 = (float(value) for value in np.percentile(times, [50, 95, 99]))
-    return Latency(n=len(times), mean=float(np.mean(times)), p50=p50, p95=p95, seed=seed, p99=p99)
-=======
     with without_embedding_cache():
         for text in chosen[:_WARM_UP]:
             search(text)
@@ -163,9 +155,8 @@ def measure_latency(
             began = time.perf_counter()
             search(text)
             times.append((time.perf_counter() - began) * 1000)
-    p50, p95 = np.percentile(times, [50, 95])
-    return Latency(n=len(times), mean=float(np.mean(times)), p50=float(p50), p95=float(p95), seed=seed)
->>>>>>> 91cc68e (Systems run on tasks: embeddings once, common beginnings of pipelines once, results that a killed run finds again)
+    p50, p95, p99 = (float(value) for value in np.percentile(times, [50, 95, 99]))
+    return Latency(n=len(times), mean=float(np.mean(times)), p50=p50, p95=p95, seed=seed, p99=p99)
 
 
 def evaluate_collection(

@@ -100,7 +100,7 @@ class RetrievalTask(FileTask[D]):
         collection, facts = index_corpus(testset, system, surroundings, definition.fields)
         with collection:
             report = evaluate_collection(
-                collection,
+                surroundings.share(collection),
                 testset,
                 names,
                 k=definition.depth + policies.ignore_identical_ids,

@@ -14,6 +14,7 @@ import click
 
 from retrieval.cli import (
     changing,
+    comparing,
     demo,
     doctor,
     evaluating,
@@ -63,6 +64,7 @@ for _command in (
     searching.search,
     searching.similar,
     evaluating.evaluate,
+    comparing.compare,
     tuning.tune,
     training.train,
     teaching.teach,

@@ -69,7 +69,7 @@ def pipeline_options(
             raise QueryError(f"--passages {name}=…: stage {name!r} reads the states that the index stores, no texts")
     active = {stage.name for stage in pipeline.active_rerankers}
     loaded = {
-        name: _loaded(model, by_passages.get(name)) if name in active else _switched_off
+        name: load_named(model, by_passages.get(name)) if name in active else _switched_off
         for name, model in models.items()
     }
     return {"stages": str(pipeline), "rerankers": loaded}
@@ -92,8 +92,8 @@ def named_models(option: str, given: tuple[str, ...], example: str) -> dict[str,
     return models
 
 
-def _loaded(text: str, passages: Passages | None) -> Any:
-    """Load a model, with any ",setting=value" behind its name."""
+def load_named(text: str, passages: Passages | None) -> Any:
+    """Load a model, with any ",setting=value" behind its name, which reads by passages where these are given."""
     from retrieval.rerankers import PassageReranker, load_reranker
 
     settings: dict[str, Any] = {}

@@ -42,7 +42,7 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not loaded_after("import retrieval") & {*HEAVY, "numpy", "numba", "pyarrow", "rich", "msgspec", "scipy"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["index", "--help"], ["--version"], []])
+@pytest.mark.parametrize("arguments", [["--help"], ["index", "--help"], ["compare", "--help"], ["--version"], []])
 def test_help_loads_nothing_heavy(arguments):
     assert not loaded_by(*arguments) & {*HEAVY, "numpy", "numba", "pyarrow", "rich", "msgspec", "scipy"}
 

@@ -1,0 +1,145 @@
+"""`--system`: what users write for a system that is compared, and the system that it means.
+
+    bm25                     words
+    embedded                 the encoder that comes with the package, by vectors
+    path/to/model            any other encoder
+    hybrid                   BM25 and the vectors of --encoder, fused
+    bm25:1000,mono:50        a pipeline; its rerankers are given by --reranker, its vectors are those of --encoder
+
+A name in front, as in mine=path/to/model, is what reports call it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    from eval.tasks.system import System
+    from retrieval.encoders import Encoder
+    from retrieval.pipeline.stages import Pipeline
+
+DEFAULT_SYSTEMS = ("embedded", "bm25")
+PRECISION = "fp32"
+"""Of encoders: published scores are compared with."""
+
+_PIPELINE = re.compile(r"\s*(bm25|dense|sparse|hybrid)\s*[(:]")
+_BY_VECTORS = ("dense", "hybrid")
+
+
+def parse_systems(
+    given: Sequence[str],
+    rerankers: tuple[str, ...],
+    passages: tuple[str, ...],
+    *,
+    encoder: str,
+    long: Literal["chunk", "truncate"],
+) -> list[System]:
+    """Return the systems of a command line, their models loaded, each of these once.
+
+    Args:
+        given: "name=specification" or a specification each.
+        rerankers: "name=model" each.
+        passages: "name=method,…" each, see `retrieval.cli.passages`.
+        encoder: of hybrid systems and of pipelines that search vectors.
+        long: what collections do with texts that are longer than the encoder reads.
+
+    Raises:
+        QueryError: a pipeline cannot be read, or its rerankers are not those that are given.
+        EncoderError, RerankerError: a model cannot be loaded.
+    """
+    from retrieval.cli.passages import parse_passages
+    from retrieval.cli.stages import named_models
+    from retrieval.pipeline.grammar import parse_stages
+
+    named = [_named(text) for text in given]
+    pipelines = {text: parse_stages(text) for _, text in named if _PIPELINE.match(text)}
+    models = named_models("--reranker", rerankers, "mono=path/to/model")
+    by_passages = parse_passages(passages)
+    _check_models(pipelines, list(models), list(by_passages))
+    loaded = _Loaded(encoder, models, by_passages)
+    return [replace(_system(name, text, pipelines.get(text), loaded), long=long) for name, text in named]
+
+
+class _Loaded:
+    """Models, loaded when they are first asked for."""
+
+    def __init__(self, encoder: str, rerankers: dict[str, str], passages: dict[str, Any]) -> None:
+        self._default = encoder
+        self._models = rerankers
+        self._passages = passages
+        self._encoders: dict[str, Encoder] = {}
+        self._rerankers: dict[str, Any] = {}
+
+    def encoder(self, model: str | None = None) -> Encoder:
+        from retrieval.encoders import load_encoder
+
+        model = model or self._default
+        if model not in self._encoders:
+            self._encoders[model] = load_encoder(model, precision=PRECISION)
+        return self._encoders[model]
+
+    def reranker(self, name: str) -> Any:
+        from retrieval.cli.stages import load_named
+
+        if name not in self._rerankers:
+            self._rerankers[name] = load_named(self._models[name], self._passages.get(name))
+        return self._rerankers[name]
+
+
+def _system(name: str, text: str, pipeline: Pipeline | None, loaded: _Loaded) -> System:
+    from eval.tasks.system import System
+
+    if text == "bm25":
+        return System(name)
+    if text == "hybrid":
+        return System(name, loaded.encoder(), {"mode": "hybrid"})
+    if pipeline is None:
+        return System(name, loaded.encoder(text))
+    models = {stage: loaded.reranker(stage) for stage, _ in pipeline.active_rerankers}
+    searches_vectors = any(retriever.name in _BY_VECTORS for retriever in pipeline.retrievers if retriever.depth)
+    return System(
+        name,
+        loaded.encoder() if searches_vectors else None,
+        {"stages": str(pipeline), **({"rerankers": models} if models else {})},
+        # Where candidates are given they go to the pipeline's model, if that is a single one.
+        reranker=next(iter(models.values())) if len(models) == 1 else None,
+    )
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Return what a system is called and what it is."""
+    if _PIPELINE.match(text):  # whose feedback may hold an equals sign
+        return text, text
+    name, equals, specification = text.partition("=")
+    if equals and not (name and specification):
+        raise QueryError(f"--system {text!r}: write NAME=SYSTEM, as in --system mine=path/to/model")
+    if not equals:
+        name = Path(text).resolve().name if Path(text).is_dir() else text
+    return name, specification or text
+
+
+def _check_models(pipelines: dict[str, Pipeline], models: Sequence[str], passages: Sequence[str]) -> None:
+    """Refuse rerankers that are missing, or that no pipeline has."""
+    from retrieval.pipeline.stages import known
+
+    for text, pipeline in pipelines.items():
+        if any(retriever.name == "sparse" and retriever.depth for retriever in pipeline.retrievers):
+            raise QueryError(
+                f"{text!r} needs sparse vectors, which the collections of tasks have none of; leave it out"
+            )
+    used = {name: text for text, pipeline in pipelines.items() for name, _ in pipeline.rerankers}
+    for name in models:
+        if name not in used:
+            raise QueryError(f"--reranker {name}=…: no system has a stage called {name!r}; stages: {known(used)}")
+    for name in passages:
+        if name not in used:
+            raise QueryError(f"--passages {name}=…: no system has a stage called {name!r}; stages: {known(used)}")
+    for name, text in used.items():
+        if name not in models:
+            raise QueryError(f"no model for stage {name!r} of {text!r}: add --reranker {name}=MODEL")

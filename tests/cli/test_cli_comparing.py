@@ -1,0 +1,220 @@
+"""`retrieval compare`: systems on tasks, one command from a data folder to a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from types import ModuleType
+
+import pytest
+
+from eval.running import read_results
+from retrieval import FunctionReranker
+from tests.eval.running.conftest import QRELS, QUERIES, ROWS, CountingEncoder
+
+MATCHES = [sum(not set(query.split()).isdisjoint(text.split()) for text in ROWS.values()) for query in QUERIES.values()]
+"""Documents that share a word with each query."""
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A data set of judged pairs, with a task of its own."""
+    folder = tmp_path / "data" / "pairs"
+    folder.mkdir(parents=True)
+    rows = ("owl\tan owl\t5", "wren\tkite\t1", "owl\tbird\t3", "day\tnight\t2")
+    (folder / "test.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *rows, ""]), encoding="utf-8")
+    (folder / "task.toml").write_text('name = "Pairs"\nkind = "STS"\n', encoding="utf-8")
+    return folder.parent
+
+
+@pytest.fixture
+def data(pairs):
+    """The pairs, and documents with queries."""
+    search = pairs / "search"
+    (search / "qrels").mkdir(parents=True)
+    corpus = "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in ROWS.items())
+    (search / "corpus.jsonl").write_text(corpus, encoding="utf-8")
+    queries = "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in QUERIES.items())
+    (search / "queries.jsonl").write_text(queries, encoding="utf-8")
+    grades = [f"{query}\t{name}\t{grade}\n" for query, row in QRELS.items() for name, grade in row.items()]
+    (search / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(grades), encoding="utf-8")
+    (search / "task.toml").write_text('name = "Birds"\nkind = "Retrieval"\n', encoding="utf-8")
+    return pairs
+
+
+class Models:
+    """Every model that is loaded: encoders by name, and rerankers that rank by length."""
+
+    def __init__(self) -> None:
+        self.encoders: dict[str, CountingEncoder] = {}
+        self.pairs = 0
+
+    def load_encoder(self, name, **settings):
+        if not isinstance(name, str):
+            return name
+        self.encoders[name] = CountingEncoder(name)
+        return self.encoders[name]
+
+    def load_reranker(self, name, **settings):
+        def by_length(query, texts):
+            self.pairs += len(texts)
+            return [len(text) for text in texts]
+
+        return FunctionReranker(by_length, name)
+
+
+@pytest.fixture
+def models(monkeypatch):
+    found = Models()
+    monkeypatch.setattr("retrieval.encoders.load_encoder", found.load_encoder)
+    monkeypatch.setattr("retrieval.rerankers.load_reranker", found.load_reranker)
+    return found
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    """Where no reports can be written, stand-ins for the modules that write them."""
+    if importlib.util.find_spec("eval.reports") is not None:
+        return
+    written = {
+        "table": "report.txt",
+        "json": "report.json",
+        "csv": "scores.csv",
+        "latex": "report.tex",
+        "html": "report.html",
+    }
+
+    def gather(results, **options):
+        return "\n".join(f"{result.task} {result.system} {result.score}" for result in results)
+
+    def write_content(content, folder, formats):
+        for form in formats:
+            (folder / written[form]).write_text(content, encoding="utf-8")
+        return [folder / written[form] for form in formats]
+
+    module, terminal = ModuleType("eval.reports"), ModuleType("eval.reports.terminal")
+    module.FORMATS, module.gather, module.write_content = written, gather, write_content
+    terminal.terminal_report = lambda content: content
+    monkeypatch.setitem(sys.modules, "eval.reports", module)
+    monkeypatch.setitem(sys.modules, "eval.reports.terminal", terminal)
+
+
+@pytest.fixture
+def compare(cli, pairs, tmp_path, reports):
+    """Return a function that runs the command on the data with a folder of its own."""
+
+    def run(*arguments, out="out"):
+        return cli("compare", pairs, "--out", tmp_path / out, *arguments)
+
+    return run
+
+
+def scores(done):
+    return {(each["task"], each["system"]): each["score"] for each in done.json["results"]}
+
+
+def test_one_command_measures_the_embedded_encoder_and_bm25_on_everything(compare, data, models, tmp_path):
+    done = compare()
+    assert done.status == 0, done.err
+    for name in ("Birds", "Pairs", "embedded", "bm25"):
+        assert name in done.out
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"report.txt", "report.json", "report.html", "report.tex", "scores.csv", "results", "workspace"} <= written
+    results = read_results(tmp_path / "out" / "results")
+    assert [(r.task, r.system) for r in results] == [("Birds", "bm25"), ("Birds", "embedded"), ("Pairs", "embedded")]
+    assert "1 combination without a measurement" in done.err
+    assert "tasks without data" in done.err
+
+
+def test_a_second_run_encodes_nothing_and_says_the_same(compare, models):
+    first = compare("--json")
+    assert models.encoders["embedded"].seen != []
+    second = compare("--json")
+    assert models.encoders["embedded"].seen == []
+    assert second.json["stored"] == len(first.json["results"]) == 1
+    assert second.json["results"] == first.json["results"]
+    again = compare("--json", "--again")
+    assert models.encoders["embedded"].seen == []
+    assert again.json["stored"] == 0
+    assert scores(again) == scores(first)
+
+
+def test_systems_of_every_sort(compare, data, models):
+    done = compare(
+        *("--system", "bm25", "--system", "words=bm25:5", "--system", "bm25:5,mono:3", "--system", "hybrid"),
+        *("--system", "mine=some/model", "--system", "dense:4,mono:2", "--reranker", "mono=a/ranker"),
+        *("--task", "Birds", "--encoder", "other", "--latency", 0, "--json"),
+    )
+    assert done.status == 0, done.err
+    found = scores(done)
+    assert list(found) == [
+        ("Birds", name) for name in ("bm25", "words", "bm25:5,mono:3", "hybrid", "mine", "dense:4,mono:2")
+    ]
+    assert found["Birds", "bm25"] == found["Birds", "words"]
+    assert models.encoders.keys() == {"other", "some/model"}
+    assert models.pairs == sum(min(3, each) for each in MATCHES) + 2 * len(QUERIES)
+
+
+def test_pipelines_score_as_an_index_does(compare, cli, models, data, tmp_path):
+    done = compare("--system", "bm25:5,mono:5", "--reranker", "mono=r", "--task", "Birds", "--json")
+    index = tmp_path / "birds.index"
+    assert cli("index", index, data / "search", "--no-dense").status == 0
+    report = cli(
+        *("evaluate", index, data / "search", "--stages", "bm25:5,mono:5", "--reranker", "mono=r"),
+        *("--measures", "nDCG@10", "--latency", 0, "--json"),
+    ).json
+    assert done.json["results"][0]["score"] == report["measures"]["nDCG@10"]
+
+
+def test_policies_latency_and_formats(compare, data, models, tmp_path):
+    done = compare("--task", "Birds", "--policy", "trec_eval", "--latency", 3, "--format", "csv,csv", "--json")
+    for result in done.json["results"]:
+        assert "trec_eval" in result["policies"]["ties"]
+        assert result["costs"]["query_p50_ms"] > 0
+    assert {path.suffix for path in (tmp_path / "out").iterdir() if path.is_file()} == {".csv"}
+
+
+def test_a_task_that_fails_is_named_and_the_others_are_reported(compare, models, data):
+    (data / "pairs" / "test.tsv").write_text("sentence1\tsentence2\tscore\nowl\tan owl\tmuch\n", encoding="utf-8")
+    done = compare("--json")
+    assert done.status == 1
+    assert [failed["task"] for failed in done.json["failed"]] == ["Pairs"]
+    assert len(done.json["results"]) == 2
+    assert "failed: Pairs, embedded: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--system", "a=one", "--system", "a=two"], "two systems are called 'a': encoder 'one'"),
+        (["--system", "bm25", "--system", "bm25"], "system 'bm25' is given twice"),
+        (["--system", "bm25:5,mono:3"], "add --reranker mono=MODEL"),
+        (["--system", "bm25:5", "--reranker", "mono=x"], "no system has a stage called 'mono'"),
+        (["--system", "bm25:5", "--passages", "mono=max"], "no system has a stage called 'mono'"),
+        (["--system", "bm25:x"], "is not a whole number"),
+        (["--system", "sparse:5"], "needs sparse vectors"),
+        (["--system", "=x"], "write NAME=SYSTEM"),
+        (["--format", "pdf"], "--format 'pdf': one or more of table"),
+        (["--baseline", "none"], "--baseline 'none' is none of the systems"),
+        (["--task", "Nothing"], "no task 'Nothing'"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(compare, models, arguments, words):
+    done = compare("--task", "Pairs", *arguments)
+    assert done.status == 2
+    assert words in done.error
+
+
+def test_common_beginnings_run_once(compare, data, models):
+    pipelines = ("--system", "bm25:5,mono:3", "--system", "bm25:5,mono:3,duo:2", "--system", "bm25:5")
+    rerankers = ("--reranker", "mono=a", "--reranker", "duo=b")
+    done = compare(*pipelines, *rerankers, "--task", "Birds", "--latency", 0, "--json")
+    assert done.status == 0, done.err
+    assert models.pairs == sum(min(3, each) + min(2, each) for each in MATCHES)
+
+
+def test_a_folder_without_tasks_is_said(cli, tmp_path, models, reports):
+    (tmp_path / "empty").mkdir()
+    assert "no task has its data in" in cli("compare", tmp_path / "empty", "--out", tmp_path / "out").error
+    assert not (tmp_path / "out").exists()
