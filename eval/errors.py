@@ -33,6 +33,8 @@ class MissingDataError(TaskError):
 
 class ResultError(EvaluationError):
     """A stored result cannot be read or written."""
+class ComparisonError(EvaluationError):
+    """Results cannot be compared: they are of different items, or twice of the same."""
 
 
 class TuningError(EvaluationError):

@@ -131,6 +131,56 @@ def compare_mean_rank_correlations(sets: Sequence[tuple[Values, Values, Values]]
     return PairedDifference(sum(len(one[0]) for one in checked), found, float(low), float(high))
 
 
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Return the probabilities of a family of tests, adjusted so that any false one among them is as rare as stated.
+
+    Holm, "A simple sequentially rejective multiple test procedure" (Scandinavian Journal of Statistics 6, 1979): the
+    i-th smallest of m is multiplied by m - i + 1 and never falls below the adjusted one before it. No independence is
+    assumed.
+
+    Args:
+        probabilities: of all tests of the family.
+
+    Returns:
+        The adjusted probabilities in the same order, at most 1.
+
+    Raises:
+        MeasureError: a value is no probability.
+    """
+    if any(not 0 <= p <= 1 for p in probabilities):
+        raise MeasureError(f"{next(p for p in probabilities if not 0 <= p <= 1)} is no probability")
+    adjusted, least = [0.0] * len(probabilities), 0.0
+    for rank, place in enumerate(sorted(range(len(probabilities)), key=probabilities.__getitem__)):
+        least = max(least, min(1.0, (len(probabilities) - rank) * probabilities[place]))
+        adjusted[place] = least
+    return adjusted
+
+
+def standardised_difference(differences: Values) -> float | None:
+    """Return the mean of paired differences over their standard deviation (n - 1): Cohen's d_z.
+
+    Lakens, "Calculating and reporting effect sizes" (Frontiers in Psychology 4, 2013), equation 6.
+
+    Returns:
+        0 where all differences are 0; None where they are equal and not 0, or there is only one.
+    """
+    given = np.asarray(differences, float)
+    if not given.any():
+        return 0.0
+    deviation = float(given.std(ddof=1)) if len(given) > 1 else 0.0
+    # What is left of equal differences after rounding is no deviation.
+    return float(given.mean()) / deviation if deviation > 1e-12 * np.abs(given).max() else None
+
+
+def dominance(differences: Values) -> float:
+    """Return the share of items that rose less the share that fell: Cliff's delta within pairs.
+
+    Cliff, "Dominance statistics: ordinal analyses to answer ordinal questions" (Psychological Bulletin 114, 1993), d_w:
+    1 where every item is better, -1 where every one is worse, whatever the size of the differences.
+    """
+    return float(np.sign(np.asarray(differences, float)).mean())
+
+
 def _difference(of: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray) -> float:
     """Return the second system's rank correlation with gold less the first's, over these pairs."""
     from scipy import stats

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from eval.errors import MeasureError
-from eval.significance import compare_mean_rank_correlations, compare_means, compare_rank_correlations
+from eval.significance import (
+    compare_mean_rank_correlations,
+    compare_means,
+    compare_rank_correlations,
+    dominance,
+    holm,
+    standardised_difference,
+)
 
 FEW = [0.5, 0.25, 0.0, 0.75, 1.0, 0.5]
 
@@ -95,3 +102,33 @@ def test_equal_scores_have_no_correlation(side):
 
 def test_it_reads_well():
     assert str(compare_means(FEW, FEW)) == "+0.0000 [+0.0000, +0.0000], p = 1.000"
+
+
+def test_holm_by_hand():
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2, then 0.05 x 1, which may not fall below the one before it.
+    assert holm([0.03, 0.01, 0.05, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+
+
+@given(st.lists(st.floats(0, 1), max_size=6))
+def test_holm_closes_bonferroni(probabilities):
+    """A hypothesis falls if every set of hypotheses that holds it falls by Bonferroni (Marcus and others 1976)."""
+    places = range(len(probabilities))
+    subsets = [some for size in range(1, len(probabilities) + 1) for some in itertools.combinations(places, size)]
+    wanted = [
+        min(1, max(len(some) * min(probabilities[each] for each in some) for some in subsets if place in some))
+        for place in places
+    ]
+    assert holm(probabilities) == pytest.approx(wanted)
+
+
+def test_holm_takes_probabilities_only():
+    with pytest.raises(MeasureError, match=r"1\.5 is no probability"):
+        holm([0.5, 1.5])
+
+
+def test_effect_sizes_by_hand():
+    differences = [0.5, -0.25, 0.0, 0.25]  # mean 1/8; squares about it: 9/64, 9/64, 1/64, 1/64
+    assert standardised_difference(differences) == pytest.approx(0.125 / np.sqrt(20 / 64 / 3))
+    assert dominance(differences) == pytest.approx(0.25)
+    assert standardised_difference([0.0, 0.0]) == 0
+    assert standardised_difference([0.1] * 7) is None
