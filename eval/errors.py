@@ -37,6 +37,10 @@ class ComparisonError(EvaluationError):
     """Results cannot be compared: they are of different items, or twice of the same."""
 
 
+class ReportError(EvaluationError):
+    """A report cannot be written as asked."""
+
+
 class TuningError(EvaluationError):
     """A pipeline cannot be tuned as asked."""
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from eval.comparison.compare import by_task, compare_results
 from eval.comparison.items import ItemDifference, ItemPolicy, item_differences
-from eval.comparison.outcome import ALPHA, Comparison, Comparisons, Family
+from eval.comparison.outcome import ALPHA, Comparisons, Family, PairedComparison
 
 __all__ = [
     "ALPHA",
-    "Comparison",
     "Comparisons",
     "Family",
     "ItemDifference",
     "ItemPolicy",
+    "PairedComparison",
     "by_task",
     "compare_results",
     "item_differences",

@@ -9,7 +9,7 @@ from itertools import combinations
 from eval.comparison.correlations import compare_correlations_of
 from eval.comparison.items import ItemPolicy
 from eval.comparison.means import compare_means_of
-from eval.comparison.outcome import ALPHA, Comparison, Comparisons, Family
+from eval.comparison.outcome import ALPHA, Comparisons, Family, PairedComparison
 from eval.errors import ComparisonError
 from eval.significance import holm
 from eval.tasks.base import TaskResult
@@ -43,7 +43,7 @@ def compare_results(
     systems = list(dict.fromkeys(result.system for result in results))
     if baseline is not None and baseline not in systems:
         raise ComparisonError(f"the baseline {baseline!r} is not among the systems: {', '.join(systems)}")
-    found: list[Comparison] = []
+    found: list[PairedComparison] = []
     for task, of_task in by_task(results).items():
         ordered = sorted(of_task.values(), key=lambda result: result.system != baseline)  # the baseline comes first
         scores = list(dict.fromkeys(result.main_score for result in ordered))
@@ -70,7 +70,9 @@ def by_task(results: Sequence[TaskResult]) -> dict[str, dict[str, TaskResult]]:
     return tasks
 
 
-def _of_task(results: list[TaskResult], baseline: str | None, policy: ItemPolicy, seed: int) -> Iterator[Comparison]:
+def _of_task(
+    results: list[TaskResult], baseline: str | None, policy: ItemPolicy, seed: int
+) -> Iterator[PairedComparison]:
     """Yield the comparisons of a task's systems; those with values of the same kind share the draws."""
     by_items = [result for result in results if result.values]
     by_gold = [result for result in results if not result.values and result.gold]
@@ -87,17 +89,17 @@ def _of_task(results: list[TaskResult], baseline: str | None, policy: ItemPolicy
             difference = second.score - first.score
             note = "the score is no mean over items: only the difference is known"
             n = min(first.n_items, second.n_items)
-            yield Comparison(first.task, first.main_score, first.system, second.system, n, difference, note=note)
+            yield PairedComparison(first.task, first.main_score, first.system, second.system, n, difference, note=note)
 
 
-def _corrected(found: list[Comparison], family: Family) -> list[Comparison]:
+def _corrected(found: list[PairedComparison], family: Family) -> list[PairedComparison]:
     """Correct each kind of probability over each family."""
     p = _adjusted([one.p for one in found], found, family)
     p_t = _adjusted([one.p_t for one in found], found, family)
     return [replace(one, p_adjusted=p[place], p_t_adjusted=p_t[place]) for place, one in enumerate(found)]
 
 
-def _adjusted(probabilities: list[float | None], of: list[Comparison], family: Family) -> list[float | None]:
+def _adjusted(probabilities: list[float | None], of: list[PairedComparison], family: Family) -> list[float | None]:
     families: dict[str, dict[int, float]] = {}
     for place, p in enumerate(probabilities):
         if p is not None:

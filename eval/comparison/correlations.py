@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from eval.comparison.outcome import CORRELATION_RESAMPLES, Comparison
+from eval.comparison.outcome import CORRELATION_RESAMPLES, PairedComparison
 from eval.errors import ComparisonError
 from eval.resampling import resampled_rank_correlations
 from eval.tasks.base import TaskResult
 
 
-def compare_correlations_of(results: Sequence[TaskResult], seed: int) -> Callable[[int, int], Comparison]:
+def compare_correlations_of(results: Sequence[TaskResult], seed: int) -> Callable[[int, int], PairedComparison]:
     """Return a function that compares two of the systems, given by their places.
 
     The probability is the level at which the bootstrap interval of the difference would just hold 0, taken from both
@@ -42,9 +42,9 @@ def compare_correlations_of(results: Sequence[TaskResult], seed: int) -> Callabl
         for varies, result in zip(measurable, results, strict=True)
     ]
 
-    def compare(one: int, other: int) -> Comparison:
+    def compare(one: int, other: int) -> PairedComparison:
         first, second = results[one], results[other]
-        known = Comparison(
+        known = PairedComparison(
             first.task, first.main_score, first.system, second.system, len(gold), second.score - first.score
         )
         if not (measurable[one] and measurable[other]):

@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from eval.comparison.items import TIE, ItemPolicy, shared_items
-from eval.comparison.outcome import RESAMPLES, Comparison
+from eval.comparison.outcome import RESAMPLES, PairedComparison
 from eval.errors import ComparisonError
 from eval.resampling import flipped_sums, resampled_means, sign_flip_probability
 from eval.significance import dominance, standardised_difference
 from eval.tasks.base import TaskResult
 
 
-def compare_means_of(results: Sequence[TaskResult], policy: ItemPolicy, seed: int) -> Callable[[int, int], Comparison]:
+def compare_means_of(
+    results: Sequence[TaskResult], policy: ItemPolicy, seed: int
+) -> Callable[[int, int], PairedComparison]:
     """Return a function that compares two of the systems, given by their places.
 
     Args:
@@ -36,7 +38,7 @@ def compare_means_of(results: Sequence[TaskResult], policy: ItemPolicy, seed: in
     sums, exact = flipped_sums(values, RESAMPLES, seed)
     resampled = resampled_means(values, RESAMPLES, seed)
 
-    def compare(one: int, other: int) -> Comparison:
+    def compare(one: int, other: int) -> PairedComparison:
         gaps = values[:, other] - values[:, one]
         gaps[np.abs(gaps) <= TIE] = 0.0
         low, high = np.percentile(resampled[:, other] - resampled[:, one], [2.5, 97.5])
@@ -45,7 +47,7 @@ def compare_means_of(results: Sequence[TaskResult], policy: ItemPolicy, seed: in
         if deviates is not None:
             student = float(stats.ttest_1samp(gaps, 0).pvalue) if gaps.any() else 1.0
         first, second = results[one], results[other]
-        return Comparison(
+        return PairedComparison(
             first.task,
             first.main_score,
             first.system,

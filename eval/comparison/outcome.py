@@ -17,7 +17,7 @@ CORRELATION_RESAMPLES = 1_999
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """What the second system has over the first on a task.
 
     Attributes:
@@ -82,7 +82,7 @@ class Comparisons:
         seed: of the resampling.
     """
 
-    pairs: tuple[Comparison, ...]
+    pairs: tuple[PairedComparison, ...]
     baseline: str | None = None
     items: ItemPolicy = "same"
     family: Family = "task"

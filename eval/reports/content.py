@@ -1,0 +1,260 @@
+"""What a report shows, whatever its format: results by task and system, who is best, and what has to be said beside."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from eval.comparison import Comparisons, ItemPolicy, by_task, compare_results
+from eval.comparison.outcome import Family
+from eval.errors import ComparisonError
+from eval.tasks.base import Reference, TaskResult
+
+_ALPHABET = string.ascii_lowercase.replace("q", "")  # which Unicode has no raised form of
+_NEAR = 1e-9
+
+
+class Unmeasured(NamedTuple):
+    """A system without result on a task.
+
+    Attributes:
+        task: name of the task.
+        system: name of the system.
+        reason: why.
+    """
+
+    task: str
+    system: str
+    reason: str
+
+
+class Mean(NamedTuple):
+    """Mean main scores over tasks that all systems were measured on.
+
+    Attributes:
+        name: over what.
+        scores: by system.
+    """
+
+    name: str
+    scores: dict[str, float]
+
+
+class AgainstReference(NamedTuple):
+    """A result beside a published figure.
+
+    Attributes:
+        result: ours.
+        reference: theirs.
+    """
+
+    result: TaskResult
+    reference: Reference
+
+    @property
+    def difference(self) -> float:
+        """Ours minus theirs."""
+        return self.result.score - self.reference.value
+
+    @property
+    def within(self) -> bool | None:
+        """Tell whether it is within the tolerance; None where none is stated."""
+        return None if self.reference.tolerance is None else abs(self.difference) <= self.reference.tolerance + _NEAR
+
+
+class Said(NamedTuple):
+    """One reading of a policy.
+
+    Attributes:
+        policy: what is decided.
+        sentence: how.
+        where: "task: system" of the results it holds for; empty when it is the only reading.
+    """
+
+    policy: str
+    sentence: str
+    where: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that is reported.
+
+    Attributes:
+        tasks: results by system by task, in order of appearance.
+        systems: names, in order of appearance.
+        comparisons: of the systems in pairs.
+        unmeasured: systems without result on a task, with the reason.
+        title: of the report.
+    """
+
+    tasks: dict[str, dict[str, TaskResult]]
+    systems: tuple[str, ...]
+    comparisons: Comparisons
+    unmeasured: tuple[Unmeasured, ...] = ()
+    title: str = field(default="Evaluation report")
+
+    @property
+    def results(self) -> list[TaskResult]:
+        """All results, by task."""
+        return [result for of_task in self.tasks.values() for result in of_task.values()]
+
+    @cached_property
+    def letters(self) -> dict[str, str]:
+        """A short mark for each system: a, b, c ... then aa, ab ..."""
+        n = len(_ALPHABET)
+        return {
+            name: (_ALPHABET[place // n - 1] if place >= n else "") + _ALPHABET[place % n]
+            for place, name in enumerate(self.systems)
+        }
+
+    def score_name(self, task: str) -> str:
+        """Return the name of a task's main score."""
+        return next(iter(self.tasks[task].values())).main_score
+
+    def kind(self, task: str) -> str:
+        """Return the kind of a task."""
+        return next(iter(self.tasks[task].values())).kind
+
+    def is_best(self, task: str, system: str) -> bool:
+        """Tell whether no other system has a higher score on a task; never where there is no other."""
+        of_task = self.tasks[task]
+        return len(of_task) > 1 and _is_highest(of_task[system].score, (result.score for result in of_task.values()))
+
+    def marks(self, task: str, system: str) -> str:
+        """Return the letters of the systems that this one beats on a task beyond chance, after correction."""
+        beaten = self.comparisons.worse_than(task, system)
+        join = "," if len(self.systems) > len(_ALPHABET) else ""
+        return join.join(self.letters[name] for name in self.systems if name in beaten)
+
+    @cached_property
+    def means(self) -> list[Mean]:
+        """Means over the tasks that all systems were measured on: over tasks, and over the means of kinds, as MTEB."""
+        shared = [task for task, of_task in self.tasks.items() if len(of_task) == len(self.systems)]
+        if len(shared) < 2:
+            return []
+        kinds: dict[str, list[str]] = {}
+        for task in shared:
+            kinds.setdefault(self.kind(task), []).append(task)
+        left_out = len(self.tasks) - len(shared)
+        note = f", {left_out} not measured with all systems left out" if left_out else ""
+        means = [Mean(f"mean of {len(shared)} tasks{note}", self._mean_of(shared))]
+        if len(kinds) > 1:
+            of_kinds = [self._mean_of(tasks) for tasks in kinds.values()]
+            scores = {name: sum(one[name] for one in of_kinds) / len(of_kinds) for name in self.systems}
+            means.append(Mean(f"mean of {len(kinds)} kinds", scores))
+        return means
+
+    def _mean_of(self, tasks: Sequence[str]) -> dict[str, float]:
+        return {name: sum(self.tasks[task][name].score for task in tasks) / len(tasks) for name in self.systems}
+
+    @cached_property
+    def references(self) -> list[AgainstReference]:
+        """The results that have a published figure."""
+        return [AgainstReference(one, one.reference) for one in self.results if one.reference is not None]
+
+    @cached_property
+    def policies(self) -> list[Said]:
+        """What was decided; a policy that was not decided alike everywhere has an entry for each reading."""
+        readings: dict[str, dict[str, list[str]]] = {}
+        for result in self.results:
+            for policy, sentence in result.policies.items():
+                readings.setdefault(policy, {}).setdefault(sentence, []).append(f"{result.task}: {result.system}")
+        return [
+            Said(policy, sentence, tuple(where) if len(sentences) > 1 else ())
+            for policy, sentences in readings.items()
+            for sentence, where in sentences.items()
+        ]
+
+    @cached_property
+    def unlike_policies(self) -> list[str]:
+        """Tasks whose systems were measured under different policies: their scores do not answer one question."""
+        return [
+            task
+            for task, of_task in self.tasks.items()
+            if any(result.policies != next(iter(of_task.values())).policies for result in of_task.values())
+        ]
+
+    @cached_property
+    def costs(self) -> list[str]:
+        """Names of the costs that any result has, those that decide between systems first."""
+        present = dict.fromkeys(name for result in self.results for name in result.costs)
+        return [name for name in _COSTS_FIRST if name in present] + [
+            name for name in present if name not in _COSTS_FIRST
+        ]
+
+    @cached_property
+    def missing(self) -> list[Unmeasured]:
+        """Every combination without result; "not measured" where no reason is known."""
+        known = {(one.task, one.system): one for one in self.unmeasured}
+        tasks = dict.fromkeys([*self.tasks, *(one.task for one in self.unmeasured)])
+        systems = dict.fromkeys([*self.systems, *(one.system for one in self.unmeasured)])
+        return [
+            known.get((task, system), Unmeasured(task, system, "not measured"))
+            for task in tasks
+            for system in systems
+            if system not in self.tasks.get(task, {})
+        ]
+
+
+_COSTS_FIRST = (
+    "query_p50_ms",
+    "query_p95_ms",
+    "query_p99_ms",
+    "encode_tokens_per_second",
+    "bytes_per_document",
+    "build_seconds",
+    "process_peak_memory_bytes",
+    "seconds",
+)
+
+
+def highest(scores: dict[str, float]) -> set[str]:
+    """Return the names with the highest score; none where there is only one."""
+    return {name for name, score in scores.items() if len(scores) > 1 and _is_highest(score, scores.values())}
+
+
+def _is_highest(score: float, scores: Iterable[float]) -> bool:
+    return score >= max(scores) - _NEAR
+
+
+def other_readings(result: TaskResult) -> dict[str, float]:
+    """Return the scores that are the main measure read otherwise, as "nDCG@10 (trec_eval ties)", where they differ."""
+    return {
+        name: value
+        for name, value in result.scores.items()
+        if name.startswith((f"{result.main_score} (", f"{result.main_score}, ")) and abs(value - result.score) > _NEAR
+    }
+
+
+def gather(
+    results: Sequence[TaskResult],
+    *,
+    baseline: str | None = None,
+    items: ItemPolicy = "same",
+    family: Family = "task",
+    unmeasured: Sequence[tuple[str, str, str]] = (),
+    title: str = "Evaluation report",
+) -> Content:
+    """Compare the systems and put together what is reported.
+
+    Args:
+        results: of any number of systems and tasks.
+        baseline: system to compare the others with; by default each is compared with each.
+        items: see `compare_results`.
+        family: see `compare_results`.
+        unmeasured: (task, system, reason) of combinations that have no result.
+        title: of the report.
+
+    Raises:
+        ComparisonError: there is no result, or the systems cannot be compared.
+    """
+    if not results:
+        raise ComparisonError("there is no result to report")
+    systems = tuple(dict.fromkeys(result.system for result in results))
+    comparisons = compare_results(results, baseline, items=items, family=family)
+    without = tuple(Unmeasured(*one) for one in unmeasured)
+    return Content(by_task(results), systems, comparisons, without, title)
