@@ -25,10 +25,10 @@ def chart_data(content: Content) -> dict[str, Any]:
     tasks = {name: place for place, name in enumerate(content.tasks)}
     systems = {name: place for place, name in enumerate(content.systems)}
     texts: list[dict[str, str]] = [{} for _ in tasks]
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for one in content.comparisons.pairs:
         place = tasks[one.task]
-        pair: dict[str, Any] = {
+        pair = {
             "task": place,
             "first": systems[one.first],
             "second": systems[one.second],

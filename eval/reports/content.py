@@ -37,10 +37,12 @@ class Mean(NamedTuple):
     Attributes:
         name: over what.
         scores: by system.
+        note: what is left out.
     """
 
     name: str
     scores: dict[str, float]
+    note: str = ""
 
 
 class AgainstReference(NamedTuple):
@@ -71,7 +73,7 @@ class Said(NamedTuple):
     Attributes:
         policy: what is decided.
         sentence: how.
-        where: "task: system" of the results it holds for; empty when it is the only reading.
+        where: the results it holds for, by kind, task or "task: system"; empty when it holds for all.
     """
 
     policy: str
@@ -140,12 +142,12 @@ class Content:
         for task in shared:
             kinds.setdefault(self.kind(task), []).append(task)
         left_out = len(self.tasks) - len(shared)
-        note = f", {left_out} not measured with all systems left out" if left_out else ""
-        means = [Mean(f"mean of {len(shared)} tasks{note}", self._mean_of(shared))]
+        note = f"without {left_out} not measured with all systems" if left_out else ""
+        means = [Mean(f"mean of {len(shared)} tasks", self._mean_of(shared), note)]
         if len(kinds) > 1:
             of_kinds = [self._mean_of(tasks) for tasks in kinds.values()]
             scores = {name: sum(one[name] for one in of_kinds) / len(of_kinds) for name in self.systems}
-            means.append(Mean(f"mean of {len(kinds)} kinds", scores))
+            means.append(Mean(f"mean of {len(kinds)} kinds", scores, note))
         return means
 
     def _mean_of(self, tasks: Sequence[str]) -> dict[str, float]:
@@ -158,16 +160,36 @@ class Content:
 
     @cached_property
     def policies(self) -> list[Said]:
-        """What was decided; a policy that was not decided alike everywhere has an entry for each reading."""
-        readings: dict[str, dict[str, list[str]]] = {}
+        """What was decided; a policy that was not decided alike everywhere has one entry for each reading."""
+        readings: dict[tuple[str, str], list[TaskResult]] = {}
         for result in self.results:
             for policy, sentence in result.policies.items():
-                readings.setdefault(policy, {}).setdefault(sentence, []).append(f"{result.task}: {result.system}")
+                readings.setdefault((policy, sentence), []).append(result)
+        of_policy = dict.fromkeys(policy for policy, _ in readings)
         return [
-            Said(policy, sentence, tuple(where) if len(sentences) > 1 else ())
-            for policy, sentences in readings.items()
-            for sentence, where in sentences.items()
+            Said(policy, sentence, self._where(results))
+            for wanted in of_policy
+            for (policy, sentence), results in readings.items()
+            if policy == wanted
         ]
+
+    def _where(self, results: Sequence[TaskResult]) -> tuple[str, ...]:
+        """Name results shortly: by kind where it is all of a kind, by task where it is all of a task."""
+        rest = {(result.task, result.system) for result in results}
+        if len(rest) == len(self.results):
+            return ()
+        names = []
+        for kind in dict.fromkeys(result.kind for result in results):
+            of_kind = {(one.task, one.system) for one in self.results if one.kind == kind}
+            if of_kind <= rest:
+                names.append(f"all {kind}")
+                rest -= of_kind
+        for task in dict.fromkeys(result.task for result in results):
+            of_task = {(task, system) for system in self.tasks[task]}
+            if of_task <= rest:
+                names.append(task)
+                rest -= of_task
+        return (*names, *(f"{one.task}: {one.system}" for one in results if (one.task, one.system) in rest))
 
     @cached_property
     def unlike_policies(self) -> list[str]:

@@ -86,7 +86,7 @@ def _scores(content: Content) -> str:
     for mean in content.means:
         best = highest(mean.scores)
         cells = [_bold(figures.score(value), yes=name in best) for name, value in mean.scores.items()]
-        lines.append(_row(escape(mean.name), "", *cells))
+        lines.append(_row(escape(f"{mean.name} ({mean.note})" if mean.note else mean.name), "", *cells))
     caption = "Main scores; best in bold."
     if content.comparisons.pairs:
         correction = escape(content.comparisons.describe()["correction"])

@@ -65,7 +65,7 @@ def _scores(content: Content) -> Table:
         cells = [
             Text(figures.score(value), style="bold" if name in best else "") for name, value in mean.scores.items()
         ]
-        table.add_row(mean.name, "", "", *cells)
+        table.add_row(f"{mean.name} ({mean.note})" if mean.note else mean.name, "", "", *cells)
     return table
 
 
