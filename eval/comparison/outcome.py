@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,13 +102,14 @@ class Comparisons:
         """Return one sentence for each choice, to be shown beside the comparisons."""
         against = f"each system with {self.baseline}" if self.baseline else "each system with each other"
         family = "all tests of one task" if self.family == "task" else "all tests of all tasks"
+        limit = self._limit()
         return {
             "compared": f"{against}; second minus first over the same items",
             "tests": f"means: sign flips over items ({RESAMPLES:,} draws, all of them where there are no more; seed "
             f"{self.seed}; a drawn probability counts the observed outcome, so it is never 0) and Student's paired t; "
             f"rank correlations: bootstrap over pairs ({CORRELATION_RESAMPLES:,} draws); both sides",
             "intervals": "95 %, percentiles of the bootstrap over items",
-            "correction": f"Holm, over {family}; significant below {self.alpha:g}",
+            "correction": f"Holm, over {family}; significant below {self.alpha:g}{limit}",
             "effect sizes": "d_z: mean difference in standard deviations of the differences (Cohen); dominance: share "
             "of items won less share lost (Cliff)",
             "ties between systems": "values of an item that differ by less than 1e-9 are equal",
@@ -115,3 +117,13 @@ class Comparisons:
             if self.items == "same"
             else "only those that all systems of a task were measured on are compared",
         }
+
+    def _limit(self) -> str:
+        """Say so where a family has more tests than the draws can decide: its smallest probability is no longer small."""
+        families = Counter("" if self.family == "all" else one.task for one in self.pairs if one.p is not None)
+        correlated = {"" if self.family == "all" else one.task for one in self.pairs if one.test == "bootstrap"}
+        for name, n in families.items():
+            least = n * (2 / (CORRELATION_RESAMPLES + 1) if name in correlated else 1 / (RESAMPLES + 1))
+            if least >= self.alpha:
+                return f"; {n:,} tests in a family are more than the draws can tell apart from chance"
+        return ""

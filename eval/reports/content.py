@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from eval.tasks.base import Reference, TaskResult
 
 _ALPHABET = string.ascii_lowercase.replace("q", "")  # which Unicode has no raised form of
 _NEAR = 1e-9
+_POLICIES_OF_SYSTEMS = {"truncation", "prompts"}  # what a system does with texts, not how it is measured
+_OWN_FIGURES = re.compile(r"; [^;]* would give [^;]*$")
 
 
 class Unmeasured(NamedTuple):
@@ -163,7 +166,7 @@ class Content:
         """What was decided; a policy that was not decided alike everywhere has one entry for each reading."""
         readings: dict[tuple[str, str], list[TaskResult]] = {}
         for result in self.results:
-            for policy, sentence in result.policies.items():
+            for policy, sentence in _decisions(result).items():
                 readings.setdefault((policy, sentence), []).append(result)
         of_policy = dict.fromkeys(policy for policy, _ in readings)
         return [
@@ -193,11 +196,15 @@ class Content:
 
     @cached_property
     def unlike_policies(self) -> list[str]:
-        """Tasks whose systems were measured under different policies: their scores do not answer one question."""
+        """Tasks whose systems were not measured alike: their scores do not answer one question."""
         return [
             task
             for task, of_task in self.tasks.items()
-            if any(result.policies != next(iter(of_task.values())).policies for result in of_task.values())
+            for said in [[_decisions(result) for result in of_task.values()]]
+            if any(
+                len({one[policy] for one in said if policy in one}) > 1
+                for policy in set().union(*said) - _POLICIES_OF_SYSTEMS
+            )
         ]
 
     @cached_property
@@ -243,13 +250,19 @@ def _is_highest(score: float, scores: Iterable[float]) -> bool:
     return score >= max(scores) - _NEAR
 
 
-def other_readings(result: TaskResult) -> dict[str, float]:
-    """Return the scores that are the main measure read otherwise, as "nDCG@10 (trec_eval ties)", where they differ."""
-    return {
-        name: value
-        for name, value in result.scores.items()
-        if name.startswith((f"{result.main_score} (", f"{result.main_score}, ")) and abs(value - result.score) > _NEAR
-    }
+def _decisions(result: TaskResult) -> dict[str, str]:
+    """Return a result's policies without what they say of its own figures, which `other_ties` shows."""
+    return {policy: _OWN_FIGURES.sub("", sentence) for policy, sentence in result.policies.items()}
+
+
+def other_ties(result: TaskResult) -> float | None:
+    """Return the main score under the other reading of equal scores; None where both readings agree.
+
+    Tasks keep it in `settings["other_ties"]`, by measure.
+    """
+    readings = result.settings.get("other_ties")
+    value = readings.get(result.main_score) if isinstance(readings, dict) else None
+    return None if value is None or abs(value - result.score) <= _NEAR else float(value)
 
 
 def gather(

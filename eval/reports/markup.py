@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import compress
 
 from eval.reports.figures import shown
 
@@ -61,7 +62,7 @@ def _attribute(name: str, value: str) -> str:
 def table(
     name: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], foot: Iterable[Sequence[Cell]] = ()
 ) -> str:
-    """Return a table that the page's script lets people sort by its heads.
+    """Return a table that the page's script lets people sort by its heads; columns without any content are left out.
 
     Args:
         name: what it is, for those who do not see it.
@@ -69,9 +70,16 @@ def table(
         rows: its lines; the first cell of each is its head.
         foot: lines that stay below.
     """
-    heads = "".join(_head(column) for column in columns)
-    body = "".join(_row(row, columns) for row in rows)
-    below = "".join(_row(row, columns) for row in foot)
+    lines, below_lines = list(rows), list(foot)
+    filled = [
+        place == 0 or not lines or any(line[place].text for line in (*lines, *below_lines))
+        for place in range(len(columns))
+    ]
+    shown_columns = list(compress(columns, filled))
+    heads = "".join(map(_head, shown_columns))
+    body, below = (
+        "".join(_row(list(compress(line, filled)), shown_columns) for line in part) for part in (lines, below_lines)
+    )
     below = f"<tfoot>{below}</tfoot>" if below else ""
     return (
         f'<div class="scroll" tabindex="0" role="region"{_attribute("aria-label", name)}>'
@@ -82,7 +90,8 @@ def table(
 
 def _head(column: Column) -> str:
     mark = f"<sup>{text(column.mark)}</sup>" if column.mark else ""
-    return f'<th scope="col"{_attribute("class", _style(column))}{_attribute("title", column.hint)}>{text(column.name)}{mark}</th>'
+    attributes = _attribute("class", _style(column)) + _attribute("title", column.hint)
+    return f'<th scope="col"{attributes}>{text(column.name)}{mark}</th>'
 
 
 def _style(column: Column) -> str:

@@ -415,7 +415,7 @@
       const up = steps(low, high, 5);
       const step = Math.min(9, (x(1) - x(0)) / (effects.systems.length + 2));
       const key = html("ul", { class: "key" }, effects.systems.map((each) => html("li", { class: hue(each.system) },
-        html("span", {}, nameOf(each.system)), each.rho === null ? null : html("i", {}, ` ρ ${each.rho < 0 ? "−" : "+"}${Math.abs(each.rho).toFixed(2)}`))));
+        html("span", {}, nameOf(each.system)), each.rho === null ? null : html("i", {}, ` ρ ${Math.abs(each.rho) < 0.005 ? "0.00" : tickText(each.rho, 2)}`))));
       return [key, picture(width, height, `${scoreName} by length of the query`,
         up.found.map((tick) => [line(left, y(tick), width - right, y(tick), "axis"), label(left - 8, y(tick) + 4, tick.toFixed(Math.max(2, up.places)), { "text-anchor": "end", class: "soft" })]),
         label(left, 10, scoreName, { class: "soft" }),

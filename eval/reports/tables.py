@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from eval.provenance import package_versions
-from eval.reports.content import Content, other_readings
+from eval.reports.content import Content, other_ties
 
 FORMAT = 1
 
@@ -26,7 +26,7 @@ def json_report(content: Content) -> str:
             {"task": task, "kind": content.kind(task), "main_score": content.score_name(task)} for task in content.tasks
         ],
         "results": [
-            {"score": result.score, "other_readings": other_readings(result), **msgspec.to_builtins(result)}
+            {"score": result.score, "other_ties": other_ties(result), **msgspec.to_builtins(result)}
             for result in content.results
         ],
         "means": [mean._asdict() for mean in content.means],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eval.reports import figures
-from eval.reports.content import Content, highest, other_readings
+from eval.reports.content import Content, highest, other_ties
 from eval.reports.figures import shown
 
 if TYPE_CHECKING:
@@ -84,9 +84,13 @@ def _legend(content: Content) -> list[Text]:
     if content.comparisons.pairs:
         chosen = content.comparisons.describe()
         lines.append(f"Bold: best. Raised letters: systems that this one beats beyond chance ({chosen['correction']}).")
-    for result in content.results:
-        for name, value in other_readings(result).items():
-            lines.append(f"{shown(result.task)}, {shown(result.system)}: {shown(name)} is {figures.score(value)}.")
+    tied = [
+        f"{shown(result.system)} on {shown(result.task)} {figures.score(value)}"
+        for result in content.results
+        if (value := other_ties(result)) is not None
+    ]
+    if tied:
+        lines.append(f"With equal scores in the other order (see ties): {', '.join(tied)}.")
     if content.unlike_policies:
         tasks = ", ".join(map(shown, content.unlike_policies))
         lines.append(f"Systems were measured under different policies on {tasks}: these scores do not compare.")

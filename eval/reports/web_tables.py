@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eval.reports import figures
-from eval.reports.content import AgainstReference, Content, Unmeasured, highest, other_readings
+from eval.reports.content import AgainstReference, Content, Unmeasured, highest, other_ties
 from eval.reports.markup import Cell, Column, table, text
 
 _MOST_SETTINGS = 2_000  # of text in a result's settings that the page shows; JSON has all
@@ -43,10 +43,10 @@ def _score(content: Content, task: str, system: str) -> Cell:
     result = content.tasks[task][system]
     marks = content.marks(task, system)
     beaten = [name for name in content.systems if name in content.comparisons.worse_than(task, system)]
-    notes = [
-        (f"{name.removeprefix(result.main_score).strip(' ,()')} {value:.4f}", "")
-        for name, value in other_readings(result).items()
-    ]
+    notes = []
+    tied = other_ties(result)
+    if tied is not None:
+        notes.append((f"{figures.score(tied)} with ties the other way", ""))
     if result.reference is not None:
         one = AgainstReference(result, result.reference)
         verdict = {None: "", True: "within", False: "outside"}[one.within]

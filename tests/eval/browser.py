@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,13 @@ _OPTIONS = (
     "--force-color-profile=srgb",
 )
 _PATIENCE = 60  # seconds
+_BECOME = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]  # out of the way of 3 and 4
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_browser() -> str:
@@ -79,6 +87,16 @@ class Page:
         answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def texts(self, selector: str) -> list[str]:
+        """Return the text of every element that a selector finds, hidden ones too."""
+        return self.evaluate(
+            f"[...document.querySelectorAll({json.dumps(selector)})].map((found) => found.textContent)"
+        )
+
+    def text(self, selector: str) -> str:
+        """Return the text of the one element that a selector finds first."""
+        return self.texts(selector)[0]
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element, as a mouse does."""
@@ -166,10 +184,17 @@ def browser(profile: Path) -> Iterator[Page]:
     program = find_browser()
     (read_by_it, to_it), (from_it, written_by_it) = os.pipe(), os.pipe()
 
-    # File descriptors 3 and 4 of the browser; a shell moves them there in one step before it becomes the browser.
-    script = f'exec "$0" "$@" 3<&{read_by_it} 4>&{written_by_it}'
     process = subprocess.Popen(
-        ["sh", "-c", script, program, *_OPTIONS, f"--user-data-dir={profile}"],
+        [
+            sys.executable,
+            "-c",
+            _BECOME,
+            str(read_by_it),
+            str(written_by_it),
+            program,
+            *_OPTIONS,
+            f"--user-data-dir={profile}",
+        ],
         pass_fds=(read_by_it, written_by_it),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,0 +1,123 @@
+"""`retrieval report`: stored results as a report, in any of its formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from retrieval.cli.terminal import note, plural, write, write_renderable
+
+if TYPE_CHECKING:
+    from eval.tasks.base import TaskResult
+
+_FORMATS = ("table", "json", "csv", "latex", "html")
+
+
+@click.command(short_help="Compare stored results, and write a report of them.")
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--baseline", metavar="NAME", help="Compare each system with this one only.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(_FORMATS),
+    multiple=True,
+    help="What to write; may be given several times with --out (table).",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A file for one format, or a folder; without it the report goes to standard output.",
+)
+@click.option("--system", "systems", metavar="NAME", multiple=True, help="Report this system only; may be repeated.")
+@click.option("--task", "tasks", metavar="NAME", multiple=True, help="Report this task only; may be repeated.")
+@click.option(
+    "--items",
+    type=click.Choice(["same", "shared"]),
+    default="same",
+    show_default=True,
+    help="Refuse systems that were measured on different queries, or compare over those that all share.",
+)
+@click.option(
+    "--family",
+    type=click.Choice(["task", "all"]),
+    default="task",
+    show_default=True,
+    help="Holm's correction goes over the tests of each task, or over all tests.",
+)
+@click.option("--title", default="Evaluation report", help="Of the page.")
+def report(
+    folders: tuple[Path, ...],
+    *,
+    baseline: str | None,
+    formats: tuple[str, ...],
+    out: Path | None,
+    systems: tuple[str, ...],
+    tasks: tuple[str, ...],
+    items: str,
+    family: str,
+    title: str,
+) -> None:
+    """Compare the results that `retrieval compare` has stored in one or more folders.
+
+    Nothing is measured again. --format html writes one page that opens without a network.
+    """
+    from eval.errors import ReportError
+    from eval.reports import gather, render, write_content
+    from eval.reports.terminal import terminal_report
+    from indexes.storage import replace_file
+
+    chosen = tuple(dict.fromkeys(formats)) or ("table",)
+    as_file = out is not None and bool(out.suffix) and not out.is_dir()
+    if len(chosen) > 1 and (out is None or as_file):
+        raise ReportError(f"{len(chosen)} formats need a folder; add --out FOLDER")
+    if as_file and out is not None and not out.parent.is_dir():
+        raise ReportError(f"cannot write the report: no folder {out.parent}")
+    content = gather(
+        _chosen([result for folder in folders for result in _read(folder)], tasks, systems),
+        baseline=baseline,
+        items="shared" if items == "shared" else "same",
+        family="all" if family == "all" else "task",
+        title=title,
+    )
+    if out is None:
+        if chosen == ("table",):
+            write_renderable(terminal_report(content))
+        else:
+            write(render(content, chosen[0]).rstrip("\n"))
+    elif as_file:
+        replace_file(out, render(content, chosen[0]).encode("utf-8", "replace"))
+        note(f"wrote {out}")
+    else:
+        written = write_content(content, out, chosen)
+        note(f"wrote {plural(len(written), 'file')} to {out}: {', '.join(path.name for path in written)}")
+
+
+def _read(folder: Path) -> list[TaskResult]:
+    """Return the results of a folder, or of the folder `results` in it."""
+    from eval.running import read_results
+
+    inner = folder / "results"
+    return read_results(inner if inner.is_dir() and not any(folder.glob("*.result.json")) else folder)
+
+
+def _chosen(results: list[TaskResult], tasks: tuple[str, ...], systems: tuple[str, ...]) -> list[TaskResult]:
+    """Keep the tasks and systems that were named, in that order; all where none was named."""
+    from eval.errors import ReportError
+
+    for wanted, there, kind in (
+        (tasks, {result.task for result in results}, "task"),
+        (systems, {result.system for result in results}, "system"),
+    ):
+        for name in wanted:
+            if name not in there:
+                raise ReportError(f"no results of {kind} {name!r}; there are {', '.join(sorted(there))}")
+    places = {name: place for place, name in enumerate((*tasks, *systems))}
+    kept = [
+        result
+        for result in results
+        if (not tasks or result.task in tasks) and (not systems or result.system in systems)
+    ]
+    return sorted(kept, key=lambda result: (places.get(result.task, 0), places.get(result.system, 0)))
