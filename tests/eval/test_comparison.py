@@ -202,3 +202,14 @@ def test_what_cannot_be_compared():
     with pytest.raises(ComparisonError, match="'b' is not finite"):
         compare_results([ranking("a", A), ranking("b", [*B[:5], float("nan")])])
     assert compare_results([ranking("a", A), ranking("a", A)]).pairs == (), "the same result twice is one"
+
+
+def test_more_tests_than_draws_can_decide_are_said():
+    def correction(n, family):
+        rows = [ranking(f"s{each}", np.linspace(0, each / n, 20)) for each in range(n)]
+        return compare_results(rows, family=family).describe()["correction"]
+
+    within = "significant below 0.05"
+    assert correction(3, "all") == f"Holm, over all tests of all tasks; {within}"
+    assert correction(32, "task") == f"Holm, over all tests of one task; {within}", "496 / 10,000 is below 0.05"
+    assert "528 tests in a family are more than the draws can tell apart" in correction(33, "task")
