@@ -119,7 +119,7 @@ class Comparisons:
         }
 
     def _limit(self) -> str:
-        """Say so where a family has so many tests that not even the smallest probability of the draws is below alpha."""
+        """Say so where a family has so many tests that not even the smallest probability of the draws counts."""
         families = Counter("" if self.family == "all" else one.task for one in self.pairs if one.p is not None)
         correlated = {"" if self.family == "all" else one.task for one in self.pairs if one.test == "bootstrap"}
         for name, n in families.items():

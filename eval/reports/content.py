@@ -269,7 +269,7 @@ def gather(
     results: Sequence[TaskResult],
     *,
     baseline: str | None = None,
-    items: ItemPolicy = "same",
+    items: ItemPolicy = "shared",
     family: Family = "task",
     unmeasured: Sequence[tuple[str, str, str]] = (),
     title: str = "Evaluation report",
@@ -279,7 +279,8 @@ def gather(
     Args:
         results: of any number of systems and tasks.
         baseline: system to compare the others with; by default each is compared with each.
-        items: see `compare_results`.
+        items: see `compare_results`. Systems that ran on the same data can differ in items where a policy leaves out
+            queries without results, so "shared" is the default; "same" is for results of unknown origin.
         family: see `compare_results`.
         unmeasured: (task, system, reason) of combinations that have no result.
         title: of the report.
