@@ -30,26 +30,29 @@ _UNSAFE = re.compile("[<>&\u2028\u2029]")
 def web_page(content: Content) -> str:
     """Return the page."""
     style, script = _part("page.css"), _part("page.js")
-    return Template(_part("page.html")).substitute(
-        title=text(content.title),
-        policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'",
-        style=style,
-        script=script,
-        data=_inlined(msgspec.json.encode(chart_data(content), enc_hook=str).decode()),
-        summary=_summary(content),
-        notices=_notices(content),
-        scores=web_tables.scores_table(content),
-        legend=_legend(content),
-        **_section("comparisons", content.comparisons.pairs, web_tables.comparisons_table, content),
-        **_section("references", content.references, web_tables.references_table, content),
-        **_section("costs", content.costs, web_tables.costs_table, content),
-        **_section("missing", content.missing, web_tables.missing_table, content),
-        **_section("counts", any(result.counts for result in content.results), web_tables.counts_table, content),
-        policies=web_tables.policies_list(content),
-        methods=web_tables.facts(list(content.comparisons.describe().items())) if content.comparisons.pairs else "",
-        provenance=web_tables.provenance_list(content),
-        versions=text(", ".join(f"{name} {version}" for name, version in package_versions().items())),
+    return (
+        Template(_part("page.html")).substitute(
+            title=text(content.title),
+            policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
+            "base-uri 'none'; form-action 'none'",
+            style=style,
+            script=script,
+            data=_inlined(msgspec.json.encode(chart_data(content), enc_hook=str).decode()),
+            summary=_summary(content),
+            notices=_notices(content),
+            scores=web_tables.scores_table(content),
+            legend=_legend(content),
+            **_section("comparisons", content.comparisons.pairs, web_tables.comparisons_table, content),
+            **_section("references", content.references, web_tables.references_table, content),
+            **_section("costs", content.costs, web_tables.costs_table, content),
+            **_section("missing", content.missing, web_tables.missing_table, content),
+            **_section("counts", any(result.counts for result in content.results), web_tables.counts_table, content),
+            policies=web_tables.policies_list(content),
+            methods=web_tables.facts(list(content.comparisons.describe().items())) if content.comparisons.pairs else "",
+            provenance=web_tables.provenance_list(content),
+            versions=text(", ".join(f"{name} {version}" for name, version in package_versions().items())),
+        )
+        + "\n"
     )
 
 
