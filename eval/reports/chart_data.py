@@ -16,7 +16,7 @@ MOST_ITEMS = 20
 _CURVE_POINTS = 240
 _BARS = 40
 _TEXT_LENGTH = 400
-_MOST_PAIRS = 400
+MOST_PAIRS = 400
 """Comparisons whose items are in the page: at some 4 kB each."""
 
 
@@ -41,7 +41,7 @@ def chart_data(content: Content) -> dict[str, Any]:
             "record": None if one.wins is None else [one.wins, one.ties, one.losses],
             "note": one.note,
         }
-        if one.wins is not None and sum("curve" in each for each in pairs) < _MOST_PAIRS:
+        if one.wins is not None and sum("curve" in each for each in pairs) < MOST_PAIRS:
             pair |= _items(content, one, texts[place])
         pairs.append(pair)
     return {

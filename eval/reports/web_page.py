@@ -19,8 +19,8 @@ import msgspec
 
 from eval.provenance import package_versions
 from eval.reports import web_tables
-from eval.reports.chart_data import chart_data
-from eval.reports.content import Content
+from eval.reports.chart_data import MOST_PAIRS, chart_data
+from eval.reports.content import Content, other_ties
 from eval.reports.markup import text
 
 _MOST_NAMED = 5
@@ -104,6 +104,11 @@ def _notices(content: Content) -> str:
         named = ", ".join(outside[:_MOST_NAMED])
         more = f" and {len(outside) - _MOST_NAMED} more" if len(outside) > _MOST_NAMED else ""
         notices.append(f"Outside the tolerance of the published figure: {named}{more}.")
+    by_item = sum(one.wins is not None for one in content.comparisons.pairs)
+    if by_item > MOST_PAIRS:
+        notices.append(
+            f"Only the first {MOST_PAIRS} of {by_item:,} comparisons are shown by item; JSON and CSV have all."
+        )
     return "".join(f'<p class="notice">{text(notice)}</p>' for notice in notices)
 
 
@@ -116,4 +121,6 @@ def _legend(content: Content) -> str:
         parts.append(f"Raised letters: the systems that this one beats beyond chance ({correction}).")
     if content.references:
         parts.append("Small print: distance from the published figure.")
+    if any(other_ties(result) is not None for result in content.results):
+        parts.append("Other ties: the score if equal scores of documents stood in the other order (see ties, below).")
     return text(" ".join(parts))

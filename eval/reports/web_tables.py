@@ -46,7 +46,7 @@ def _score(content: Content, task: str, system: str) -> Cell:
     notes = []
     tied = other_ties(result)
     if tied is not None:
-        notes.append((f"{figures.score(tied)} with ties the other way", ""))
+        notes.append((f"other ties {figures.score(tied)}", ""))
     if result.reference is not None:
         one = AgainstReference(result, result.reference)
         verdict = {None: "", True: "within", False: "outside"}[one.within]

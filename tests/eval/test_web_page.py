@@ -69,7 +69,7 @@ def test_it_shows_everything(visit):
     assert page.evaluate("document.title") == "Spring <models>"
     for section, words in (
         ("scores", f"{content.tasks['SciFact'][HYBRID].score:.4f}"),
-        ("scores", "with ties the other way"),
+        ("scores", "other ties 0."),
         ("missing", "a reranker has no vectors"),
         ("counts", "cut texts"),
         ("method", "the order of the results is judged as it is"),
