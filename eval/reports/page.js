@@ -373,7 +373,7 @@
         const flip = x(point.cost) > width * 0.62;
         const room = flip ? x(point.cost) - left - 14 : width - x(point.cost) - 14;
         const text = cut(nameOf(point.system), room);
-        const span = [flip ? x(point.cost) - text.length * 6.8 : x(point.cost), flip ? x(point.cost) : x(point.cost) + text.length * 6.8];
+        const span = [flip ? x(point.cost) - text.length * 7.2 : x(point.cost) - 8, flip ? x(point.cost) + 8 : x(point.cost) + text.length * 7.2];
         let place = y(point.score) - 10;
         while (used.some((other) => Math.abs(other.place - place) < 14 && other.span[0] < span[1] && span[0] < other.span[1])) place -= 3;
         used.push({ place, span });
