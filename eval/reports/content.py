@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +11,11 @@ from typing import NamedTuple
 from eval.comparison import Comparisons, ItemPolicy, by_task, compare_results
 from eval.comparison.outcome import Family
 from eval.errors import ComparisonError
+from eval.reports.policies import Said, measured_unlike, said_policies
 from eval.tasks.base import Reference, TaskResult
 
 _ALPHABET = string.ascii_lowercase.replace("q", "")  # which Unicode has no raised form of
 _NEAR = 1e-9
-_POLICIES_OF_SYSTEMS = {"truncation", "prompts"}  # what a system does with texts, not how it is measured
-_OWN_FIGURES = re.compile(r"; [^;]* would give [^;]*$")
 
 
 class Unmeasured(NamedTuple):
@@ -68,20 +66,6 @@ class AgainstReference(NamedTuple):
     def within(self) -> bool | None:
         """Tell whether it is within the tolerance; None where none is stated."""
         return None if self.reference.tolerance is None else abs(self.difference) <= self.reference.tolerance + _NEAR
-
-
-class Said(NamedTuple):
-    """One reading of a policy.
-
-    Attributes:
-        policy: what is decided.
-        sentence: how.
-        where: the results it holds for, by kind, task or "task: system"; empty when it holds for all.
-    """
-
-    policy: str
-    sentence: str
-    where: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -164,48 +148,12 @@ class Content:
     @cached_property
     def policies(self) -> list[Said]:
         """What was decided; a policy that was not decided alike everywhere has one entry for each reading."""
-        readings: dict[tuple[str, str], list[TaskResult]] = {}
-        for result in self.results:
-            for policy, sentence in _decisions(result).items():
-                readings.setdefault((policy, sentence), []).append(result)
-        of_policy = dict.fromkeys(policy for policy, _ in readings)
-        return [
-            Said(policy, sentence, self._where(results))
-            for wanted in of_policy
-            for (policy, sentence), results in readings.items()
-            if policy == wanted
-        ]
-
-    def _where(self, results: Sequence[TaskResult]) -> tuple[str, ...]:
-        """Name results shortly: by kind where it is all of a kind, by task where it is all of a task."""
-        rest = {(result.task, result.system) for result in results}
-        if len(rest) == len(self.results):
-            return ()
-        names = []
-        for kind in dict.fromkeys(result.kind for result in results):
-            of_kind = {(one.task, one.system) for one in self.results if one.kind == kind}
-            if of_kind <= rest:
-                names.append(f"all {kind}")
-                rest -= of_kind
-        for task in dict.fromkeys(result.task for result in results):
-            of_task = {(task, system) for system in self.tasks[task]}
-            if of_task <= rest:
-                names.append(task)
-                rest -= of_task
-        return (*names, *(f"{one.task}: {one.system}" for one in results if (one.task, one.system) in rest))
+        return said_policies(self.tasks)
 
     @cached_property
     def unlike_policies(self) -> list[str]:
         """Tasks whose systems were not measured alike: their scores do not answer one question."""
-        return [
-            task
-            for task, of_task in self.tasks.items()
-            for said in [[_decisions(result) for result in of_task.values()]]
-            if any(
-                len({one[policy] for one in said if policy in one}) > 1
-                for policy in set().union(*said) - _POLICIES_OF_SYSTEMS
-            )
-        ]
+        return [task for task, of_task in self.tasks.items() if measured_unlike(list(of_task.values()))]
 
     @cached_property
     def costs(self) -> list[str]:
@@ -248,21 +196,6 @@ def highest(scores: dict[str, float]) -> set[str]:
 
 def _is_highest(score: float, scores: Iterable[float]) -> bool:
     return score >= max(scores) - _NEAR
-
-
-def _decisions(result: TaskResult) -> dict[str, str]:
-    """Return a result's policies without what they say of its own figures, which `other_ties` shows."""
-    return {policy: _OWN_FIGURES.sub("", sentence) for policy, sentence in result.policies.items()}
-
-
-def other_ties(result: TaskResult) -> float | None:
-    """Return the main score under the other reading of equal scores; None where both readings agree.
-
-    Tasks keep it in `settings["other_ties"]`, by measure.
-    """
-    readings = result.settings.get("other_ties")
-    value = readings.get(result.main_score) if isinstance(readings, dict) else None
-    return None if value is None or abs(value - result.score) <= _NEAR else float(value)
 
 
 def gather(

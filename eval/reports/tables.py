@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from eval.provenance import package_versions
-from eval.reports.content import Content, other_ties
+from eval.reports.content import Content
+from eval.reports.policies import other_ties
 
 FORMAT = 1
 

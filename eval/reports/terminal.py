@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eval.reports import figures
-from eval.reports.content import Content, highest, other_ties
+from eval.reports.content import Content, highest
 from eval.reports.figures import shown
+from eval.reports.policies import other_ties
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

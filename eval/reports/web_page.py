@@ -20,8 +20,9 @@ import msgspec
 from eval.provenance import package_versions
 from eval.reports import web_tables
 from eval.reports.chart_data import MOST_PAIRS, chart_data
-from eval.reports.content import Content, other_ties
+from eval.reports.content import Content
 from eval.reports.markup import text
+from eval.reports.policies import other_ties
 
 _MOST_NAMED = 5
 _UNSAFE = re.compile("[<>&\u2028\u2029]")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from eval.reports import figures
-from eval.reports.content import AgainstReference, Content, Unmeasured, highest, other_ties
+from eval.reports.content import AgainstReference, Content, Unmeasured, highest
 from eval.reports.markup import Cell, Column, table, text
+from eval.reports.policies import other_ties
 
 _MOST_SETTINGS = 2_000  # of text in a result's settings that the page shows; JSON has all
 

@@ -12,8 +12,6 @@ from retrieval.cli.terminal import note, plural, write, write_renderable
 if TYPE_CHECKING:
     from eval.tasks.base import TaskResult
 
-_FORMATS = ("table", "json", "csv", "latex", "html")
-
 
 @click.command(short_help="Compare stored results, and write a report of them.")
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -21,9 +19,10 @@ _FORMATS = ("table", "json", "csv", "latex", "html")
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(_FORMATS),
-    multiple=True,
-    help="What to write; may be given several times with --out (table).",
+    metavar="FORMATS",
+    default="table",
+    show_default=True,
+    help="table, json, csv, latex or html; several with commas between them need --out.",
 )
 @click.option(
     "--out",
@@ -52,7 +51,7 @@ def report(
     folders: tuple[Path, ...],
     *,
     baseline: str | None,
-    formats: tuple[str, ...],
+    formats: str,
     out: Path | None,
     systems: tuple[str, ...],
     tasks: tuple[str, ...],
@@ -65,11 +64,13 @@ def report(
     Nothing is measured again. --format html writes one page that opens without a network.
     """
     from eval.errors import ReportError
-    from eval.reports import gather, render, write_content
+    from eval.reports import FORMATS, gather, render, write_content
     from eval.reports.terminal import terminal_report
     from indexes.storage import replace_file
 
-    chosen = tuple(dict.fromkeys(formats)) or ("table",)
+    chosen = tuple(dict.fromkeys(part.strip() for part in formats.split(",") if part.strip()))
+    if not chosen or not set(chosen) <= set(FORMATS):
+        raise ReportError(f"--format {formats!r}: one or more of {','.join(FORMATS)}, with commas between them")
     as_file = out is not None and bool(out.suffix) and not out.is_dir()
     if len(chosen) > 1 and (out is None or as_file):
         raise ReportError(f"{len(chosen)} formats need a folder; add --out FOLDER")

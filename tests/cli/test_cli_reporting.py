@@ -48,7 +48,7 @@ def test_other_formats_go_to_standard_output_too(cli, stored, tmp_path, form):
 
 
 def test_several_formats_go_to_a_folder(cli, stored, tmp_path):
-    found = cli("report", stored, "--format", "html", "--format", "json", "--out", tmp_path / "report")
+    found = cli("report", stored, "--format", "html,json", "--out", tmp_path / "report")
     assert found.status == 0
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json"]
     assert "wrote 2 files" in found.err
@@ -93,7 +93,8 @@ def test_different_queries_are_refused_or_left_out(cli, stored):
         (["--baseline", "nobody"], "baseline 'nobody' is not among the systems"),
         (["--task", "nothing"], "no results of task 'nothing'"),
         (["--system", "nobody"], "no results of system 'nobody'"),
-        (["--format", "html", "--format", "json"], "add --out FOLDER"),
+        (["--format", "html,json"], "add --out FOLDER"),
+        (["--format", "pdf"], "one or more of table,json,csv,latex,html"),
         (["--format", "html", "--out", "no/such/report.html"], "no folder no/such"),
     ],
 )
