@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from eval.errors import ComparisonError, ReportError
+from eval.measures import Evaluation, Policies
 from eval.reports import FORMATS, gather, render, table, write_report
 from eval.reports.chart_data import MOST_ITEMS, chart_data
 from eval.reports.latex import escape, latex_report
 from eval.reports.length_effects import length_effects
+from eval.reports.policies import other_ties
 from eval.reports.tables import comparisons_csv, items_csv, scores_csv, wide_csv
 from eval.tasks.base import Reference, TaskResult
+from eval.tasks.ranking_results import ranking_policies
+from eval.tasks.system import System
 from tests.eval.sample_results import NASTY, SYSTEMS, UNMEASURED, sample_results
 
 BM25, ENCODER, HYBRID = SYSTEMS
@@ -269,3 +273,25 @@ def test_what_comes_from_outside_is_only_text(content):
     assert "hybrid &lt;b&gt;&amp;&quot;&#x27; $x_1$" in page
     assert "<b>&" not in page
     assert "example.invalid" not in page.replace("http://example.invalid/x\\u003e", "")
+
+
+def test_what_ranking_tasks_say_of_ties_is_one_policy():
+    tied = Evaluation({"nDCG@10": 0.5}, {}, other_ties={"nDCG@10": 0.4, "R@100": 0.3})
+    plain = Evaluation({"nDCG@10": 0.5}, {})
+    results = [
+        simple(
+            "T",
+            name,
+            0.5,
+            policies=ranking_policies(Policies(), evaluation, System(name)),
+            settings={"other_ties": evaluation.other_ties},
+        )
+        for name, evaluation in (("tied", tied), ("plain", plain))
+    ]
+    assert results[0].policies["ties"] != results[1].policies["ties"]
+    found = gather(results)
+    assert found.unlike_policies == []
+    assert [one.where for one in found.policies if one.policy == "ties"] == [()]
+    assert [other_ties(result) for result in results] == [0.4, None]
+    trec = ranking_policies(Policies.preset("trec_eval"), plain, System("trec"))
+    assert gather([results[1], simple("T", "trec", 0.5, policies=trec)]).unlike_policies == ["T"]
