@@ -33,6 +33,8 @@ class MissingDataError(TaskError):
 
 class ResultError(EvaluationError):
     """A stored result cannot be read or written."""
+
+
 class ComparisonError(EvaluationError):
     """Results cannot be compared: they are of different items, or twice of the same."""
 
@@ -47,11 +49,3 @@ class TuningError(EvaluationError):
 
 class ReproductionError(EvaluationError):
     """A benchmark's two sides do not compute the same thing, or one of them failed."""
-
-
-class ComparisonError(EvaluationError):
-    """Results cannot be compared: they are of different items, or twice of the same."""
-
-
-class ReportError(EvaluationError):
-    """A report cannot be written as asked."""

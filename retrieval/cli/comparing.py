@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,12 +129,13 @@ def compare(
     kept: the next one goes on there, and runs again only what has changed.
     """
     from eval.policies import Policies
+    from eval.reports import FORMATS, gather, write_content
+    from eval.reports.terminal import terminal_report
     from eval.running import ResultStore, run_tasks
     from eval.tasks.base import Surroundings
     from indexes.storage import make_directory
 
-    reports = import_module("eval.reports")
-    chosen = _formats(formats, reports.FORMATS)
+    chosen = _formats(formats, FORMATS)
     tasks = _tasks(data, names)
     prepare_kernels()
     systems = parse_systems(given or DEFAULT_SYSTEMS, rerankers, passages, encoder=encoder, long=long)
@@ -158,10 +158,10 @@ def compare(
     if comparison.results:
         unmeasured = [(each.task, each.system, each.reason) for each in comparison.skipped]
         unmeasured += [(each.task, each.system, each.reason) for each in comparison.failed]
-        content = reports.gather(comparison.results, baseline=baseline, unmeasured=unmeasured)
-        written = reports.write_content(content, out, chosen)
+        content = gather(comparison.results, baseline=baseline, unmeasured=unmeasured)
+        written = write_content(content, out, chosen)
         if not as_json:
-            write_renderable(import_module("eval.reports.terminal").terminal_report(content))
+            write_renderable(terminal_report(content))
     if as_json:
         write_json(_as_dict(comparison, written))
     _end(comparison, out, written)

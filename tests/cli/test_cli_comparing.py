@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from types import ModuleType
 
 import pytest
 
@@ -73,35 +70,7 @@ def models(monkeypatch):
 
 
 @pytest.fixture
-def reports(monkeypatch):
-    """Where no reports can be written, stand-ins for the modules that write them."""
-    if importlib.util.find_spec("eval.reports") is not None:
-        return
-    written = {
-        "table": "report.txt",
-        "json": "report.json",
-        "csv": "scores.csv",
-        "latex": "report.tex",
-        "html": "report.html",
-    }
-
-    def gather(results, **options):
-        return "\n".join(f"{result.task} {result.system} {result.score}" for result in results)
-
-    def write_content(content, folder, formats):
-        for form in formats:
-            (folder / written[form]).write_text(content, encoding="utf-8")
-        return [folder / written[form] for form in formats]
-
-    module, terminal = ModuleType("eval.reports"), ModuleType("eval.reports.terminal")
-    module.FORMATS, module.gather, module.write_content = written, gather, write_content
-    terminal.terminal_report = lambda content: content
-    monkeypatch.setitem(sys.modules, "eval.reports", module)
-    monkeypatch.setitem(sys.modules, "eval.reports.terminal", terminal)
-
-
-@pytest.fixture
-def compare(cli, pairs, tmp_path, reports):
+def compare(cli, pairs, tmp_path):
     """Return a function that runs the command on the data with a folder of its own."""
 
     def run(*arguments, out="out"):
@@ -214,7 +183,7 @@ def test_common_beginnings_run_once(compare, data, models):
     assert models.pairs == sum(min(3, each) + min(2, each) for each in MATCHES)
 
 
-def test_a_folder_without_tasks_is_said(cli, tmp_path, models, reports):
+def test_a_folder_without_tasks_is_said(cli, tmp_path, models):
     (tmp_path / "empty").mkdir()
     assert "no task has its data in" in cli("compare", tmp_path / "empty", "--out", tmp_path / "out").error
     assert not (tmp_path / "out").exists()
