@@ -66,7 +66,11 @@ class LayerStates:
         self._inputs = TokenizedInputs(model, self._max_tokens)
         self._prompt = prompts_of(model)["document"]
         self._batch_tokens = batch_tokens
-        self.special_ids = frozenset(model.tokenizer.all_special_ids)
+        before = self._inputs.n_before
+        self._around = (
+            self._inputs.prompt_length(self._prompt) if self._prompt else before,
+            self._inputs.n_special - before,
+        )
         taken = inspect.signature(self._network.forward).parameters
         self._names = {"input_ids", "attention_mask"} | ({"token_type_ids"} & set(taken))
 
@@ -88,6 +92,11 @@ class LayerStates:
     def max_tokens(self) -> int | None:
         """Tokens of a text that are read, special ones included."""
         return self._max_tokens
+
+    @property
+    def around(self) -> tuple[int, int]:
+        """How many tokens before and behind a text are not its own: special ones, and the model's prompt."""
+        return self._around
 
     def n_cut(self, texts: Sequence[str]) -> int:
         """Return how many texts are longer than what is read."""

@@ -160,7 +160,8 @@ def aggregate_year(
         Estimate(float(value), float(a), float(b), int(n))
         for value, a, b, n in zip(whole, low, high, [*[sizes.sum()] * 4, *sizes], strict=True)
     ]
-    return YearOfSts(name, *every[:4], subsets=dict(zip(subsets, every[4:], strict=True)))
+    whole_year, mean, wmean, difference, *each = every
+    return YearOfSts(name, whole_year, mean, wmean, difference, dict(zip(subsets, each, strict=True)))
 
 
 def _ways(subsets: Sequence[tuple[np.ndarray, np.ndarray]], sizes: np.ndarray) -> np.ndarray:
