@@ -18,7 +18,8 @@ from retrieval.documents.report import ReadReport
 from retrieval.errors import RetrievalError
 from retrieval.training.data.rows import read_rows
 
-_LARGEST = 5.0  # score of STS
+LARGEST_SCORE = 5.0
+"""Of a pair in STS: the sentences mean the same."""
 
 RATINGS = ("coherence", "consistency", "fluency", "relevance")
 """What people rated of each summary in SummEval (Fabbri et al. 2021, arXiv 2007.12626)."""
@@ -58,13 +59,13 @@ def read_subsets(path: Path, column: str | None = None) -> list[ScoredPairs]:
     found: dict[str, tuple[list[str], list[str], list[float]]] = {}
     for where, row in _rows(path, wanted):
         score = _number(row["score"], where, "score")
-        if not 0 <= score <= _LARGEST:
-            raise TestSetError(f"{where}: score {score:g} is not between 0 and {_LARGEST:g}")
+        if not 0 <= score <= LARGEST_SCORE:
+            raise TestSetError(f"{where}: score {score:g} is not between 0 and {LARGEST_SCORE:g}")
         name = str(row[column]) if column else path.name.partition(".")[0]
         first, second, gold = found.setdefault(name, ([], [], []))
         first.append(_text(row["sentence1"], where, "sentence1"))
         second.append(_text(row["sentence2"], where, "sentence2"))
-        gold.append(score / _LARGEST)
+        gold.append(score / LARGEST_SCORE)
     return [ScoredPairs(name, first, second, np.array(gold)) for name, (first, second, gold) in found.items()]
 
 
