@@ -110,6 +110,7 @@ class Fertility:
                 _shown(each.split, "{:.1%}"),
                 _shown(each.unknown, "{:.1%}"),
                 _shown(each.cut, "{:.1%}"),
+                f"{each.unspaced:.0%}",
             ]
             for each in self.languages
         ]
@@ -118,18 +119,10 @@ class Fertility:
             f"{self.settings['model']}: vocabulary of {self.settings['vocabulary']:,}, reads "
             f"{'any number of' if limit is None else f'{limit:,}'} tokens; 95 % intervals over texts resampled",
             "tokens without special ones, but a text is cut where they and the special ones are too many; words are "
-            "runs of letters and digits; no words: a script without spaces",
+            "runs of letters and digits; unspaced: characters of words in scripts without spaces, which count for "
+            "no word, so that the tokens of a word are those of the other scripts",
         ]
-        columns = [
-            "language",
-            "texts",
-            "words",
-            "tokens/word",
-            "tokens/character",
-            "split words",
-            "unknown",
-            "cut texts",
-        ]
+        columns = ["language", "texts", "words", "tokens/word", "tokens/char.", "split", "unknown", "cut", "unspaced"]
         return Outcome("Fertility of the tokenizer", columns, rows, notes, asdict(self))
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.errors import MeasureError
+from eval.experiments.similarity import ScoredPairs, similarities
 from eval.probes.estimates import RESAMPLES, Estimate, checked_scores, spearman
-from eval.probes.texts import checked_texts, encode_once, unit
+from eval.probes.texts import checked_texts
 
 if TYPE_CHECKING:
     from eval.benchmarks.outcome import Outcome
-    from eval.experiments.similarity import ScoredPairs
     from retrieval.encoders.base import Encoder
 
 
@@ -100,24 +100,17 @@ def measure_sts_aggregation(
     """
     if not years:
         raise MeasureError("there is no year of STS to measure; give at least one")
+    if resamples < 1:
+        raise MeasureError(f"intervals need at least 1 resample, not {resamples}")
     subsets = [pairs for of_year in years.values() for pairs in of_year]
     for pairs in subsets:
         checked_texts([*pairs.first, *pairs.second], pairs.name)
-    sentences = list(dict.fromkeys(text for pairs in subsets for side in (pairs.first, pairs.second) for text in side))
-    row_of = {text: row for row, text in enumerate(sentences)}
-    vectors = unit(encode_once(encoder, sentences), "sentences")
-
-    def cosines(pairs: ScoredPairs) -> np.ndarray:
-        first, second = ([row_of[text] for text in side] for side in (pairs.first, pairs.second))
-        found: np.ndarray = np.einsum("nd,nd->n", vectors[first], vectors[second])
-        return found
-
+    for name, of_year in years.items():
+        _check_names(name, of_year)
+    cosines = iter(similarities(encoder, subsets))
     found = [
         aggregate_year(
-            name,
-            {pairs.name: (pairs.gold, cosines(pairs)) for pairs in _named(name, of_year)},
-            seed=seed,
-            resamples=resamples,
+            name, {pairs.name: (pairs.gold, next(cosines)) for pairs in of_year}, seed=seed, resamples=resamples
         )
         for name, of_year in years.items()
     ]
@@ -177,9 +170,8 @@ def _resampled(subset: tuple[np.ndarray, np.ndarray], generator: np.random.Gener
     return subset[0][rows], subset[1][rows]
 
 
-def _named(year: str, subsets: Sequence[ScoredPairs]) -> Sequence[ScoredPairs]:
+def _check_names(year: str, subsets: Sequence[ScoredPairs]) -> None:
     names = [pairs.name for pairs in subsets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise MeasureError(f"{year} has two subsets named {twice!r}; give each a name of its own")
-    return subsets

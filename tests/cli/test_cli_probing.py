@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.cli.test_cli_startup import HEAVY, loaded_by
+
 PAIRS = [
     (5.0, "The cat sat.", "A cat was sitting."),
     (4.5, "It is raining in London.", "London has rain."),
@@ -23,9 +25,17 @@ def pairs(tmp_path):
     return path
 
 
-def test_a_tokenizer_needs_no_weights_and_no_torch(cli, tmp_path):
+@pytest.mark.parametrize("arguments", [["--help"], ["needle", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    assert not loaded_by("probe", *arguments) & {*HEAVY, "numpy", "numba", "pyarrow", "rich", "msgspec", "scipy"}
+
+
+def test_a_tokenizer_needs_neither_weights_nor_the_libraries_of_models(cli, tmp_path):
     texts = tmp_path / "texts.txt"
     texts.write_text("The dogs are running.\nUnbelievable zebras!\n", encoding="utf-8")
+    loaded = loaded_by("probe", "fertility", "--data", texts)
+    assert "tokenizers" in loaded
+    assert not loaded & {"torch", "transformers", "sentence_transformers"}
     found = cli("probe", "fertility", "--data", texts, "--json").json
     (language,) = found["languages"]
     assert (language["language"], language["n_words"]) == ("texts.txt", 6)
