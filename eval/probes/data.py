@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.errors import TestSetError
+from eval.errors import MissingDataError, TaskError
 from eval.experiments.similarity import ScoredPairs
-from retrieval.documents.report import ReadReport
-from retrieval.errors import RetrievalError
-from retrieval.training.data.rows import read_rows
+from eval.tasks.tables import Table, finite_number, read_table
+from eval.text_files import numbered_lines
 
 LARGEST_SCORE = 5.0
 """Of a pair in STS: the sentences mean the same."""
@@ -42,42 +39,43 @@ class RatedSummaries:
     ratings: dict[str, np.ndarray]
 
 
-def read_subsets(path: Path, column: str | None = None) -> list[ScoredPairs]:
+def read_subsets(path: Path, column: str = "") -> list[ScoredPairs]:
     """Read pairs with scores from 0 to 5, one set for each value of a column, in the order they appear.
 
     Args:
-        path: a file with the columns score, sentence1 and sentence2 (see `retrieval.training.data.rows`).
-        column: which names the subsets ("source" in STS 2012 to 2016); None takes all pairs as one set.
+        path: TSV or JSON lines with score, sentence1 and sentence2 (see `eval.tasks.tables`).
+        column: which names the subsets ("source" in STS 2012 to 2016); without one all pairs are one set.
 
     Returns:
         The sets, their scores divided by 5.
 
     Raises:
-        TestSetError: the file cannot be read, lacks a column, holds no pair, or a score is not 0 to 5.
+        TaskError: the file cannot be read, lacks a column, holds no pair, or a score is not 0 to 5.
     """
-    wanted = ["score", "sentence1", "sentence2", *([column] if column else [])]
-    found: dict[str, tuple[list[str], list[str], list[float]]] = {}
-    for where, row in _rows(path, wanted):
-        score = _number(row["score"], where, "score")
+    table = read_table(path, ("score", "sentence1", "sentence2", column))
+    first, second, scores = _texts(table, "sentence1"), _texts(table, "sentence2"), table.numbers("score")
+    names = [str(name) for name in table.columns[column]] if column else [path.name.partition(".")[0]] * len(table)
+    rows_of: dict[str, list[int]] = {}
+    for row, (name, score) in enumerate(zip(names, scores, strict=True)):
         if not 0 <= score <= LARGEST_SCORE:
-            raise TestSetError(f"{where}: score {score:g} is not between 0 and {LARGEST_SCORE:g}")
-        name = str(row[column]) if column else path.name.partition(".")[0]
-        first, second, gold = found.setdefault(name, ([], [], []))
-        first.append(_text(row["sentence1"], where, "sentence1"))
-        second.append(_text(row["sentence2"], where, "sentence2"))
-        gold.append(score / LARGEST_SCORE)
-    return [ScoredPairs(name, first, second, np.array(gold)) for name, (first, second, gold) in found.items()]
+            raise TaskError(f"{table.where(row)}: score {score:g} is not between 0 and {LARGEST_SCORE:g}")
+        rows_of.setdefault(name, []).append(row)
+    gold = np.array(scores) / LARGEST_SCORE
+    return [
+        ScoredPairs(name, [first[row] for row in rows], [second[row] for row in rows], gold[rows])
+        for name, rows in rows_of.items()
+    ]
 
 
 def read_sts_years(folder: Path) -> dict[str, list[ScoredPairs]]:
     """Read every `stsYY.test.tsv.gz` (plain or compressed) of a folder by its subsets, by year ("STS12").
 
     Raises:
-        TestSetError: there is none, or one cannot be read.
+        TaskError: there is none, or one cannot be read.
     """
     files = _named_files(folder, r"sts(\d\d)\.test\.tsv")
     if not files:
-        raise TestSetError(f"no stsYY.test.tsv (or .gz, .zst) in {folder}")
+        raise MissingDataError(f"no stsYY.test.tsv (or .gz, .zst) in {folder}")
     return {f"STS{year}": read_subsets(file, "source") for year, file in files.items()}
 
 
@@ -88,17 +86,17 @@ def read_languages(folder: Path, most: int | None = None) -> dict[str, list[str]
 
     Args:
         folder: with such files, plain or compressed.
-        most: texts of each language that are read, from the beginning.
+        most: texts of each language that are taken, from the beginning.
 
     Raises:
-        TestSetError: there is no such file, or one cannot be read.
+        TaskError: there is no such file, or one cannot be read.
     """
     corpora = _named_files(folder, r"corpus\.([^.]+)\.jsonl")
     if corpora:
         return {language: _column(file, "text", most) for language, file in corpora.items()}
     pairs = _named_files(folder, r"(\w+)-eng\.tsv")
     if not pairs:
-        raise TestSetError(f"no corpus.<language>.jsonl and no <language>-eng.tsv (or .gz, .zst) in {folder}")
+        raise MissingDataError(f"no corpus.<language>.jsonl and no <language>-eng.tsv (or .gz, .zst) in {folder}")
     first = next(iter(pairs.values()))
     return {
         "eng": _column(first, "sentence2", most),
@@ -107,12 +105,17 @@ def read_languages(folder: Path, most: int | None = None) -> dict[str, list[str]
 
 
 def read_texts(path: Path, most: int | None = None) -> list[str]:
-    """Read the texts of a file: lines of .txt, or the column or key "text" of .tsv, .csv, .jsonl or .parquet.
+    """Read the texts of a file: lines of .txt, or the column or key "text" of TSV or JSON lines.
 
     Raises:
-        TestSetError: the file cannot be read, or holds no texts.
+        TaskError: the file cannot be read, or holds no texts.
     """
-    return _column(path, "text", most)
+    if ".txt" not in path.suffixes:
+        return _column(path, "text", most)
+    lines = [line for _, line in islice(numbered_lines(path, TaskError), most)]
+    if not lines:
+        raise TaskError(f"{path} holds no texts")
+    return lines
 
 
 def read_rated_summaries(path: Path, most: int | None = None) -> list[RatedSummaries]:
@@ -120,26 +123,27 @@ def read_rated_summaries(path: Path, most: int | None = None) -> list[RatedSumma
 
     Args:
         path: the file, plain or compressed.
-        most: articles that are read, from the beginning.
+        most: articles that are taken, from the beginning.
 
     Raises:
-        TestSetError: the file cannot be read, or lacks something.
+        TaskError: the file cannot be read, or lacks something.
     """
+    table = read_table(path, ("human_summaries", "machine_summaries"))
     articles = []
-    for number, (where, row) in enumerate(_rows(path, ["human_summaries", "machine_summaries"], most)):
-        machine = row["machine_summaries"]
+    for row in range(min(len(table), most or len(table))):
+        where = table.where(row)
+        references, machine = table.columns["human_summaries"][row], table.columns["machine_summaries"][row]
         if not isinstance(machine, list) or not all(isinstance(each, dict) for each in machine):
-            raise TestSetError(f"{where}: machine_summaries must be a list of objects with text and ratings")
-        references = row["human_summaries"]
+            raise TaskError(f"{where}: machine_summaries must be a list of objects with text and ratings")
         if not isinstance(references, list):
-            raise TestSetError(f"{where}: human_summaries must be a list of texts")
+            raise TaskError(f"{where}: human_summaries must be a list of texts")
         articles.append(
             RatedSummaries(
-                name=str(row.get("_id", number)),
-                references=[_text(text, where, "human_summaries") for text in references],
-                candidates=[_text(each.get("text"), where, "machine_summaries") for each in machine],
+                name=where,
+                references=[_text(text, "human_summaries", where) for text in references],
+                candidates=[_text(each.get("text"), "machine_summaries", where) for each in machine],
                 ratings={
-                    rating: np.array([_number(each.get(rating), where, rating) for each in machine])
+                    rating: np.array([finite_number(each.get(rating), rating, where) for each in machine])
                     for rating in RATINGS
                 },
             )
@@ -147,45 +151,24 @@ def read_rated_summaries(path: Path, most: int | None = None) -> list[RatedSumma
     return articles
 
 
-def _rows(path: Path, wanted: Sequence[str], most: int | None = None) -> list[tuple[str, dict[str, Any]]]:
-    """Return ("file:line", row) of a file's rows, all of them or the first."""
-    try:
-        found = list(islice(read_rows(path, ReadReport(strict=True)), most))
-    except RetrievalError as error:
-        raise TestSetError(str(error)) from None
-    if not found:
-        raise TestSetError(f"{path} holds no rows")
-    for number, row in found:
-        missing = next((name for name in wanted if name not in row), None)
-        if missing is not None:
-            raise TestSetError(f"{path}:{number}: there is no {missing!r}; there are {', '.join(row)}")
-    return [(f"{path}:{number}", row) for number, row in found]
-
-
 def _column(path: Path, name: str, most: int | None) -> list[str]:
-    return [_text(row[name], where, name) for where, row in _rows(path, [name], most)]
+    return _texts(read_table(path, (name,)), name)[:most]
 
 
-def _text(value: Any, where: str, name: str) -> str:
+def _texts(table: Table, name: str) -> list[str]:
+    return [_text(value, name, table.where(row)) for row, value in enumerate(table.columns[name])]
+
+
+def _text(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise TestSetError(f"{where}: {name} is {value!r:.80}, not a text")
+        raise TaskError(f"{where}: {name} is {value!r:.80}, not a text")
     return value
-
-
-def _number(value: Any, where: str, name: str) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise TestSetError(f"{where}: {name} is {value!r:.80}, not a finite number")
-    return number
 
 
 def _named_files(folder: Path, pattern: str) -> dict[str, Path]:
     """Return the files whose names match (apart from .gz and .zst), by what the pattern's group holds."""
     if not folder.is_dir():
-        raise TestSetError(f"no folder {folder}")
+        raise MissingDataError(f"no folder {folder}")
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         match = re.fullmatch(pattern + r"(?:\.gz|\.zst)?", file.name)

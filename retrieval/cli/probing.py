@@ -49,8 +49,7 @@ _pairs_option = click.option(
 def probe() -> None:
     """Measure what a score on a task does not say of a model; every number has a 95 % interval.
 
-    Files of pairs have the columns score (0 to 5), sentence1 and sentence2: .tsv, .csv, .jsonl or .parquet, also
-    compressed.
+    Files of pairs are TSV under a header or JSON lines, also compressed, with score (0 to 5), sentence1 and sentence2.
     """
 
 

@@ -101,8 +101,8 @@ def test_needles_and_summaries(cli, tmp_path):
         (["geometry", "--above", "5"], "0 pairs of"),
         (["bertscore", "--baseline", "0.1"], "--baseline takes three numbers"),
         (["bertscore", "--baseline", "1,0,0"], "must be below 1"),
-        (["bertscore"], "there is no 'human_summaries'"),
-        (["fertility"], "there is no 'text'"),
+        (["bertscore"], "no column 'human_summaries'"),
+        (["fertility"], "no column 'text'"),
     ],
 )
 def test_what_cannot_be_probed_is_refused(cli, pairs, arguments, words):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from eval.errors import MeasureError, TestSetError
+from eval.errors import MeasureError, TaskError
 from eval.probes.data import read_languages
 from eval.probes.fertility import load_tokenizer, measure_fertility
 
@@ -109,7 +109,7 @@ def test_languages_of_a_folder(tmp_path):
     assert read_languages(tmp_path, most=1) == {"el": ["σκύλος"]}
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(TestSetError, match=r"no corpus\.<language>\.jsonl"):
+    with pytest.raises(TaskError, match=r"no corpus\.<language>\.jsonl"):
         read_languages(empty)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group, spearmanr
 
-from eval.errors import MeasureError, TestSetError
+from eval.errors import MeasureError, TaskError
 from eval.probes.data import RatedSummaries, read_rated_summaries
 from eval.probes.layer_states import load_layer_states
 from eval.probes.summary_ratings import correlate_with_ratings
@@ -220,5 +220,5 @@ def test_real_summaries_have_ratings(data):
 def test_summaries_without_ratings_are_refused(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"human_summaries": ["a"], "machine_summaries": [{"text": "b", "coherence": 1}]}\n', "utf-8")
-    with pytest.raises(TestSetError, match=r"x\.jsonl:1: consistency is None"):
+    with pytest.raises(TaskError, match=r"x\.jsonl:1: consistency is None"):
         read_rated_summaries(path)
