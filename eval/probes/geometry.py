@@ -19,7 +19,8 @@ import numpy as np
 
 from eval.errors import MeasureError
 from eval.probes.estimates import Estimate, bootstrap_means, jackknife
-from eval.probes.texts import checked_texts, encode_once, unit
+from eval.probes.texts import checked_texts, unit
+from eval.tasks.text_vectors import TextVectors
 
 if TYPE_CHECKING:
     from eval.benchmarks.outcome import Outcome
@@ -112,7 +113,7 @@ def measure_geometry(
         raise MeasureError(f"most_texts must be at least 2, not {most_texts}")
     rows = np.sort(np.random.default_rng(seed).permutation(len(different))[:most_texts])
     sample = [different[row] for row in rows]
-    every = encode_once(encoder, [*sides[0], *sides[1], *sample])
+    every = TextVectors(encoder, side="passages").encode([*sides[0], *sides[1], *sample])
     n_pairs = len(sides[0])
     vectors = every[2 * n_pairs :]
     return Geometry(

@@ -21,7 +21,8 @@ import numpy as np
 from eval.errors import MeasureError
 from eval.probes.estimates import Estimate, bootstrap_means
 from eval.probes.haystack import Document, Haystack, Needle
-from eval.probes.texts import checked_texts, encode_once, unit
+from eval.probes.texts import checked_texts, unit
+from eval.tasks.text_vectors import TextVectors
 
 if TYPE_CHECKING:
     from eval.benchmarks.outcome import Outcome
@@ -147,14 +148,16 @@ def measure_needles(
             f"{len(kept)} of {len(passages)} needles fit into {min(lengths)} tokens; give longer lengths or shorter "
             "passages"
         )
-    asked = encode_once(encoder, [queries[row] for row in kept], "queries")
+    asked = TextVectors(encoder, side="queries").encode([queries[row] for row in kept])
     found = [(0, 0.0, [Document(passages[row], 0, 0, int(sizes[row])) for row in kept])]
     found += [
         (length, position, [haystack.document(passages[row], int(sizes[row]), length, position) for row in kept])
         for length in lengths
         for position in positions
     ]
-    vectors = encode_once(encoder, [each.text for _, _, documents in found for each in documents])
+    vectors = TextVectors(encoder, side="passages").encode(
+        [each.text for _, _, documents in found for each in documents]
+    )
     cells = [
         _cell(encoder, documents, asked, each, where=(length, position), extra=haystack.extra, seed=seed)
         for (length, position, documents), each in zip(found, np.split(vectors, len(found)), strict=True)

@@ -1,16 +1,12 @@
-"""Texts of a probe: checked, and each distinct one encoded once."""
+"""Texts and vectors of a probe, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from eval.errors import MeasureError
-
-if TYPE_CHECKING:
-    from retrieval.encoders.base import Encoder
 
 
 def checked_texts(texts: Sequence[str], what: str, least: int = 2) -> list[str]:
@@ -35,22 +31,6 @@ def checked_texts(texts: Sequence[str], what: str, least: int = 2) -> list[str]:
     if len(set(checked)) < least:
         raise MeasureError(f"{what}: {len(set(checked))} different texts are too few; give at least {least}")
     return checked
-
-
-def encode_once(
-    encoder: Encoder, texts: Sequence[str], side: Literal["passages", "queries"] = "passages"
-) -> np.ndarray:
-    """Return the vectors of texts in their order, (n, d) float32; equal texts are encoded once.
-
-    Raises:
-        EncoderError: the encoder returned something else than finite vectors.
-    """
-    from retrieval.encoders.base import check_vectors, name_of
-
-    rows: dict[str, int] = {}
-    order = [rows.setdefault(text, len(rows)) for text in texts]
-    encode = encoder.encode_passages if side == "passages" else encoder.encode_queries
-    return check_vectors(encode(list(rows)), len(rows), None, name_of(encoder))[order]
 
 
 def unit(vectors: np.ndarray, what: str) -> np.ndarray:
