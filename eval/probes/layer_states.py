@@ -150,6 +150,15 @@ def load_layer_states(model: str = "embedded", *, batch_tokens: int = BATCH_TOKE
         TrainingError: its parameters are not those of its configuration.
         MeasureError: it has no layers to look into.
     """
+    from transformers.utils import logging as transformers_logging
+
     from retrieval.training.builders.encoder import build_model
 
-    return LayerStates(build_model(backbone=model), batch_tokens=batch_tokens, name=model)
+    showed_progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        network = build_model(backbone=model)
+    finally:
+        if showed_progress:
+            transformers_logging.enable_progress_bar()
+    return LayerStates(network, batch_tokens=batch_tokens, name=model)

@@ -62,7 +62,7 @@ def test_pairs_are_probed_for_geometry_layers_and_years(cli, pairs):
         ("sts", pairs.parent, "wmean"),
     ):
         done = cli("probe", name, "--data", data)
-        assert done.status == 0
+        assert (done.status, done.err) == (0, "")
         assert words in done.out
 
 
