@@ -45,7 +45,7 @@ class NeedleCell:
         position: share of the other text that stands before the needle, as asked for.
         place: the same as it came out between sentences, mean over the needles.
         tokens: of the documents, special ones included, mean over the needles.
-        read: share of the needles that end before the encoder stops reading.
+        read: how much of a needle stands before the encoder stops reading, mean over the needles.
         ndcg: nDCG@10, where only the needle's document is relevant; documents with equal scores share their ranks.
         reciprocal_rank: without a cut.
         similarity: of query and document: cosine, or inner product for an encoder that compares by it.
@@ -101,7 +101,7 @@ class NeedlePositions:
             f"{self.n_needles:,} queries, each looks for its passage's document among those of all; the text around "
             "the passages is the same, so a random order is worth an nDCG@10 of "
             f"{float(np.mean(_gains(self.n_needles))):.3f}",
-            "read: needles that end before the encoder stops reading, at "
+            "read: how much of a needle stands before the encoder stops reading, at "
             f"{'no limit' if limit is None else f'{limit:,} tokens'}; documents with equal scores share their ranks",
             "95 % intervals over needles resampled",
         ]
@@ -222,11 +222,18 @@ def _cell(
         position=where[1],
         place=float(np.mean([each.before / each.other if each.other else 0 for each in documents])),
         tokens=float(np.mean([each.other + each.size + extra for each in documents])),
-        read=float(np.mean([limit is None or each.before + each.size + extra <= limit for each in documents])),
+        read=float(np.mean([_read(each, None if limit is None else limit - extra) for each in documents])),
         ndcg=ndcg,
         reciprocal_rank=reciprocal_rank,
         similarity=similarity,
     )
+
+
+def _read(document: Document, room: int | None) -> float:
+    """Return which share of a needle's tokens is among the first `room` ones of its document."""
+    if room is None or not document.size:
+        return 1.0
+    return min(max(room - document.before, 0) / document.size, 1.0)
 
 
 def _gains(n: int) -> np.ndarray:

@@ -57,7 +57,9 @@ def probe() -> None:
 @_common
 @_data_option("Test set in BEIR's or MS MARCO's layout; or a file of texts, asked for by their first sentences.")
 @click.option("--split", metavar="NAME", help="Which judgements of a test set (test).")
-@click.option("--needles", type=click.IntRange(min=2), default=50, metavar="N", show_default=True, help="How many.")
+@click.option(
+    "--needles", type=click.IntRange(min=2), default=50, metavar="N", show_default=True, help="More are harder."
+)
 @click.option("--lengths", default="128,256,512", metavar="N,N", show_default=True, help="Of the texts, in tokens.")
 @click.option("--positions", default="0,0.25,0.5,0.75,1", metavar="X,X", show_default=True, help="0 begins, 1 ends.")
 def needle(

@@ -51,6 +51,8 @@ def test_what_is_not_read_is_worth_a_random_order():
     first, last = found.cells
     assert (first.ndcg.value, first.read) == (1, 1)
     assert last.read == 0
+    middle = measure_needles(reading(10), NEEDLES, TEXT, lengths=(13,), positions=(1,)).cells[0]
+    assert middle.read == 1 / 4  # of four tokens, full stop included, behind the nine of two sentences
     assert last.ndcg.value == pytest.approx(sum(1 / math.log2(rank + 1) for rank in range(1, 11)) / 15)
     assert last.reciprocal_rank.value == pytest.approx(sum(1 / rank for rank in range(1, 16)) / 15)
     assert first.similarity.value > last.similarity.value
@@ -131,8 +133,7 @@ def test_needles_of_texts_alone():
 @pytest.mark.slow
 def test_the_packaged_model_stops_reading_at_256_tokens(data):
     needles, text = needles_of(read_pool(data / "squad11", "test"), 8)
-    found = measure_needles(load_encoder(), needles, text, lengths=(320,), positions=(0, 1))
+    found = measure_needles(load_encoder(), needles, text, lengths=(512,), positions=(0, 1))
     first, last = found.cells
-    assert first.read > last.read == 0  # a long paragraph may be cut at the beginning, too
-    assert first.ndcg.value > last.ndcg.value
-    assert found.alone.ndcg.value >= first.ndcg.value
+    assert first.read > 0.9 > 0.1 > last.read
+    assert found.alone.ndcg.value >= first.ndcg.value > last.ndcg.value
