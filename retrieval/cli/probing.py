@@ -165,7 +165,8 @@ def fertility(
 ) -> None:
     """Count tokens of words and characters, cut words and unknown ones; the model's weights are not needed."""
     from eval.probes.data import read_languages, read_texts
-    from eval.probes.fertility import load_tokenizer, measure_fertility
+    from eval.probes.fertility import measure_fertility
+    from eval.probes.model_tokenizer import load_tokenizer
 
     found = read_languages(data, texts) if data.is_dir() else {data.name: read_texts(data, texts)}
     missing = next((name for name in languages if name not in found), None)

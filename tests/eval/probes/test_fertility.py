@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from eval.errors import MeasureError, TaskError
 from eval.probes.data import read_languages
-from eval.probes.fertility import load_tokenizer, measure_fertility
+from eval.probes.fertility import measure_fertility
+from eval.probes.model_tokenizer import load_tokenizer
 
 PIECES = ["[UNK]", "[CLS]", "[SEP]", "the", "dog", "##s", "run", "##ning", ".", "日", "本"]
 
