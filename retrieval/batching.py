@@ -7,7 +7,7 @@ number of texts does neither.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +30,21 @@ def plan_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         end = start + max(budget // width, 1)
         yield order[start:end]
         start = end
+
+
+def plan_packed_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch that goes through a model without padding, longest texts first.
+
+    Args:
+        lengths: (n,) tokens of each text.
+        budget: tokens of a batch; a text longer than that is a batch of its own.
+
+    Yields:
+        (m,) int64 rows, m >= 1, texts of equal length in their order; every row comes once.
+    """
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    for window in plan_windows(np.asarray(lengths, np.int64)[order], budget):
+        yield order[window]
 
 
 def plan_windows(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -82,3 +97,10 @@ def plan_cheapest_batches(lengths: np.ndarray, budget: int, overhead: int) -> It
         ends.append(int(starts[ends[-1]]))
     for start, end in pairwise(reversed(ends)):
         yield order[start:end]
+
+
+def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """Return texts without repetitions, in their order, and for each text which of them it is, (n,) int64."""
+    numbers: dict[str, int] = {}
+    places = [numbers.setdefault(text, len(numbers)) for text in texts]
+    return list(numbers), np.array(places, np.int64)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retrieval.batching import plan_windows
-from retrieval.encoders.base import Encoder, check_vectors, name_of
+from retrieval.encoders.base import Encoder, check_vectors, encode_steps, name_of
 from retrieval.progress import ProgressBar, no_progress
 from retrieval.staging import Staging, passage_hashes
 
@@ -70,9 +70,10 @@ def encode_passages(
     lengths = _lengths(texts, tokens)[distinct[missing]]
     bar.grow(int(lengths.sum()))
     order = np.argsort(-lengths, kind="stable")
-    for step in plan_windows(lengths[order], step_tokens(encoder)):
+    steps = list(plan_windows(lengths[order], step_tokens(encoder)))
+    given = ([texts[text] for text in distinct[missing[order[step]]].tolist()] for step in steps)
+    for step, encoded in zip(steps, encode_steps(encoder, given), strict=True):
         rows = missing[order[step]]
-        encoded = encoder.encode_passages([texts[text] for text in distinct[rows].tolist()])
         # An encoder may be anybody's class: one vector for several texts would become the vector of them all.
         vectors[rows] = check_vectors(encoded, len(rows), encoder.dimension, name_of(encoder))
         if staging is not None:

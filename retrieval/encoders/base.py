@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -80,6 +80,21 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Let go of the model."""
+
+
+@runtime_checkable
+class StreamingEncoder(Protocol):
+    """What an encoder has beside the members of `Encoder` when it prepares the next passages while it encodes some."""
+
+    def encode_stream(self, steps: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """Yield what `encode_passages` returns for each step, in their order."""
+
+
+def encode_steps(encoder: Encoder, steps: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+    """Yield the vectors of the passages of each step, one step after the other."""
+    if isinstance(encoder, StreamingEncoder):
+        return encoder.encode_stream(steps)
+    return (encoder.encode_passages(texts) for texts in steps)
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:

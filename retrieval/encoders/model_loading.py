@@ -79,7 +79,7 @@ def load_sentence_transformer(
     if dtype is not None:
         model.to(dtype)  # after the weights have been hashed
     return SentenceTransformerEncoder(
-        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests
+        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests, own=True
     )
 
 

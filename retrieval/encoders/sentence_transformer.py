@@ -7,22 +7,24 @@ what goes through the model together (`retrieval.batching`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from retrieval.batching import plan_batches
+from retrieval.batching import distinct, plan_batches, plan_packed_batches, plan_windows
 from retrieval.encoders.base import Similarity, check_texts, check_vectors
 from retrieval.encoders.late_chunking import PooledPassages, TextInContext
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
-from retrieval.encoders.model_inputs import Task, TokenizedInputs, inputs_of
+from retrieval.encoders.model_inputs import PreparedTexts, Task, TokenizedInputs, inputs_of
 from retrieval.encoders.model_tokenizer import readable_tokens
 from retrieval.encoders.span_pooling import SpanPooling, pooling_problem
 from retrieval.errors import EncoderError
+from retrieval.execution.ahead import one_ahead
 from retrieval.execution.library import LibraryRuntime, run_modules
 from retrieval.execution.precision import Precision, in_precision
 from retrieval.execution.runtime import Runtime
+from retrieval.execution.splitting import run_batches
 from retrieval.execution.versions import torch_execution
 
 BATCH_TOKENS = 2048
@@ -35,11 +37,38 @@ _NO_LIMIT = 10**6
 """Tokenizers without a limit say so by some very large number."""
 
 
+_WINDOW_CHARACTERS = 1 << 20
+"""Characters of texts that are tokenised together, and sorted by length; some 256,000 tokens."""
+
+_WINDOW_BATCHES = 32
+"""Or as many as this times a batch's tokens: eight batches, at four characters a token."""
+
+
+class _Window(NamedTuple):
+    """Some texts of a step.
+
+    Attributes:
+        texts: all of the step, each once.
+        rows: (m,) int64, those of the window.
+        places: (n,) int64, which of them each text of the step is.
+        first: whether it is the first one of the step.
+        last: whether it is the last one.
+    """
+
+    texts: list[str]
+    rows: np.ndarray
+    places: np.ndarray
+    first: bool
+    last: bool
+
+
 class SentenceTransformerEncoder:
     """A sentence-transformers model.
 
     A text's vector differs between batches by rounding only: in fp32 by at most 1e-5 in each component of a vector of
-    length one, in bf16 and fp16 by a cosine of at least 0.999.
+    length one, in bf16 and fp16 by a cosine of at least 0.999. Equal texts of a call are encoded once and get the same
+    bits. BERT-like networks run without padding (`retrieval.execution.packed`); a batch for which memory does not
+    suffice is run in halves.
 
     Args:
         model: a `SentenceTransformer`. It is used as it is; with a precision other than its own, a copy of it.
@@ -48,6 +77,8 @@ class SentenceTransformerEncoder:
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
         digests: of weights and tokenizer ("weights", "tokenizer"), when they are known already.
         runtime: what runs the model, when it is not PyTorch; the model still says who it is.
+        packed: run BERT-like networks over tokens without padding (`retrieval.execution`).
+        own: whether the model is nobody else's, as when it was just loaded: its weights may then be laid out anew.
 
     Raises:
         EncoderError: the model cannot be used for search, or not with this runtime.
@@ -62,6 +93,8 @@ class SentenceTransformerEncoder:
         batch_tokens: int | None = None,
         digests: Mapping[str, str] | None = None,
         runtime: Runtime | None = None,
+        packed: bool = True,
+        own: bool = False,
     ) -> None:
         self._source = source
         self._similarity = _similarity(model)
@@ -73,8 +106,11 @@ class SentenceTransformerEncoder:
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
         self._truncated = model.truncate_dim
-        self._runtime = self._runtime_of(runtime)
-        self._dimension = model.get_embedding_dimension() or self._encode(["a"], "document").shape[1]
+        self._dimension: int = model.get_embedding_dimension() or 0  # until a text has been encoded
+        self._runtime = self._runtime_of(runtime, packed, own)
+        self._is_packed = self._runtime is not None and bool(self._runtime.execution().get("packed"))
+        self._window_characters = max(_WINDOW_CHARACTERS, _WINDOW_BATCHES * self._batch_tokens)
+        self._dimension = self._dimension or self._encode(["a"], "document").shape[1]
         self._identity = {
             "kind": "sentence-transformers",
             "weights": digests["weights"],
@@ -118,11 +154,20 @@ class SentenceTransformerEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""
-        return self._checked(check_texts(texts), "query")
+        return self._encode(texts, "query")
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of passages, (n, dimension) float32; what is beyond `max_tokens` is not read."""
-        return self._checked(check_texts(texts), "document")
+        return self._encode(texts, "document")
+
+    def encode_stream(self, steps: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """Yield the vectors of the passages of each step, (n, dimension) float32; the next step is tokenised meanwhile.
+
+        In memory are the tokens of two steps or, of large ones, of two windows, four bytes each, and of one batch what
+        goes through the model: some ten numbers of its width for each token, however long a text is, where the network
+        is packed or its attention takes no mask.
+        """
+        return self._encoded(steps, "document")
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Return the tokens of each text as a passage, nothing cut, (n,) int64."""
@@ -175,30 +220,55 @@ class SentenceTransformerEncoder:
     def _name(self) -> str:
         return repr(self._source or "a SentenceTransformer")
 
-    def _checked(self, texts: list[str], task: Task) -> np.ndarray:
-        if not texts:
-            return np.empty((0, self._dimension), np.float32)
-        return check_vectors(self._encode(texts, task), len(texts), self._dimension, self._name)
+    def _encode(self, texts: Sequence[str], task: Task) -> np.ndarray:
+        return next(self._encoded([texts], task))
 
-    def _encode(self, texts: list[str], task: Task) -> np.ndarray:
+    def _encoded(self, steps: Iterable[Sequence[str]], task: Task) -> Iterator[np.ndarray]:
+        """Yield the vectors of the texts of each step, (n, dimension) float32."""
         model = self._open()
-        prepared = self._inputs.prepare(texts, self._prompts[task], task)
-        vectors = np.empty((len(texts), 0), np.float32)
-        for rows in plan_batches(prepared.lengths, self._batch_tokens):
-            if self._runtime is None or prepared.tokens is None:
+
+        def prepare(window: _Window) -> tuple[_Window, PreparedTexts]:
+            texts = [window.texts[row] for row in window.rows.tolist()]
+            return window, self._inputs.prepare(texts, self._prompts[task], task)
+
+        vectors = np.empty((0, 0), np.float32)
+        for window, prepared in one_ahead(prepare, _windows(steps, self._window_characters)):
+            if window.first:
+                vectors = np.empty((0, 0), np.float32)
+            for rows, found in self._run(model, prepared, task):
+                if not len(vectors):
+                    vectors = np.empty((len(window.texts), found.shape[1]), np.float32)  # (distinct, dimension)
+                vectors[window.rows[rows]] = found
+            if window.last and not window.texts:
+                yield np.empty((0, self._dimension), np.float32)
+            elif window.last:
+                checked = check_vectors(vectors, len(vectors), self._dimension or None, self._name)
+                yield checked if len(window.places) == len(checked) else checked[window.places]
+
+    def _run(self, model: Any, prepared: PreparedTexts, task: Task) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the rows of each batch with their vectors."""
+        runtime, tokens = self._runtime, prepared.tokens
+
+        def run(rows: np.ndarray) -> np.ndarray:
+            if runtime is None or tokens is None:
                 found = run_modules(model, prepared.features(rows), task)
             else:
-                found = self._runtime.run(prepared.tokens(rows))
-            found = found[:, : self._truncated]
-            if not vectors.size:
-                vectors = np.empty((len(texts), found.shape[1]), np.float32)  # (n, dimension)
-            vectors[rows] = found
-        return vectors
+                found = runtime.run(tokens(rows))
+            return found[:, : self._truncated]
 
-    def _runtime_of(self, given: Runtime | None) -> Runtime | None:
+        plan = plan_packed_batches if self._is_packed else plan_batches
+        return run_batches(plan(prepared.lengths, self._batch_tokens), run, prepared.lengths)
+
+    def _runtime_of(self, given: Runtime | None, pack: bool, copied: bool) -> Runtime | None:
         """Return what runs token ids; None where only the library makes the model's input."""
         if isinstance(self._inputs, TokenizedInputs):
-            return given or LibraryRuntime(self._model, self._inputs.pad_id)
+            if given is not None:
+                return given
+            from retrieval.execution.packed_library import packed_runtime
+
+            pad_id = self._inputs.pad_id
+            found = packed_runtime(self._model, pad_id, copied=copied) if pack else None
+            return found or LibraryRuntime(self._model, pad_id)
         if given is not None:
             raise EncoderError(
                 f"{self._name} makes its input itself, not by a tokenizer alone; only PyTorch runs such a model"
@@ -207,6 +277,17 @@ class SentenceTransformerEncoder:
 
     def _moved(self, value: Any) -> Any:
         return value.to(self._device) if hasattr(value, "to") else value
+
+
+def _windows(steps: Iterable[Sequence[str]], characters: int) -> Iterator[_Window]:
+    """Yield the texts of each step in windows of at most so many characters, longest texts first."""
+    for step in steps:
+        texts, places = distinct(check_texts(step))
+        lengths = np.array([len(text) for text in texts], np.int64)
+        order = np.argsort(-lengths, kind="stable")
+        windows = list(plan_windows(lengths[order], characters)) or [np.empty(0, np.int64)]
+        for number, window in enumerate(windows):
+            yield _Window(texts, order[window], places, number == 0, number == len(windows) - 1)
 
 
 def _similarity(model: Any) -> Similarity:

@@ -19,7 +19,7 @@ from retrieval.errors import EncoderError
 _WINDOW_TOKENS = 8192
 """Tokens of a window of a model that has no limit."""
 
-_AFTER_POOLING = frozenset({"Normalize", "Dense", "LayerNorm", "Dropout"})
+AFTER_POOLING = frozenset({"Normalize", "Dense", "LayerNorm", "Dropout"})
 """Modules that see a vector and no tokens."""
 
 
@@ -42,7 +42,7 @@ def pooling_problem(model: Any, inputs: ModelInputs) -> str | None:
         return f"its pooling is {pooling.pooling_mode!r}, not 'mean'"
     for module in later[1:]:
         reads = getattr(module, "module_input_name", "sentence_embedding")
-        if type(module).__name__ not in _AFTER_POOLING or reads != "sentence_embedding":
+        if type(module).__name__ not in AFTER_POOLING or reads != "sentence_embedding":
             return f"its module {type(module).__name__} after the pooling may read more than the pooled vector"
     return None
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from retrieval.batching import plan_batches, plan_cheapest_batches
+from retrieval.batching import plan_batches, plan_cheapest_batches, plan_packed_batches
 from retrieval.encoders.model_identity import backbone_settings
 from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
@@ -19,6 +19,7 @@ from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import EncoderError, RerankerError
 from retrieval.execution.precision import Precision, dtype_of
+from retrieval.execution.splitting import run_batches
 from retrieval.rerankers.precision import RerankerPrecision, in_precision, name_of_precision
 
 BATCH_TOKENS = 2048
@@ -42,13 +43,21 @@ class Classifier:
         model: used as it is; with a precision other than its own, a copy of it.
         precision: of weights and activations, see `RerankerPrecision`; scores are computed from the logits in float64.
         batch_tokens: of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
+        packed: run models that are known over tokens without padding (`retrieval.execution`).
+        own: whether the model is nobody else's, as when it was just loaded: its weights may then be laid out anew.
 
     Raises:
         RerankerError: the model has another number of logits.
     """
 
     def __init__(
-        self, model: Any, *, precision: RerankerPrecision | None = None, batch_tokens: int | None = None
+        self,
+        model: Any,
+        *,
+        precision: RerankerPrecision | None = None,
+        batch_tokens: int | None = None,
+        packed: bool = True,
+        own: bool = False,
     ) -> None:
         from retrieval.rerankers.first_token import reading_first_token
 
@@ -61,6 +70,11 @@ class Classifier:
             raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
         self._is_plain = not hasattr(model, "preprocess")
         model = in_precision(model, precision).eval()
+        self._packed = None
+        if packed and self._is_plain:
+            from retrieval.rerankers.packed_classifier import packed_classifier
+
+            self._packed = packed_classifier(model, copied=own)
         self._model: Any = reading_first_token(model) if self._is_plain else model
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
@@ -70,15 +84,31 @@ class Classifier:
 
         Inputs of like length go through the model together, whichever query they are of.
         """
+        self._open()
+        found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
+        tokens = prepared.tokens if self._packed is not None else None
+        if tokens is not None:
+            batches = plan_packed_batches(prepared.lengths, self._batch_tokens)
+        else:
+            batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+
+        def run(rows: np.ndarray) -> np.ndarray:
+            if self._packed is None or tokens is None:
+                return self._padded_logits(prepared.features(rows))
+            return self._packed.logits(tokens(rows))
+
+        for rows, logits in run_batches(batches, run, prepared.lengths):
+            found[rows] = logits.reshape(len(rows), self.n_labels)
+        return found
+
+    def _padded_logits(self, features: dict[str, Any]) -> np.ndarray:
         import torch
 
-        found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
+        moved = {name: self._moved(value) for name, value in features.items()}
         with torch.inference_mode():
-            for rows in model_batches(prepared.lengths, self._batch_tokens, self._device):
-                features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
-                output = self._open()(**features).logits if self._is_plain else self._open()(features)["scores"]
-                found[rows] = output.float().cpu().numpy().reshape(len(rows), self.n_labels)
-        return found
+            output = self._open()(**moved).logits if self._is_plain else self._open()(moved)["scores"]
+            logits: np.ndarray = output.float().cpu().numpy()
+        return logits
 
     def execution(self) -> dict[str, Any]:
         """Return precision, device and versions."""
@@ -90,13 +120,14 @@ class Classifier:
             "runtime": "torch",
             "device": self._device.type,
             "batch_tokens": self._batch_tokens,
+            **({"packed": True} if self._packed is not None else {}),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
 
     def close(self) -> None:
         """Let go of the model."""
-        self._model = None
+        self._model = self._packed = None
 
     def _open(self) -> Any:
         if self._model is None:
@@ -150,13 +181,6 @@ def probability(logits: np.ndarray) -> np.ndarray:
     margin = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
     with np.errstate(invalid="ignore"):  # NaN stays NaN, and is refused where its documents are known
         return np.exp(-np.logaddexp(0.0, -margin))
-
-
-def distinct(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
-    """Return texts without repetitions, in their order, and for each text which of them it is, (n,) int64."""
-    numbers: dict[str, int] = {}
-    places = [numbers.setdefault(text, len(numbers)) for text in texts]
-    return list(numbers), np.array(places, np.int64)
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

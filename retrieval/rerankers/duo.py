@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.batching import plan_windows
+from retrieval.batching import distinct, plan_windows
 from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.encoders.tokenization import FastTokenizer
 from retrieval.errors import RerankerError
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.base import Candidates, check_queries, check_scores
-from retrieval.rerankers.classifier import WINDOW, Classifier, distinct, probability
+from retrieval.rerankers.classifier import WINDOW, Classifier, probability
 from retrieval.rerankers.sequences import Layout, Sequences
 
 N_SEGMENTS = 3
@@ -81,7 +81,7 @@ class DuoInputs:
         texts = triples + np.array([0, len(queries), len(queries)])  # (n, 3)
         kept = np.array([len(text) for text in pieces], np.int64)[texts]  # (n, 3)
         made = Sequences(self._layout, pieces, texts, kept, self._pad_id, self._pads_left, has_segments=True)
-        return PreparedTexts(made.lengths, made.features)
+        return PreparedTexts(made.lengths, made.features, None if self._pads_left else made.tokens)
 
 
 class DuoReranker:

@@ -129,7 +129,7 @@ def load_duo(
     }
     if dtype is not None:
         model.to(dtype)  # after the weights have been hashed
-    classifier = Classifier(model, batch_tokens=batch_tokens)
+    classifier = Classifier(model, batch_tokens=batch_tokens, own=True)
     return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
 
 

@@ -64,7 +64,7 @@ class EarlyExitClassifier(Classifier):
         from retrieval.models.rankers.layers import LayeredClassifier
         from retrieval.models.rankers.off_ramps import checked_thresholds
 
-        super().__init__(model, batch_tokens=batch_tokens)
+        super().__init__(model, batch_tokens=batch_tokens, packed=False)
         self.thresholds = checked_thresholds(exit_entropy, len(ramps))
         self._layered: Any = LayeredClassifier(model)
         self._ramps: Any = ramps.eval()

@@ -72,6 +72,19 @@ def reading_first_token(model: Any) -> Any:
     return network if _agree(model, network) else model
 
 
+def head_logits(model: Any, first: Tensor) -> Tensor:
+    """Return the logits, (n, labels), that the head of one of `MODELS` gives first tokens.
+
+    Args:
+        model: the classifier.
+        first: (n, 1 or more, hidden), states of the last layer.
+    """
+    if getattr(model.base_model, "pooler", None) is not None:
+        first = model.dropout(model.base_model.pooler(first))
+    found: Tensor = model.classifier(first)
+    return found
+
+
 def _shallow_copy(module: Any) -> Any:
     copied = copy.copy(module)
     copied._modules = dict(module._modules)

@@ -64,7 +64,7 @@ def load_mono(
     model, inputs, identity = _read(folder, name, device, Reading(query_tokens, max_tokens, prompt))
     if exit_entropy is None:
         set_precision(model, precision)  # after the weights have been hashed
-        return MonoReranker(Classifier(model, batch_tokens=batch_tokens), inputs, name, identity)
+        return MonoReranker(Classifier(model, batch_tokens=batch_tokens, own=True), inputs, name, identity)
     from retrieval.models.rankers.off_ramps import OFF_RAMPS_FILE, load_off_ramps
 
     ramps = load_off_ramps(folder, model)

@@ -110,7 +110,8 @@ class AssembledPairs:
         kept = lengths[texts]  # (n, 2)
         kept[:, 1] = np.minimum(kept[:, 1], limit - kept[:, 0])
         made = Sequences(self._layout, pieces, texts, kept, self._pad_id, self._pads_left, self._has_segments)
-        return PreparedTexts(made.lengths, made.features)
+        # Positions of a text that is padded on the left would be others without the padding.
+        return PreparedTexts(made.lengths, made.features, None if self._pads_left else made.tokens)
 
     def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return where the tokens of documents stand."""

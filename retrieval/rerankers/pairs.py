@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retrieval.batching import distinct
 from retrieval.rerankers.base import Candidates, check_scores
-from retrieval.rerankers.classifier import distinct
 
 PairScores = Callable[[list[str], list[str], np.ndarray], np.ndarray]
 """From distinct queries, distinct texts and pairs of them, (n, 2) int64, each once, to (n,) scores."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from retrieval.encoders.tokenization import PROBES, FastTokenizer, UnknownTokenizerError
+from retrieval.execution.runtime import TokenBatch
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,7 @@ class Sequences:
         segments = np.zeros((len(rows), width), np.int64)  # (rows, width)
         for row, (texts, kept) in enumerate(zip(self.texts[rows].tolist(), self.kept[rows].tolist(), strict=True)):
             at = width - int(lengths[row]) if self.pads_left else 0
-            for number, (text, length) in enumerate(zip(texts, kept, strict=True)):
-                at = self._put_special(ids[row], segments[row], number, at)
-                ids[row, at : at + length] = self.pieces[text][:length]
-                segments[row, at : at + length] = self.layout.segments[number]
-                at += length
-            self._put_special(ids[row], segments[row], len(texts), at)
+            self._put(ids[row], segments[row], texts, kept, at)
         features = {"input_ids": torch.from_numpy(ids)}
         if (lengths != width).any():
             positions = np.arange(width)
@@ -161,6 +157,25 @@ class Sequences:
         if self.has_segments:
             features["token_type_ids"] = torch.from_numpy(segments)
         return features
+
+    def tokens(self, rows: np.ndarray) -> TokenBatch:
+        """Return the model's input for some rows, one behind the other, without padding."""
+        lengths = self.lengths[rows]
+        ids = np.empty(int(lengths.sum()), np.int64)
+        segments = np.zeros_like(ids)
+        at = 0
+        for texts, kept in zip(self.texts[rows].tolist(), self.kept[rows].tolist(), strict=True):
+            at = self._put(ids, segments, texts, kept, at)
+        return TokenBatch(ids, lengths, segments if self.has_segments else None)
+
+    def _put(self, ids: np.ndarray, segments: np.ndarray, texts: list[int], kept: list[int], at: int) -> int:
+        """Write an input from a place on, and return the place behind it."""
+        for number, (text, length) in enumerate(zip(texts, kept, strict=True)):
+            at = self._put_special(ids, segments, number, at)
+            ids[at : at + length] = self.pieces[text][:length]
+            segments[at : at + length] = self.layout.segments[number]
+            at += length
+        return self._put_special(ids, segments, len(texts), at)
 
     def _put_special(self, ids: np.ndarray, segments: np.ndarray, group: int, at: int) -> int:
         end = at + len(self.layout.special[group])

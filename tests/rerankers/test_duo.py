@@ -143,9 +143,7 @@ def test_company_changes_nothing(duo, reranker):
 def test_model_calls(aggregation, counts, calls, duo):
     reranker = load_reranker(duo, aggregation=aggregation, device="cpu")
     rows = []
-    reranker._classifier._model.register_forward_pre_hook(
-        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
-    )
+    reranker._classifier._model.classifier.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
     reranker.score(list("abcd")[: len(counts)], [candidates(*TEXTS[:n]) for n in counts])
     assert sum(rows) == sum(map(reranker.calls, counts)) == calls
 

@@ -146,7 +146,7 @@ def test_a_cross_encoder_of_several_modules(tmp_path, lists):
 def tokens(reranker, query, text):
     """Return the ids and segments that the model gets for one pair."""
     seen = []
-    network = reranker._classifier._model
+    network = reranker._classifier._model.base_model.embeddings
     handle = network.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs), with_kwargs=True)
     reranker.score([query], [candidates(text)])
     handle.remove()
@@ -210,9 +210,7 @@ def test_model_calls(classifier, lists):
     """One for each candidate; equal texts of a query once."""
     reranker = load_reranker(classifier(), device="cpu")
     rows = []
-    reranker._classifier._model.register_forward_pre_hook(
-        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
-    )
+    reranker._classifier._model.classifier.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
     different = [candidates(*dict.fromkeys(given.texts)) for given in lists[1]]
     reranker.score(lists[0], different)
     assert sum(rows) == sum(reranker.calls(len(given)) for given in different) > 20

@@ -38,6 +38,11 @@ def test_features(layout, texts, pads_left, has_segments, random):
             segments += [*layout.special_segments[number], *[layout.segments[number]] * len(text)]
         expected.append((ids + list(layout.special[k]), segments + list(layout.special_segments[k])))
         assert made.lengths[row] == len(expected[-1][0])
+    packed = made.tokens(np.array(rows))
+    assert packed.ids.tolist() == [token for ids, _ in expected for token in ids]
+    assert packed.lengths.tolist() == [len(ids) for ids, _ in expected]
+    of_tokens = [segment for _, segments in expected for segment in segments]
+    assert (None if packed.segments is None else packed.segments.tolist()) == (of_tokens if has_segments else None)
     features = {name: tensor.tolist() for name, tensor in made.features(np.array(rows)).items()}
     width = max(len(ids) for ids, _ in expected)
     equal = all(len(ids) == width for ids, _ in expected)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.batching import plan_batches, plan_cheapest_batches, plan_windows
+from retrieval.batching import distinct, plan_batches, plan_cheapest_batches, plan_packed_batches, plan_windows
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=60)
 
@@ -71,3 +71,22 @@ def test_the_cheapest_batches_hold_every_row_once_within_the_budget(lengths, bud
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
     plain = [batch.tolist() for batch in plan_batches(np.array(lengths, np.int64), budget)]
     assert cost(batches, lengths, overhead) <= cost(plain, lengths, overhead)
+
+
+@given(LENGTHS, st.integers(1, 600))
+def test_packed_batches_hold_every_row_once_and_are_full(lengths, budget):
+    batches = [batch.tolist() for batch in plan_packed_batches(np.array(lengths, np.int64), budget)]
+    rows = [row for batch in batches for row in batch]
+    assert rows == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    for number, batch in enumerate(batches):
+        total = sum(lengths[row] for row in batch)
+        assert len(batch) == 1 or total <= budget
+        if number + 1 < len(batches):
+            assert total + lengths[batches[number + 1][0]] > budget
+
+
+@given(st.lists(st.text(alphabet="ab", max_size=2)))
+def test_distinct_texts(texts):
+    found, places = distinct(texts)
+    assert found == list(dict.fromkeys(texts))
+    assert [found[place] for place in places.tolist()] == texts

@@ -66,6 +66,11 @@ def plain(tiny_model):
 
 
 @pytest.fixture(scope="module")
+def padded(tiny_model):
+    return SentenceTransformerEncoder(peer_of(tiny_model()), packed=False)
+
+
+@pytest.fixture(scope="module")
 def by_batch_tokens(tiny_model):
     return {batch_tokens: load_encoder(tiny_model(), batch_tokens=batch_tokens) for batch_tokens in (1, 16, 64, 4096)}
 
@@ -133,6 +138,49 @@ class TestVectors:
         assert between_batches.min() > 0.999
         assert encoder.identity() == plain.identity()
         assert encoder.execution()["precision"] == precision != plain.execution()["precision"]
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.text(alphabet="the sarch,", max_size=90), min_size=1, max_size=20), st.sampled_from([16, 4096]))
+    def test_packed_equals_padded(self, tiny_model, padded, by_batch_tokens, texts, batch_tokens):
+        """Random mixtures of lengths, empty texts and texts that are cut among them."""
+        packed = by_batch_tokens[batch_tokens]
+        assert packed.execution()["packed"] and "packed" not in padded.execution()
+        np.testing.assert_allclose(packed.encode_passages(texts), padded.encode_passages(texts), atol=1e-5)
+
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_equal_texts_are_encoded_once_and_tie_exactly(self, tiny_model, packed):
+        encoder = SentenceTransformerEncoder(peer_of(tiny_model()), batch_tokens=32, packed=packed)
+        seen, run = [], encoder._runtime.run
+        encoder._runtime.run = lambda batch: seen.append(len(batch.lengths)) or run(batch)
+        texts = [*TEXTS, *reversed(TEXTS)]
+        vectors = encoder.encode_queries(texts)
+        assert sum(seen) == len(set(texts))
+        for text in set(texts):
+            of_text = vectors[[at for at, other in enumerate(texts) if other == text]]
+            assert len({vector.tobytes() for vector in of_text}) == 1
+
+    def test_order_is_restored_for_any_window(self, tiny_model, plain, alone):
+        encoder = load_encoder(tiny_model(), batch_tokens=32)
+        for characters in (1, 7, 40, 10**6):
+            encoder._window_characters = characters
+            np.testing.assert_allclose(encoder.encode_passages(TEXTS), alone, atol=1e-5)
+        steps = [TEXTS[:4], [], TEXTS[4:], ["a"]]
+        found = list(encoder.encode_stream(steps))
+        assert [len(vectors) for vectors in found] == [4, 0, len(TEXTS) - 4, 1]
+        np.testing.assert_allclose(np.concatenate(found[:3]), alone, atol=1e-5)
+
+    def test_a_batch_that_does_not_fit_into_memory(self, tiny_model, alone, caplog):
+        encoder = load_encoder(tiny_model(), batch_tokens=4096)
+        run = encoder._runtime.run
+
+        def short(batch):
+            if batch.lengths.sum() > 30:
+                raise RuntimeError("DefaultCPUAllocator: not enough memory")
+            return run(batch)
+
+        encoder._runtime.run = short
+        np.testing.assert_allclose(encoder.encode_passages(TEXTS), alone, atol=1e-5)
+        assert "does not fit into memory" in caplog.text
 
     def test_from_many_threads(self, plain):
         expected = plain.encode_passages(TEXTS)
@@ -251,6 +299,51 @@ class TestIdentity:
         again = reload_encoder(encoder.source, encoder.identity())
         assert again.identity() == encoder.identity()
         np.testing.assert_array_equal(again.encode_queries(TEXTS), encoder.encode_queries(TEXTS))
+
+
+class Doubling:
+    """A runtime of somebody's: twice the first token's id and the number of tokens, in 32 numbers."""
+
+    closed = False
+
+    def run(self, batch):
+        firsts = batch.ids[np.cumsum(batch.lengths) - batch.lengths]
+        assert batch.padded(0)["input_ids"].shape == batch.padded(0)["token_type_ids"].shape
+        return np.tile(np.stack([2 * firsts, batch.lengths], axis=1), 16).astype(np.float32)
+
+    def execution(self):
+        return {"precision": "fp32", "runtime": "doubling", "device": "cpu"}
+
+    def close(self):
+        self.closed = True
+
+
+class TestRuntimes:
+    def test_another_runtime_makes_the_vectors(self, tiny_model, plain):
+        runtime = Doubling()
+        encoder = SentenceTransformerEncoder(peer_of(tiny_model()), runtime=runtime, batch_tokens=16)
+        vectors = encoder.encode_passages(TEXTS)
+        assert vectors[:, 0].tolist() == [4.0] * len(TEXTS)  # [CLS] has the id 2
+        assert vectors[:, 1].tolist() == np.minimum(plain.count_tokens(TEXTS), 24).tolist()
+        assert encoder.identity() == plain.identity()
+        assert encoder.execution() == {**runtime.execution(), "batch_tokens": 16}
+        encoder.close()
+        assert runtime.closed
+
+    def test_models_that_make_their_input_themselves(self):
+        model = SentenceTransformer(modules=[TestOtherModels().static()], device="cpu")
+        with pytest.raises(EncoderError, match="makes its input itself"):
+            SentenceTransformerEncoder(model, runtime=Doubling())
+
+    def test_what_its_owner_changes_in_a_model_counts(self, tiny_model):
+        model = peer_of(tiny_model())
+        encoder = SentenceTransformerEncoder(model)
+        before = encoder.encode_passages(TEXTS)
+        with torch.no_grad():
+            model[0].model.encoder.layer[0].intermediate.dense.bias[3] += 1.0
+        after = encoder.encode_passages(TEXTS)
+        assert encoder.execution()["packed"] and np.abs(after - before).max() > 1e-3
+        np.testing.assert_allclose(after, model.encode(TEXTS), atol=1e-5)
 
 
 class TestOtherModels:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.first_token import ATTENTION, MODELS, FirstTokenLayer
+from retrieval.rerankers.first_token import ATTENTION, MODELS, FirstTokenLayer, head_logits
 
 
 class LayeredClassifier:
@@ -59,11 +59,7 @@ class LayeredClassifier:
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the head's logits, (n, labels), of the last layer's states."""
-        model = self._model
-        if getattr(model.base_model, "pooler", None) is not None:
-            states = model.dropout(model.base_model.pooler(states))
-        found: Tensor = model.classifier(states)
-        return found
+        return head_logits(self._model, states)
 
     def _agrees(self) -> bool:
         model = self._model

@@ -1,0 +1,99 @@
+"""A sentence-transformers model as a runtime without padding: a packed network, then the library's own pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from retrieval.encoders.span_pooling import AFTER_POOLING
+from retrieval.execution.library import LibraryRuntime
+from retrieval.execution.packed import PackedNetwork, packed_network
+from retrieval.execution.runtime import TokenBatch
+from retrieval.execution.versions import torch_execution
+
+_PROBES = (7, 1, 3, 7)
+"""Tokens of the texts that the packed and the padded way are compared on."""
+
+_TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""Differences, relative to the largest component, above which two ways do not compute the same."""
+
+
+class PackedLibraryRuntime:
+    """Runs a `SentenceTransformer` whose network is BERT-like without padding; see `packed_runtime`.
+
+    Args:
+        model: in the precision and on the device that it is to run in.
+        network: of its first module.
+    """
+
+    def __init__(self, model: Any, network: PackedNetwork) -> None:
+        self._model = model
+        self._network = network
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        """Return the vectors of texts, (n, d) float32."""
+        with torch.inference_mode():
+            states, offsets, order = self._network.states(batch)
+            features: dict[str, Any] = {"token_embeddings": states[None], "cu_seq_lens_q": offsets}
+            if batch.prompt_length:
+                features["prompt_length"] = batch.prompt_length
+            for module in list(self._model)[1:]:
+                features = module(features)
+            found: np.ndarray = features["sentence_embedding"].float().cpu().numpy()
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return vectors
+
+    def execution(self) -> dict[str, Any]:
+        """Return precision, device, versions, and that nothing is padded."""
+        return {**torch_execution(self._model), "packed": True}
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = self._network = None  # type: ignore[assignment]
+
+
+def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedLibraryRuntime | None:
+    """Return a runtime without padding that gives the vectors of the padded one; None where there is none.
+
+    It is there for BERT-like networks (`retrieval.execution.backbone`) with the library's own pooling and, behind it,
+    modules that read the pooled vector alone. Both ways are compared on a few tokens before it is returned.
+
+    Args:
+        model: a `SentenceTransformer` that reads plain text through one transformer, not in training.
+        pad_id: of its tokenizer.
+        copied: see `PackedNetwork`; for models that nobody else changes.
+    """
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    _, *later = model
+    if not later or type(later[0]) is not Pooling or model.training or any((model.module_kwargs or {}).values()):
+        return None
+    if any(type(module).__name__ not in AFTER_POOLING for module in later[1:]):
+        return None
+    try:
+        network = packed_network(model[0].model, copied=copied)
+        if network is None:
+            return None
+        packed = PackedLibraryRuntime(model, network)
+        return packed if _agree(packed, LibraryRuntime(model, pad_id), model) else None
+    except (AttributeError, RuntimeError, TypeError):  # another version of a library, or no kernel for this device
+        return None
+
+
+def _agree(packed: PackedLibraryRuntime, padded: LibraryRuntime, model: Any) -> bool:
+    """Tell whether both ways give the same vectors of a few tokens."""
+    vocabulary = model[0].model.config.vocab_size
+    lengths = np.array(_PROBES, np.int64)
+    ids = (np.arange(lengths.sum()) * 7919 + 11) % vocabulary
+    segments = np.zeros_like(ids) if "token_type_ids" in model.tokenizer.model_input_names else None
+    batch = TokenBatch(ids, lengths, segments)
+    expected, found = padded.run(batch), packed.run(batch)
+    if not np.isfinite(expected).all():
+        return True  # weights that are no numbers; both ways say so
+    largest = max(float(np.abs(expected).max()), 1e-12)
+    return expected.shape == found.shape and float(np.abs(found - expected).max()) <= largest * _TOLERANCES.get(
+        model.dtype, 0.0
+    )

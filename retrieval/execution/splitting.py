@@ -1,0 +1,83 @@
+"""Batches one after another; one that does not fit into memory goes through in halves, and the log says so."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from retrieval.errors import EncoderError
+
+logger = logging.getLogger(__name__)
+
+_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+"""What a `RuntimeError` of a library says when memory is short."""
+
+
+def run_batches(
+    batches: Iterable[np.ndarray], run: Callable[[np.ndarray], np.ndarray], lengths: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the rows of each batch with what was found for them.
+
+    After a batch that did not fit, none is run that has more than half of its tokens, unless it is a single text.
+
+    Args:
+        batches: (m,) int64 rows each.
+        run: from rows to (m, …) results.
+        lengths: (n,) tokens of each row.
+
+    Raises:
+        EncoderError: a single text does not fit.
+    """
+    most = math.inf  # tokens of a batch
+    for batch in batches:
+        waiting = [batch]
+        while waiting:
+            rows = waiting.pop()
+            tokens = int(lengths[rows].sum())
+            if tokens > most and len(rows) > 1:
+                middle = len(rows) // 2
+                waiting += [rows[middle:], rows[:middle]]
+                continue
+            try:
+                found = run(rows)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+            else:
+                yield rows, found
+                continue
+            # Outside of the handler: the traceback holds the tensors that did not leave room.
+            if len(rows) == 1:
+                raise EncoderError(
+                    f"a text of {tokens} tokens does not fit into memory ({reason}); set max_tokens lower"
+                )
+            most = tokens / 2
+            logger.warning(
+                "a batch of %d texts, %d tokens, does not fit into memory (%s); it is run again in halves, and so are "
+                "larger ones: set batch_tokens lower",
+                len(rows),
+                tokens,
+                reason,
+            )
+            _free_caches()
+            waiting.append(rows)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of any library says that memory is short."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+def _free_caches() -> None:
+    """Give back what PyTorch keeps of a GPU's memory, where it has any."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
