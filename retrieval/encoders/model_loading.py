@@ -14,7 +14,7 @@ from retrieval.encoders.own_modules import open_sentence_transformer, refuse_spa
 from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 from retrieval.encoders.weights import remembered_digest
 from retrieval.errors import EncoderError
-from retrieval.execution.precision import Precision, dtype_of
+from retrieval.execution.precision import Precision, check_precision, set_precision
 
 
 def load_sentence_transformer(
@@ -47,7 +47,8 @@ def load_sentence_transformer(
             `modules.json`.
         max_tokens: read that many tokens instead of what the model's configuration says.
         truncate_dim: keep the first components of each vector, for models trained so that they suffice.
-        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        precision: "fp32", "bf16" or "fp16"; "auto" for the fastest that the device has instructions for
+            (`retrieval.execution.precision.supported_precision`); None keeps what the file has.
         batch_tokens: see `SentenceTransformerEncoder`.
         device: "cpu", "cuda", …; by default a GPU when there is one.
 
@@ -60,7 +61,7 @@ def load_sentence_transformer(
         source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
     if pooling is not None:
         _check_pooling(folder, source, pooling)
-    dtype = dtype_of(precision) if precision is not None else None
+    check_precision(precision)
     model = _load(
         folder,
         source,
@@ -76,8 +77,7 @@ def load_sentence_transformer(
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
         "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),
     }
-    if dtype is not None:
-        model.to(dtype)  # after the weights have been hashed
+    set_precision(model, precision)  # after the weights have been hashed
     return SentenceTransformerEncoder(
         model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests, own=True
     )

@@ -84,13 +84,13 @@ def _load_folder(
     from retrieval.encoders.own_modules import is_sparse
     from retrieval.encoders.sparse_transformer import SparseTransformerEncoder
     from retrieval.encoders.weights import remembered_digest
-    from retrieval.execution.precision import dtype_of
+    from retrieval.execution.precision import check_precision, set_precision
 
     folder = model_folder(str(name_or_path))
     source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
     if not is_sparse(folder):
         raise EncoderError(f"model {source!r} is not a sparse encoder; load it with load_encoder()")
-    dtype = dtype_of(precision) if precision is not None else None
+    check_precision(precision)
     model = _open_model(folder, source, prompts, device)
     if max_tokens is not None:
         set_max_tokens(model, max_tokens)
@@ -99,8 +99,7 @@ def _load_folder(
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
         "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),
     }
-    if dtype is not None:
-        model.to(dtype)  # after the weights have been hashed
+    set_precision(model, precision)  # after the weights have been hashed
     return SparseTransformerEncoder(
         model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests
     )

@@ -18,7 +18,8 @@ from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
 from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import EncoderError, RerankerError
-from retrieval.execution.precision import Precision, dtype_of
+from retrieval.execution import precision as floating_point
+from retrieval.execution.precision import Precision
 from retrieval.execution.splitting import run_batches
 from retrieval.rerankers.precision import RerankerPrecision, in_precision, name_of_precision
 
@@ -151,14 +152,14 @@ def model_batches(lengths: np.ndarray, batch_tokens: int, device: Any) -> Iterat
     return plan_cheapest_batches(lengths, batch_tokens, BATCH_OVERHEAD)
 
 
-def checked_dtype(precision: Precision | None) -> Any:
-    """Return the torch type of a precision; None for None.
+def check_precision(precision: Precision | None) -> None:
+    """Refuse a precision that there is not.
 
     Raises:
         RerankerError: there is no such precision.
     """
     try:
-        return None if precision is None else dtype_of(precision)
+        floating_point.check_precision(precision)
     except EncoderError as error:
         raise RerankerError(str(error)) from None
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
-from retrieval.execution.precision import Precision
+from retrieval.execution.precision import Precision, set_precision
 from retrieval.rerankers.aggregation import Aggregation
-from retrieval.rerankers.classifier import Classifier, checked_dtype, describe, tokenizer_digest
+from retrieval.rerankers.classifier import Classifier, check_precision, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
 from retrieval.rerankers.model_loading import (
     SETTINGS_FILE,
@@ -109,7 +109,7 @@ def load_duo(
     Args:
         name_or_path: of its folder.
         aggregation: instead of the folder's.
-        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        precision: "fp32", "bf16", "fp16" or "auto" as for encoders; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included.
         device: "cpu", "cuda", …; by default a GPU when there is one.
 
@@ -118,7 +118,7 @@ def load_duo(
     """
     folder, name = reranker_folder(name_or_path)
     budget, of_folder = duo_settings(folder)
-    dtype = checked_dtype(precision)
+    check_precision(precision)
     model, tokenizer = load_classifier(folder, name, device=device)
     check_duo(model, tokenizer, budget, name)
     identity = {
@@ -127,8 +127,7 @@ def load_duo(
         "query_tokens": budget.query,
         "document_tokens": budget.document,
     }
-    if dtype is not None:
-        model.to(dtype)  # after the weights have been hashed
+    set_precision(model, precision)  # after the weights have been hashed
     classifier = Classifier(model, batch_tokens=batch_tokens, own=True)
     return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
 

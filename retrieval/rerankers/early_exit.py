@@ -48,6 +48,7 @@ class EarlyExitClassifier(Classifier):
         ramps: its off-ramps, on the same device.
         exit_entropy: thresholds in nats, see `models.rankers.off_ramps.run_with_exits`.
         batch_tokens: as in `Classifier`.
+        own: as in `Classifier`.
 
     Raises:
         RerankerError: the model or the thresholds do not fit.
@@ -60,12 +61,15 @@ class EarlyExitClassifier(Classifier):
         exit_entropy: float | Sequence[float],
         *,
         batch_tokens: int | None = None,
+        own: bool = False,
     ) -> None:
         from retrieval.models.rankers.layers import LayeredClassifier
         from retrieval.models.rankers.off_ramps import checked_thresholds
 
-        super().__init__(model, batch_tokens=batch_tokens, packed=False)
         self.thresholds = checked_thresholds(exit_entropy, len(ramps))
+        # Without padding where no row leaves: then it is the whole model, and computes as that does.
+        self._never = all(threshold <= 0 for threshold in self.thresholds)
+        super().__init__(model, batch_tokens=batch_tokens, packed=self._never, own=own)
         self._layered: Any = LayeredClassifier(model)
         self._ramps: Any = ramps.eval()
 
@@ -80,6 +84,8 @@ class EarlyExitClassifier(Classifier):
         from retrieval.models.rankers.off_ramps import run_with_exits
 
         self._open()
+        if self._never:
+            return super().logits(prepared), np.full(len(prepared.lengths), len(self._layered.layers), np.int64)
         logits = np.empty((len(prepared.lengths), self.n_labels), np.float32)
         layers = np.empty(len(prepared.lengths), np.int64)
         with torch.inference_mode():

@@ -13,9 +13,9 @@ from retrieval.encoders.base import check_texts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
-from retrieval.execution.precision import Precision, in_precision, name_of_dtype
+from retrieval.execution.precision import Precision, in_precision, name_of_dtype, set_precision
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
-from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, checked_dtype, model_batches
+from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, check_precision, model_batches
 from retrieval.rerankers.model_loading import reranker_folder
 from retrieval.rerankers.pairs import score_pairs
 
@@ -60,7 +60,7 @@ class NetworkReranker:
             raise RerankerError(f"a network of kind {network.kind!r} compares two passages: use load_reranker(folder)")
         if batch_tokens is not None and batch_tokens < 1:
             raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        checked_dtype(precision)
+        check_precision(precision)
         self._identity = {**network.describe(), "weights": weights or tensors_digest(network.state_dict().values())}
         self._network: RankingNetwork | None = in_precision(network, precision).eval()
         self._inputs_per_score = network.inputs_per_score
@@ -266,7 +266,7 @@ def load_network_reranker(
 
     Args:
         name_or_path: a folder that a network's `save` wrote.
-        precision: "fp32", "bf16" or "fp16"; None keeps what the file has.
+        precision: "fp32", "bf16", "fp16" or "auto" as for encoders; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included.
         device: "cpu", "cuda", …; by default a GPU when there is one.
 
@@ -278,11 +278,10 @@ def load_network_reranker(
     from retrieval.models.rankers.kinds import load_network
 
     folder, name = reranker_folder(name_or_path)
-    dtype = checked_dtype(precision)
+    check_precision(precision)
     network = load_network(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
     weights = remembered_digest("network", files, lambda: tensors_digest(network.state_dict().values()))
     network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if dtype is not None:
-        network.to(dtype)  # after the weights have been hashed
+    set_precision(network, precision)  # after the weights have been hashed
     return NetworkReranker(network, name, batch_tokens=batch_tokens, weights=weights)

@@ -25,7 +25,7 @@ def check_precision(precision: RerankerPrecision | None) -> None:
     if precision is None or precision == INT8:
         return
     try:
-        floating_point.dtype_of(cast(Precision, precision))
+        floating_point.check_precision(cast(Precision, precision))
     except EncoderError as error:
         raise RerankerError(f"{error}, {INT8}") from None
 
@@ -60,8 +60,8 @@ def set_precision(model: Any, precision: RerankerPrecision | None) -> Any:
             raise RerankerError(
                 f"precision int8 is for transformers' models with linear layers, not for {type(model).__name__}"
             )
-    elif precision is not None:
-        model.to(floating_point.dtype_of(cast(Precision, precision)))
+    else:
+        floating_point.set_precision(model, cast("Precision | None", precision))
     return model
 
 

@@ -129,7 +129,7 @@ def test_with_early_exits(classifier, lists, tmp_path):
 
 
 def test_what_cannot_be_in_eight_bits(classifier):
-    with pytest.raises(RerankerError, match="unknown precision 'int4': one of fp32, bf16, fp16, int8"):
+    with pytest.raises(RerankerError, match="unknown precision 'int4': one of fp32, bf16, fp16, auto, int8"):
         load_reranker(classifier(), precision="int4")
     with pytest.raises(RerankerError, match="int8 is for transformers' models with linear layers"):
         load_reranker(classifier("causal"), precision="int8")
