@@ -19,6 +19,7 @@ from eval.benchmarks import (
     cold_start,
     dense_indexing,
     encoder_length,
+    encoding,
     growth,
     lexical_indexing,
     lexical_search,
@@ -138,6 +139,11 @@ PARTS = (
         lambda options: [dense_indexing.measure(options.data, repeats=options.repeats)],
     ),
     Part("encoder_length", "Encoder length", _encoder_length),
+    Part(
+        "encoding",
+        "Encoding",
+        lambda options: encoding.measure(options.data, share=options.share, repeats=options.repeats),
+    ),
     Part(
         "reranking",
         "Reranking",

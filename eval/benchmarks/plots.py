@@ -150,11 +150,25 @@ def _recall_by_time(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
     return True
 
 
+def _throughput_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    found = _first(outcomes, "Encoding, by length")
+    if found is None or not found.numbers["lengths"]:
+        return False
+    lengths = found.numbers["lengths"]
+    for number, side in enumerate(lengths[0]["seconds"]):
+        points = [(each["length"], each["texts"] * each["length"] / min(each["seconds"][side])) for each in lengths]
+        axes.plot(*zip(*points, strict=True), color=f"C{number}", marker="os^DvPX*"[number % 8], label=side)
+    axes.set_xscale("log", base=2)
+    axes.set(yscale="log", xlabel="tokens of a text", ylabel="tokens a second")
+    return True
+
+
 PLOTS = (
     Plot("bm25-k.svg", "BM25 on synthetic texts, queries of 5 to 10 words: time against k.", _latency_by_k),
     Plot("bm25-query-length.svg", "BM25 on synthetic texts: time against the length of the query.", _latency_by_length),
     Plot("bm25-collection-size.svg", "BM25 of this engine: time against the number of texts.", _latency_by_size),
     Plot("sparse-recall.svg", "Learned sparse vectors: recall against time; exact sides at 1.", _recall_by_time),
+    Plot("encoding-length.svg", "Encoding: throughput against the length of the texts.", _throughput_by_length),
 )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.batching import plan_batches
+from retrieval.batching import distinct, plan_batches
 from retrieval.encoders.base import check_texts
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
 from retrieval.encoders.model_inputs import Task, inputs_of
@@ -24,6 +24,7 @@ from retrieval.encoders.sentence_transformer import (
 from retrieval.encoders.sparse import check_sparse
 from retrieval.errors import EncoderError
 from retrieval.execution.precision import Precision, in_precision
+from retrieval.execution.splitting import run_batches
 from retrieval.execution.versions import torch_execution
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class SparseTransformerEncoder:
     """A sentence-transformers `SparseEncoder`.
 
     A text's weights differ between batches by rounding only; where a model keeps the k largest outputs, rounding can
-    decide between two that are nearly equal.
+    decide between two that are nearly equal. Equal texts of a call are encoded once; a batch for which memory does not
+    suffice is run in halves.
 
     Args:
         model: a `SparseEncoder`. It is used as it is; with a precision other than its own, a copy of it.
@@ -153,17 +155,33 @@ class SparseTransformerEncoder:
 
     def _encode(self, texts: list[str], task: Task, *, weighted: bool) -> SparseVectors:
         from indexes.sparse_vectors import SparseVectors
+        from retrieval.sparse_encoding import gathered
+
+        given, places = distinct(texts)
+        vectors = self._encode_distinct(given, task)
+        if len(places) != len(given):
+            vectors = gathered([vectors], places)
+        return vectors if weighted else SparseVectors(vectors.offsets, vectors.dimensions)
+
+    def _encode_distinct(self, texts: list[str], task: Task) -> SparseVectors:
+        from indexes.sparse_vectors import SparseVectors
 
         prepared = self._inputs.prepare(texts, self._prompts[task], task)
         most_texts = max(_DENSE_NUMBERS // self._n_dimensions, 1)
         counts = np.zeros(len(texts), np.int64)
         found = []  # rows of the texts, and dimensions and weights of their entries one text after the other
-        for batch in plan_batches(prepared.lengths, self._batch_tokens):
-            for start in range(0, len(batch), most_texts):
-                rows = batch[start : start + most_texts]
-                entries = self._entries(prepared.features(rows), task)
-                counts[rows] = np.bincount(entries[0], minlength=len(rows))
-                found.append((rows, *entries[1:]))
+        batches = (
+            batch[start : start + most_texts]
+            for batch in plan_batches(prepared.lengths, self._batch_tokens)
+            for start in range(0, len(batch), most_texts)
+        )
+
+        def run(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            return self._entries(prepared.features(rows), task)
+
+        for rows, entries in run_batches(batches, run, prepared.lengths):
+            counts[rows] = np.bincount(entries[0], minlength=len(rows))
+            found.append((rows, *entries[1:]))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         dimensions, weights = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
         for rows, of_dimensions, of_weights in found:
@@ -172,7 +190,7 @@ class SparseTransformerEncoder:
             dimensions[places], weights[places] = of_dimensions, of_weights
         vectors = SparseVectors(offsets, dimensions, weights)
         check_sparse(vectors, len(texts), self._n_dimensions, self._name, weighted=True)
-        return vectors if weighted else SparseVectors(offsets, dimensions)
+        return vectors
 
     def _entries(self, features: Mapping[str, Any], task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return text, dimension and weight of each entry of a batch that is not 0, texts and dimensions ascending."""

@@ -50,6 +50,13 @@ class LayerParts:
     norm: Any
 
 
+def linear_bytes(layer: LayerParts) -> int:
+    """Return what the weights of a layer's linear parts take."""
+    linear = (layer.query, layer.key, layer.value, layer.attended, layer.inner, layer.outer)
+    weights = [parameter for part in linear for parameter in part.parameters()]
+    return sum(weight.numel() * weight.element_size() for weight in weights)
+
+
 @dataclass(frozen=True)
 class BackboneParts:
     """A network's parts.

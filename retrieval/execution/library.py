@@ -9,6 +9,9 @@ import numpy as np
 from retrieval.execution.runtime import TokenBatch
 from retrieval.execution.versions import torch_execution
 
+AFTER_POOLING = frozenset({"Normalize", "Dense", "LayerNorm", "Dropout"})
+"""Modules that see a vector and no tokens."""
+
 
 class LibraryRuntime:
     """Runs a `SentenceTransformer` as it is.

@@ -17,7 +17,7 @@ Linear = Callable[[Tensor], Tensor]
 """From (rows, inputs) to (rows, outputs)."""
 
 PREPACKED_BYTES = 1 << 29
-"""Weights of a network up to which they are copied: 512 MiB."""
+"""Weights of a network's linear layers up to which they are copied: 512 MiB, those of a BERT-base take 340."""
 
 _USUAL_ROWS = 1024  # that the layout is chosen for; any number of rows may come
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retrieval.execution.backbone import BackboneParts, LayerParts, backbone_parts
+from retrieval.execution.backbone import BackboneParts, LayerParts, backbone_parts, linear_bytes
 from retrieval.execution.linear import PREPACKED_BYTES, Linear, is_exact_gelu, prepacked
 from retrieval.execution.runtime import TokenBatch
 
@@ -84,8 +84,7 @@ class PackedNetwork:
         self._parts = parts
         self.device: torch.device = parts.network.device
         self.dtype: torch.dtype = parts.network.dtype
-        size = sum(weight.numel() * weight.element_size() for weight in parts.network.parameters())
-        copied = copied and size <= PREPACKED_BYTES
+        copied = copied and sum(map(linear_bytes, parts.layers)) <= PREPACKED_BYTES
         self._layers = [_layer(each, copied) for each in parts.layers]
         self.copied = copied and all(isinstance(each.project, _Together) for each in self._layers)
         self._varlen = _varlen_attention(self.device, self.dtype)

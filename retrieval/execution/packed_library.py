@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from retrieval.encoders.span_pooling import AFTER_POOLING
-from retrieval.execution.library import LibraryRuntime
+from retrieval.execution.library import AFTER_POOLING, LibraryRuntime
 from retrieval.execution.packed import PackedNetwork, packed_network
 from retrieval.execution.runtime import TokenBatch
 from retrieval.execution.versions import torch_execution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,20 +13,22 @@ from retrieval.errors import EncoderError
 
 logger = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
 _SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 """What a `RuntimeError` of a library says when memory is short."""
 
 
 def run_batches(
-    batches: Iterable[np.ndarray], run: Callable[[np.ndarray], np.ndarray], lengths: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    batches: Iterable[np.ndarray], run: Callable[[np.ndarray], Found], lengths: np.ndarray
+) -> Iterator[tuple[np.ndarray, Found]]:
     """Yield the rows of each batch with what was found for them.
 
     After a batch that did not fit, none is run that has more than half of its tokens, unless it is a single text.
 
     Args:
         batches: (m,) int64 rows each.
-        run: from rows to (m, …) results.
+        run: from rows to their results.
         lengths: (n,) tokens of each row.
 
     Raises:

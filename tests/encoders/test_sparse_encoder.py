@@ -93,6 +93,36 @@ class TestVectors:
         monkeypatch.setattr("retrieval.encoders.sparse_transformer._DENSE_NUMBERS", 2 * encoder.n_dimensions)
         np.testing.assert_allclose(matrix(encoder.encode_passages(TEXTS), encoder.n_dimensions), expected, atol=1e-5)
 
+    @pytest.mark.parametrize("kind", ["splade", "buckets"])
+    def test_equal_texts_are_encoded_once_and_tie_exactly(self, sparse_model, kind, caplog):
+        encoder = load_sparse_encoder(sparse_model(kind), batch_tokens=4096)
+        texts = [*TEXTS, *reversed(TEXTS)]
+        alone = encoder.encode_queries(list(dict.fromkeys(texts)))
+        seen, entries = [], encoder._entries
+
+        def short(features, task):
+            rows = len(features["input_ids"])
+            if rows > 3:
+                raise RuntimeError("not enough memory")
+            seen.append(rows)
+            return entries(features, task)
+
+        encoder._entries = short
+        found = encoder.encode_queries(texts)
+        assert sum(seen) == len(set(texts)) < len(texts) == len(found)
+        assert "run again in halves" in caplog.text
+        of_text = {}
+        for number, text in enumerate(texts):
+            row = slice(found.offsets[number], found.offsets[number + 1])
+            bits = found.dimensions[row].tobytes() + found.weights[row].tobytes()
+            assert of_text.setdefault(text, bits) == bits
+        of_last = slice(found.offsets[len(TEXTS)], None)
+        last = list(dict.fromkeys(texts)).index(texts[-1])
+        expected = alone.weights[alone.offsets[last] : alone.offsets[last + 1]]
+        np.testing.assert_allclose(
+            found.weights[of_last][-len(expected) :] if len(expected) else [], expected, atol=1e-5
+        )
+
     def test_nothing_to_encode(self, plain):
         assert len(plain.encode_queries([])) == 0
 

@@ -58,8 +58,9 @@ def packed_states(network: PackedNetwork, batch) -> list[np.ndarray]:
 def test_packed_equals_padded(networks, packed, family, copied, lengths, seed):
     batch = batch_of(lengths, seed)
     expected = padded_states(networks[family], batch, family)
+    largest = max(1.0, *(float(np.abs(state).max()) for state in expected))  # of states of unit variance: some units
     for found, state in zip(packed_states(packed[family, copied], batch), expected, strict=True):
-        np.testing.assert_allclose(found, state, atol=1e-5)
+        np.testing.assert_allclose(found, state, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -74,10 +74,10 @@ def test_the_neutral_setting_is_the_whole_model_to_the_bit(folder, lists):
 
 
 def test_a_threshold_that_nothing_is_below_changes_nothing(folder, lists):
-    """The off-ramps are computed, and nobody leaves."""
+    """The off-ramps are computed, with padding, and nobody leaves."""
     whole = np.concatenate(load_reranker(folder, device="cpu").score(*lists))
     found = load_reranker(folder, device="cpu", exit_entropy=1e-300).score(*lists)
-    np.testing.assert_array_equal(np.concatenate(found), whole)
+    np.testing.assert_allclose(np.concatenate(found), whole, atol=1e-5)
 
 
 def test_above_the_logarithm_of_two_everything_leaves_at_once(folder, lists):

@@ -1,0 +1,95 @@
+"""The sides of the encoding benchmark: the embedded model in this engine, in sentence-transformers, in other runtimes.
+
+To add a side, add a function to `SIDES` that returns what encodes texts, or says why it cannot take part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from retrieval.execution.precision import Precision, processor_has_bf16
+
+Encode = Callable[[Sequence[str]], np.ndarray]
+"""From texts to vectors, (n, d) float32, as a user of the side calls it; tokenisation included."""
+
+REFERENCE = "sentence-transformers"
+"""The side whose vectors all others are compared with, and whose time is the measure."""
+
+NO_BF16 = "this processor has no instructions for bf16"
+
+
+class Side(NamedTuple):
+    """Something that encodes texts.
+
+    Attributes:
+        encode: the call.
+        precision: "fp32", "bf16" …, which peak its speed is a share of.
+    """
+
+    encode: Encode
+    precision: str
+
+
+class LeftOut(Exception):  # noqa: N818  # no error: the reason stands in the notes
+    """A side cannot take part here; the message says why."""
+
+
+def _library(precision: Precision) -> Side:
+    from retrieval.execution.precision import in_precision
+
+    model = in_precision(_model(), precision)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32)
+
+    return Side(encode, precision)
+
+
+def _engine(precision: Precision, *, packed: bool = True, own: bool = True) -> Side:
+    from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
+
+    encoder = SentenceTransformerEncoder(_model(), precision=precision, packed=packed, own=own)
+    return Side(encoder.encode_passages, precision)
+
+
+def _model() -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    from retrieval.encoders.embedded import embedded_folder
+
+    return SentenceTransformer(str(embedded_folder()), device="cpu")
+
+
+def _with_bf16(make: Callable[[], Side]) -> Callable[[], Side]:
+    def checked() -> Side:
+        if not processor_has_bf16():
+            raise LeftOut(NO_BF16)
+        return make()
+
+    return checked
+
+
+SIDES: Mapping[str, Callable[[], Side]] = {
+    REFERENCE: lambda: _library("fp32"),
+    "sentence-transformers, bf16": _with_bf16(lambda: _library("bf16")),
+    "engine, fp32": lambda: _engine("fp32"),
+    "engine, fp32, padded": lambda: _engine("fp32", packed=False, own=False),
+    "engine, bf16": _with_bf16(lambda: _engine("bf16")),
+    "engine, bf16, padded": _with_bf16(lambda: _engine("bf16", packed=False, own=False)),
+}
+"""Sides by name, each loaded when it is called."""
+
+
+def load_sides() -> tuple[dict[str, Side], dict[str, str]]:
+    """Return the sides that can take part, and of the others why they cannot, each by name."""
+    found: dict[str, Side] = {}
+    missing: dict[str, str] = {}
+    for name, make in SIDES.items():
+        try:
+            found[name] = make()
+        except LeftOut as reason:
+            missing[name] = str(reason)
+    return found, missing
