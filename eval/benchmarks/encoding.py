@@ -37,7 +37,7 @@ LEAST_COSINE = {"fp32": 0.99999, "bf16": 0.995}
 """Cosines to the reference below which nothing is reported: a side computes something else then."""
 
 _WORKER = "eval.benchmarks.encoding_worker"
-_FEWEST = 60  # texts
+_FEWEST = 30  # texts
 
 
 def measure(data: Path, *, share: float = 1.0, repeats: int = 3, cores: int = 1) -> list[Outcome]:

@@ -89,7 +89,7 @@ def test_on_few_texts(data_folder):
         {"engine, fp32", "engine, fp32, padded"} <= {row[0] for row in mixed.rows} == {row[0] for row in by_length.rows}
     )
     measured = mixed.numbers["measured"]
-    assert measured["texts"] == 60
+    assert measured["texts"] == 30
     for side in measured["sides"].values():
         assert side["min"] > (0.99999 if side["precision"] == "fp32" else 0.995)
     assert all(each["texts"] > 0 for each in by_length.numbers["lengths"])
