@@ -50,15 +50,15 @@ def compare(path: Path, repeats: int, length_tokens: int) -> None:
         "sides": {name: {"precision": side.precision, **agreement[name]} for name, side in sides.items()},
         "seconds": seconds,
         "left_out": left_out,
-        "lengths": [],
     }
+    lengths = []
     if length_tokens:
         for length in LENGTHS:
             alike = texts_of_length(texts, length, max(length_tokens // length, 1))
             calls = {name: partial(side.encode, alike) for name, side in sides.items()}
             found = {"length": length, "texts": len(alike), "seconds": in_turn(calls, repeats)}
-            measured["lengths"].append(found)
-    typer.echo(msgspec.json.encode(measured).decode())
+            lengths.append(found)
+    typer.echo(msgspec.json.encode({**measured, "lengths": lengths}).decode())
 
 
 @app.callback()

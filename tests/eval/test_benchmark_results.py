@@ -52,9 +52,14 @@ def sparse():
     return Outcome(title, ["side"], [["ours"]], [], {"batches": batches, "documents": 1000})
 
 
+def encoded():
+    lengths = [{"length": n, "texts": 100 // n, "seconds": {"engine": [0.1], "peer": [0.3, 0.2]}} for n in (8, 16)]
+    return Outcome("Encoding, by length", ["side"], [["engine"]], [], {"lengths": lengths})
+
+
 def test_plots_are_the_same_for_the_same_numbers(tmp_path):
     pytest.importorskip("matplotlib")
-    outcomes = [bm25(), grown(), sparse()]
+    outcomes = [bm25(), grown(), sparse(), encoded()]
     for folder in ("a", "b"):
         assert [plot.file for plot in draw(outcomes, tmp_path / folder)] == [plot.file for plot in PLOTS]
     for plot in PLOTS:
