@@ -7,10 +7,10 @@
     score = "score"
     references = [{ system = "all-MiniLM-L6-v2", value = 0.82032, source = "MTEB results", tolerance = 0.002 }]
 
-`{split}`, `{subset}` and `{language}` stand for the split, the subset and the part of the subset before its first
-hyphen in every text below. A definition with `subsets` is one task for each, named `<name>.<subset>`. What a kind
-reads beside the keys of `Definition` is in its own definition class, see `eval.tasks.kinds`. A key that is not known is
-an error, so that a misspelt one never falls back to a default.
+`{split}`, `{train_split}`, `{subset}` and `{language}` stand for the splits, the subset and the part of the subset
+before its first hyphen, in every text below. A definition with `subsets` is one task for each, named `<name>.<subset>`.
+What a kind reads beside the keys of `Definition` is in its own definition class, see `eval.tasks.kinds`. A key that is
+not known is an error, so that a misspelt one never falls back to a default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 """What others call the embedded encoder."""
 
-_PLACES = ("split", "subset", "language")
+_PLACES = ("split", "subset", "language", "train_split")
 
 
 class PublishedFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,7 +179,9 @@ def _expanded(definition: Definition, file: Path) -> list[Definition]:
 
 def _filled(definition: Definition, file: Path) -> Definition:
     """Put split and subset where their names stand in braces, and check that paths stay below the data folder."""
-    values = {"split": definition.split, "subset": definition.subset, "language": definition.subset.partition("-")[0]}
+    subset, train_split = definition.subset, getattr(definition, "train_split", "")
+    parts = (definition.split, subset, subset.partition("-")[0], train_split)
+    values = dict(zip(_PLACES, parts, strict=True))
     changed: dict[str, str] = {}
     for key in definition.__struct_fields__:
         text = getattr(definition, key)
@@ -188,7 +190,7 @@ def _filled(definition: Definition, file: Path) -> Definition:
                 text = text.replace(f"{{{place}}}", values[place])
             changed[key] = text
     filled = msgspec.structs.replace(definition, **changed)
-    for key in ("folder", "file"):
+    for key in ("folder", "file", "train_file", "candidates"):
         path = PurePosixPath(getattr(filled, key, ""))
         if path.is_absolute() or ".." in path.parts:
             raise TaskError(f"{file}: {key} {str(path)!r} leaves the data folder; give a path below it")

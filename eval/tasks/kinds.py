@@ -48,6 +48,20 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "STS": Kind("eval.tasks.sts:STSDefinition", "eval.tasks.sts:STSTask"),
+    "PairClassification": Kind(
+        "eval.tasks.pair_classification:PairClassificationDefinition",
+        "eval.tasks.pair_classification:PairClassificationTask",
+    ),
+    "Classification": Kind(
+        "eval.tasks.classification:ClassificationDefinition", "eval.tasks.classification:ClassificationTask"
+    ),
+    "Clustering": Kind("eval.tasks.clustering:ClusteringDefinition", "eval.tasks.clustering:ClusteringTask"),
+    "BitextMining": Kind(
+        "eval.tasks.bitext_mining:BitextMiningDefinition", "eval.tasks.bitext_mining:BitextMiningTask"
+    ),
+    "Summarization": Kind(
+        "eval.tasks.summarization:SummarizationDefinition", "eval.tasks.summarization:SummarizationTask"
+    ),
     "Retrieval": Kind("eval.tasks.ranking_definitions:RetrievalDefinition", "eval.tasks.retrieval:RetrievalTask"),
     "LongDocumentRetrieval": Kind(
         "eval.tasks.ranking_definitions:LongDocumentRetrievalDefinition",

@@ -43,3 +43,9 @@ def pair_similarities(first: np.ndarray, second: np.ndarray) -> dict[str, np.nda
 def own_similarity(similarity: Similarity) -> str:
     """Return which of the similarities an encoder compares its vectors by."""
     return "dot" if similarity == "dot" else "cosine"
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (n, d) at length one; those of length zero stay as they are."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)

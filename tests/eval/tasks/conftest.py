@@ -60,3 +60,61 @@ def embedded():
 
     with contextlib.closing(load_encoder()) as encoder:
         yield encoder
+
+
+class MtebEncoder:
+    """An encoder of ours as mteb asks for one, without what the engine adds."""
+
+    def __init__(self, encoder):
+        import mteb
+
+        self.encoder = encoder
+        self.mteb_model_meta = mteb.models.ModelMeta.create_empty({"name": "ours/encoder", "revision": "1"})
+
+    def encode(self, inputs, **_):
+        return self.encoder.encode_passages([text for batch in inputs for text in batch["text"]])
+
+    def similarity(self, first, second):
+        from mteb.similarity_functions import cos_sim
+
+        return cos_sim(first, second)
+
+    def similarity_pairwise(self, first, second):
+        from mteb.similarity_functions import pairwise_cos_sim
+
+        return pairwise_cos_sim(first, second)
+
+
+@pytest.fixture
+def mteb_run():
+    """Return a function that runs one of mteb's own kinds of task on rows in memory; skips without mteb."""
+    mteb = pytest.importorskip("mteb")
+    import datasets
+    from mteb.abstasks import AbsTaskClassification, AbsTaskClustering, AbsTaskPairClassification, AbsTaskSTS
+    from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
+    from mteb.abstasks.text.bitext_mining import AbsTaskBitextMining
+    from mteb.abstasks.text.summarization import AbsTaskSummarization
+
+    kinds = {
+        "STS": (AbsTaskSTS, "STSBenchmark"),
+        "PairClassification": (AbsTaskPairClassification, "TwitterURLCorpus"),
+        "Classification": (AbsTaskClassification, "Banking77Classification"),
+        "Clustering": (AbsTaskClustering, "TwentyNewsgroupsClustering.v2"),
+        "ClusteringLegacy": (AbsTaskClusteringLegacy, "TwentyNewsgroupsClustering"),
+        "BitextMining": (AbsTaskBitextMining, "BUCC.v2"),
+        "Summarization": (AbsTaskSummarization, "SummEvalSummarization.v2"),
+    }
+
+    def run(kind: str, splits: dict[str, dict[str, list]], encoder, **attributes):
+        base, like = kinds[kind]
+        members = {"metadata": mteb.get_task(like).metadata, **attributes}
+        task = type("Mine", (base,), members)()
+        task.dataset = datasets.DatasetDict(
+            {split: datasets.Dataset.from_dict(columns) for split, columns in splits.items()}
+        )
+        task.data_loaded = True
+        task.hf_subsets = ["default"]
+        scores = task.evaluate(MtebEncoder(encoder), "test", encode_kwargs={"batch_size": 32})
+        return scores["default"]
+
+    return run

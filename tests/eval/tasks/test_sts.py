@@ -148,6 +148,18 @@ def test_a_system_without_encoder_is_a_problem(task_of, tmp_path):
 
 
 @pytest.mark.slow
+def test_scores_equal_those_of_mtebs_own_sts(task_of, measure, encoder, mteb_run):
+    """Compares every score of `mteb.abstasks.AbsTaskSTS` on the same pairs and vectors with ours."""
+    content, gold, texts = pairs(200, seed=1)
+    ours = measure(task_of("STS", {"test.tsv": content}))
+    rows = {"sentence1": [a for a, _ in texts], "sentence2": [b for _, b in texts], "score": gold}
+    theirs = mteb_run("STS", {"test": rows}, encoder())
+    for name in ("spearman", "pearson"):
+        for similarity in ("cosine_", "euclidean_", "manhattan_", ""):
+            assert ours.scores[similarity + name] == pytest.approx(theirs[similarity + name], abs=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["STSBenchmark", "STS12", "STS13", "STS14", "STS15", "STS16"])
 def test_published_figures(data_folder, embedded, tmp_path, name):
     data = data_folder("stsb").parent
