@@ -19,6 +19,8 @@ _PACKAGES = (
     "ir-measures",
     "pytrec-eval-terrier",
     "numpy",
+    "scipy",
+    "scikit-learn",
     "numba",
     "faiss-cpu",
     "PyStemmer",

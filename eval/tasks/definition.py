@@ -27,6 +27,7 @@ from eval.tasks.base import Reference
 
 if TYPE_CHECKING:
     from eval.tasks.system import System
+    from retrieval.encoders import Encoder
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 """What others call the embedded encoder."""
@@ -85,15 +86,27 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return {key: value for key, value in values.items() if key not in ("description", "references", "subsets")}
 
     def reference_for(self, system: System) -> Reference | None:
-        """Return the published figure of a system: its own name or that of its encoder is the figure's."""
-        names = {system.name}
+        """Return the published figure of a system: its own name or that of its encoder is the figure's.
+
+        Without a tolerance where the encoder's settings are not those that the figure was measured with.
+        """
+        names, as_published = {system.name}, True
         if system.encoder is not None:
             source = system.encoder.source or ""
             names |= {source, Path(source).name, EMBEDDED_MODEL if source == "embedded" else ""}
+            as_published = EMBEDDED_MODEL not in names or _is_plain_embedded(system.encoder)
         for figure in self.references:
             if figure.system in names:
-                return Reference(figure.value, figure.source, figure.tolerance)
+                return Reference(figure.value, figure.source, figure.tolerance if as_published else None)
         return None
+
+
+def _is_plain_embedded(encoder: Encoder) -> bool:
+    """Say whether the model runs as published: 384 dimensions, 256 tokens, no prompts, single precision."""
+    identity = encoder.identity()
+    prompts = (identity.get("query_prompt"), identity.get("passage_prompt"))
+    precise = encoder.execution().get("precision", "fp32") == "fp32"
+    return encoder.dimension == 384 and encoder.max_tokens == 256 and not any(prompts) and precise
 
 
 class TextDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """Tables: rows of texts, labels and scores out of TSV or JSON lines, checked while they are read.
 
 A TSV file has a header line and no quoting: a quotation mark is a character like any other. Every fault is an error
-with file and line; no row is skipped.
+with file and line; no row is skipped, and a line of white space alone is no row.
 """
 
 from __future__ import annotations

@@ -99,12 +99,41 @@ def test_what_decides_scores_is_in_the_dictionary_and_what_is_for_people_is_not(
     assert plain.as_dict() == described.as_dict() != other.as_dict()
 
 
+class Named(FunctionEncoder):
+    """An encoder with the source and settings of a published model."""
+
+    def __init__(self, source, max_tokens=256, **identity):
+        super().__init__(lambda texts: [[1.0] * 384 for _ in texts], "named", 1, max_tokens=max_tokens)
+        self._source, self._more = source, identity
+
+    @property
+    def source(self):
+        return self._source
+
+    def identity(self):
+        return super().identity() | self._more
+
+
+def figure_of(tmp_path, name: str):
+    content = STS + f"references = [{{ system = '{name}', value = 0.5, source = 's', tolerance = 0.1 }}]"
+    return read_definitions(definition_file(tmp_path, content))[0]
+
+
 def test_a_figure_is_found_by_the_system_or_by_its_encoder(tmp_path):
-    content = STS + "references = [{ system = 'm', value = 0.5, source = 's', tolerance = 0.1 }]"
-    definition = read_definitions(definition_file(tmp_path, content))[0]
+    definition = figure_of(tmp_path, "m")
     encoder = FunctionEncoder(lambda texts: [[1.0] for _ in texts], "m", 1)
     assert definition.reference_for(System("m")).value == 0.5
+    assert definition.reference_for(System("other", encoder=Named("models/m"))).tolerance == 0.1
     assert definition.reference_for(System("other", encoder=encoder)) is None
+
+
+def test_a_figure_binds_only_the_settings_that_it_was_measured_with(tmp_path):
+    definition = figure_of(tmp_path, "all-MiniLM-L6-v2")
+    for source in ("embedded", "/models/all-MiniLM-L6-v2"):
+        assert definition.reference_for(System("s", encoder=Named(source))).tolerance == 0.1
+        for changed in (Named(source, max_tokens=128), Named(source, query_prompt="query: ")):
+            reference = definition.reference_for(System("s", encoder=changed))
+            assert (reference.value, reference.tolerance) == (0.5, None)
 
 
 class TestFinding:
