@@ -7,10 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
 from eval.tasks.pair_similarities import own_similarity, unit_vectors
-from eval.tasks.system import System
 from eval.tasks.tables import read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -38,7 +36,7 @@ class BitextMiningTask(TextTask[BitextMiningDefinition]):
     kind: ClassVar[str] = "BitextMining"
     main_score: ClassVar[str] = "f1"
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:  # noqa: ARG002  # nothing is drawn
         """Find the nearest sentence for each and compare with the translation.
 
         Raises:
@@ -53,8 +51,7 @@ class BitextMiningTask(TextTask[BitextMiningDefinition]):
             raise TaskError(f"{file} has one pair of sentences; a choice needs two")
         first, second = table.texts(definition.first), table.texts(definition.second)
         both = vectors.encode(first + second)  # (2n, d)
-        assert system.encoder is not None
-        if own_similarity(system.encoder.similarity) == "cosine":
+        if own_similarity(vectors.similarity) == "cosine":
             both = unit_vectors(both)
         found = nearest_rows(both[:n], both[n:])
         hits = found == np.arange(n)

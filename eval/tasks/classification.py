@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
-from eval.tasks.system import System
 from eval.tasks.tables import Table, read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -65,7 +63,7 @@ class ClassificationTask(TextTask[ClassificationDefinition]):
         """Return the training file and the measured one."""
         return [self.definition.train_file, self.definition.file]
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:
         """Train and measure the classifiers of all experiments.
 
         Raises:
@@ -76,7 +74,7 @@ class ClassificationTask(TextTask[ClassificationDefinition]):
         train_labels, test_labels = alike(train.labels(definition.label), test.labels(definition.label))
         _check_classes(train, train_labels)
         _check_classes(test, test_labels)
-        samples = draw_samples(train_labels, definition.samples_per_label, definition.n_experiments, surroundings.seed)
+        samples = draw_samples(train_labels, definition.samples_per_label, definition.n_experiments, seed)
         train_texts, test_texts = train.texts(definition.text), test.texts(definition.text)
         rows = sorted(set().union(*samples))  # training texts that any experiment uses
         place = {row: position for position, row in enumerate(rows)}
@@ -87,7 +85,7 @@ class ClassificationTask(TextTask[ClassificationDefinition]):
         not_converged = 0
         for sample in samples:
             few, few_labels = known[[place[row] for row in sample]], [train_labels[row] for row in sample]
-            regression = _logistic_regression(definition.max_iterations, surroundings.seed)
+            regression = _logistic_regression(definition.max_iterations, seed)
             neighbours = _nearest_neighbours(min(definition.n_neighbours, len(few)))
             with warnings.catch_warnings():  # a regression that does not converge is counted instead
                 warnings.simplefilter("ignore")
@@ -116,7 +114,7 @@ class ClassificationTask(TextTask[ClassificationDefinition]):
                 "measured texts that are also training texts": sum(text in trained for text in test_texts),
                 "experiments whose regression did not converge": not_converged,
             },
-            settings={"seed": surroundings.seed, "n_labels": len(sizes)},
+            settings={"seed": seed, "n_labels": len(sizes)},
         )
 
 

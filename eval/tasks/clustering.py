@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
-from eval.tasks.system import System
 from eval.tasks.tables import Table, read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -66,7 +64,7 @@ class ClusteringTask(TextTask[ClusteringDefinition]):
     kind: ClassVar[str] = "Clustering"
     main_score: ClassVar[str] = "v_measure"
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:
         """Cluster the texts, several times over, and compare with their labels.
 
         Raises:
@@ -80,7 +78,7 @@ class ClusteringTask(TextTask[ClusteringDefinition]):
         if len(set(labels)) < 2:
             raise TaskError(f"{file} has only the label {labels[0]!r}; a clustering needs two")
         measured = self._sampled if definition.protocol == "v2" else self._whole
-        return measured(table, labels, vectors, surroundings.seed)
+        return measured(table, labels, vectors, seed)
 
     def _sampled(self, table: Table, labels: np.ndarray, vectors: TextVectors, seed: int) -> Measured:
         definition = self.definition

@@ -7,10 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
 from eval.tasks.pair_similarities import SIMILARITIES, SIMILARITY_POLICIES, own_similarity, pair_similarities
-from eval.tasks.system import System
 from eval.tasks.tables import Table, read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -49,7 +47,7 @@ class PairClassificationTask(TextTask[PairClassificationDefinition]):
     kind: ClassVar[str] = "PairClassification"
     main_score: ClassVar[str] = "max_ap"
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:  # noqa: ARG002  # nothing is drawn
         """Rank the pairs by each similarity and compare with their labels.
 
         Raises:
@@ -69,8 +67,7 @@ class PairClassificationTask(TextTask[PairClassificationDefinition]):
         for name, predicted in similarities.items():
             values = pair_scores(predicted, positive)
             scores |= {f"{name}_{measure}": values[measure] for measure in MEASURES}
-        assert system.encoder is not None
-        own = own_similarity(system.encoder.similarity)
+        own = own_similarity(vectors.similarity)
         scores |= {f"similarity_{measure}": scores[f"{own}_{measure}"] for measure in MEASURES}
         for measure in MEASURES:
             scores[f"max_{measure}"] = max(scores[f"{name}_{measure}"] for name in SIMILARITIES)

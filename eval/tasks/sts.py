@@ -7,10 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
 from eval.tasks.pair_similarities import SIMILARITY_POLICIES, own_similarity, pair_similarities
-from eval.tasks.system import System
 from eval.tasks.tables import read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -41,7 +39,7 @@ class STSTask(TextTask[STSDefinition]):
     kind: ClassVar[str] = "STS"
     main_score: ClassVar[str] = "cosine_spearman"
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:  # noqa: ARG002  # nothing is drawn
         """Correlate the similarities of all pairs with their gold scores.
 
         Raises:
@@ -59,8 +57,7 @@ class STSTask(TextTask[STSDefinition]):
         scores: dict[str, float] = {}
         for name, predicted in similarities.items():
             scores |= {f"{name}_{measure}": value for measure, value in correlations(gold, predicted).items()}
-        assert system.encoder is not None
-        own = own_similarity(system.encoder.similarity)
+        own = own_similarity(vectors.similarity)
         scores |= {measure: scores[f"{own}_{measure}"] for measure in ("spearman", "pearson")}
         return Measured(
             scores=scores,

@@ -8,10 +8,8 @@ import msgspec
 import numpy as np
 
 from eval.errors import TaskError
-from eval.tasks.base import Surroundings
 from eval.tasks.definition import TextDefinition
 from eval.tasks.pair_similarities import own_similarity, unit_vectors
-from eval.tasks.system import System
 from eval.tasks.tables import Table, finite_number, read_table
 from eval.tasks.text_task import Measured, TextTask
 from eval.tasks.text_vectors import TextVectors
@@ -57,7 +55,7 @@ class SummarizationTask(TextTask[SummarizationDefinition]):
     kind: ClassVar[str] = "Summarization"
     main_score: ClassVar[str] = "cosine_spearman"
 
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:  # noqa: ARG002
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:  # noqa: ARG002  # nothing is drawn
         """Correlate similarities and scores of each text's summaries.
 
         Raises:
@@ -83,8 +81,7 @@ class SummarizationTask(TextTask[SummarizationDefinition]):
         if not kept:
             raise TaskError(f"{file}: no text has summaries of different scores and similarities to correlate")
         scores = {name: float(np.mean([one[name] for one in kept.values()])) for name in next(iter(kept.values()))}
-        assert system.encoder is not None
-        own = own_similarity(system.encoder.similarity)
+        own = own_similarity(vectors.similarity)
         scores |= {measure: scores[f"{own}_{measure}"] for measure in ("spearman", "pearson")}
         policies = {
             "similarity": "of a machine's summary is its greatest to any summary by people",

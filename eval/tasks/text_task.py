@@ -69,8 +69,12 @@ class TextTask(FileTask[D]):
         return None
 
     @abstractmethod
-    def measure(self, vectors: TextVectors, system: System, surroundings: Surroundings) -> Measured:
+    def measure(self, vectors: TextVectors, seed: int) -> Measured:
         """Read the data, encode it and score it.
+
+        Args:
+            vectors: what encodes texts.
+            seed: of whatever is drawn.
 
         Raises:
             TaskError: the data cannot be measured.
@@ -89,7 +93,7 @@ class TextTask(FileTask[D]):
         vectors = TextVectors(
             system.encoder, side=definition.encode, prompt=definition.prompt, progress=surroundings.progress
         )
-        measured = self.measure(vectors, system, surroundings)
+        measured = self.measure(vectors, surroundings.seed)
         prompt = "the encoder's own for " + definition.encode
         if definition.prompt:
             prompt += f", then {definition.prompt!r} of the definition"

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from retrieval.encoders import Encoder
+from retrieval.encoders import Encoder, Similarity
 from retrieval.encoders.base import check_vectors, name_of
 from retrieval.progress import progress
 
@@ -43,6 +43,11 @@ class TextVectors:
         self.seconds = 0.0
         self.tokens = 0
         self.n_texts = 0
+
+    @property
+    def similarity(self) -> Similarity:
+        """What the encoder compares its vectors by."""
+        return self._encoder.similarity
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts, (n, d) float32, in their order.
