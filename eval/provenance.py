@@ -19,8 +19,6 @@ _PACKAGES = (
     "ir-measures",
     "pytrec-eval-terrier",
     "numpy",
-    "scipy",
-    "scikit-learn",
     "numba",
     "faiss-cpu",
     "PyStemmer",
