@@ -177,7 +177,9 @@ def _rank(text: str) -> int | None:
 def _write_lines(file: IO[bytes], run: Run, tag: str, exact_scores: bool) -> None:
     for query_id, ranking in run.items():
         _check_column("query id", query_id)
-        texts = map(repr, (float(score) for _, score in ranking)) if exact_scores else _falling(query_id, ranking)
+        exact = map(repr, (float(score) for _, score in ranking))
+        # str gives the shortest text that reads as this float32.
+        texts = exact if exact_scores else map(str, falling_scores(query_id, ranking))
         for rank, ((document_id, score), text) in enumerate(zip(ranking, texts, strict=True), start=1):
             _check_column("document id", document_id)
             if not math.isfinite(score):
@@ -185,8 +187,18 @@ def _write_lines(file: IO[bytes], run: Run, tag: str, exact_scores: bool) -> Non
             file.write(f"{query_id} Q0 {document_id} {rank} {text} {tag}\n".encode())
 
 
-def _falling(query_id: str, ranking: Ranking) -> Iterator[str]:
-    """Yield the scores as text, each below the one before it also when read as 32-bit floats."""
+def falling_scores(query_id: str, ranking: Ranking) -> Iterator[np.float32]:
+    """Yield the scores of a ranking as 32-bit floats, equal ones moved down by the smallest step: each below the last.
+
+    That is what trec_eval sorts by, which breaks ties in another order than the ranking's.
+
+    Args:
+        query_id: for the message.
+        ranking: best first.
+
+    Raises:
+        RunError: a score does not fit a 32-bit float.
+    """
     previous = np.float32(np.inf)
     for document_id, score in ranking:
         with np.errstate(over="ignore"):
@@ -199,7 +211,7 @@ def _falling(query_id: str, ranking: Ranking) -> Iterator[str]:
                 f"query {query_id!r}: the score {score!r} of document {document_id!r} does not fit a 32-bit float; "
                 "write the run with exact_scores=True"
             )
-        yield str(rounded)  # the shortest text that reads as this float32
+        yield rounded
         previous = rounded
 
 
