@@ -10,8 +10,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from retrieval.encoders.model_loading import load_sentence_transformer
-from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
+from retrieval.encoders.base import Encoder
+from retrieval.encoders.folder_loading import load_folder
 from retrieval.encoders.weights import file_digest
 from retrieval.errors import EncoderError
 
@@ -57,14 +57,14 @@ def verified_embedded_folder() -> Path:
     return folder
 
 
-def load_embedded(**settings: Any) -> SentenceTransformerEncoder:
+def load_embedded(**settings: Any) -> Encoder:
     """Load the embedded encoder.
 
     Args:
-        **settings: as in `load_sentence_transformer`, without `source`.
+        **settings: as in `folder_loading.load_folder`, without `source`.
 
     Raises:
         EncoderError: its package is missing, or its weights are not the published ones.
     """
     folder = verified_embedded_folder()
-    return load_sentence_transformer(folder, source=EMBEDDED, **settings)
+    return load_folder(folder, source=EMBEDDED, **settings)

@@ -43,9 +43,9 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
 
         return load_embedded(**settings)
     if isinstance(specification, (str, Path)):
-        from retrieval.encoders.model_loading import load_sentence_transformer
+        from retrieval.encoders.folder_loading import load_folder
 
-        return load_sentence_transformer(specification, **settings)
+        return load_folder(specification, **settings)
     if _is_sentence_transformer(specification):
         from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 

@@ -16,7 +16,7 @@ from retrieval.encoders.model_inputs import is_plain_transformer
 from retrieval.encoders.tokenization import PROBES, fast_tokenizer
 from retrieval.encoders.weights import tensors_digest
 
-_BACKBONE_SETTINGS = (
+BACKBONE_SETTINGS = (
     "hidden_act",
     "hidden_activation",
     "activation",
@@ -116,7 +116,7 @@ def _settings(kind: str, module: Any) -> dict[str, Any]:
 def backbone_settings(config: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a transformer's config says that changes its output while its weights stay the same."""
     yield "type", config.model_type
-    for name in _BACKBONE_SETTINGS:
+    for name in BACKBONE_SETTINGS:
         value = getattr(config, name, None)
         if isinstance(value, (str, int, float)):
             yield name, value

@@ -12,7 +12,7 @@ from retrieval.encoders.model_identity import tokenizer_digest, weights_digest
 from retrieval.encoders.model_tokenizer import fit_tokenizer, readable_tokens
 from retrieval.encoders.own_modules import open_sentence_transformer, refuse_sparse
 from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
-from retrieval.encoders.weights import remembered_digest
+from retrieval.encoders.weights import described_files, remembered_digest
 from retrieval.errors import EncoderError
 from retrieval.execution.precision import Precision, check_precision, set_precision
 
@@ -72,7 +72,7 @@ def load_sentence_transformer(
     )
     if max_tokens is not None:
         set_max_tokens(model, max_tokens)
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+    files = described_files(folder)
     digests = {
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
         "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),

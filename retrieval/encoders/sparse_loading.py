@@ -83,7 +83,7 @@ def _load_folder(
     from retrieval.encoders.model_loading import set_max_tokens
     from retrieval.encoders.own_modules import is_sparse
     from retrieval.encoders.sparse_transformer import SparseTransformerEncoder
-    from retrieval.encoders.weights import remembered_digest
+    from retrieval.encoders.weights import described_files, remembered_digest
     from retrieval.execution.precision import check_precision, set_precision
 
     folder = model_folder(str(name_or_path))
@@ -94,7 +94,7 @@ def _load_folder(
     model = _open_model(folder, source, prompts, device)
     if max_tokens is not None:
         set_max_tokens(model, max_tokens)
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+    files = described_files(folder)
     digests = {
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
         "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from indexes.storage import sha256_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -42,13 +43,32 @@ def tensors_digest(tensors: Iterable[Tensor]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
+def arrays_digest(arrays: Iterable[np.ndarray]) -> str:
+    """Return what `tensors_digest` gives for tensors of the same types, shapes and values."""
+    digests = sorted(_bytes_digest(f"torch.{array.dtype}", array.shape, _bytes_of(array)) for array in arrays)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
 def _tensor_digest(tensor: Tensor) -> bytes:
     import torch
 
     values = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
-    digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return _bytes_digest(str(values.dtype), tuple(values.shape), values.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view("u1").data
+
+
+def _bytes_digest(type_name: str, shape: tuple[int, ...], content: memoryview) -> bytes:
+    digest = hashlib.sha256(f"{type_name} {shape}".encode())
+    digest.update(content)
     return digest.digest()
+
+
+def described_files(folder: Path) -> list[Path]:
+    """Return the files of a model's folder on which its weights and its tokenizer depend, in order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".txt", ".model"))
 
 
 def remembered_digest(kind: str, files: Sequence[Path], compute: Callable[[], str]) -> str:
