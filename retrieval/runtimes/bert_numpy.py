@@ -164,7 +164,7 @@ class NumpyBert:
 
 
 def gelu(values: np.ndarray) -> np.ndarray:
-    """Return x Φ(x), with Φ the normal distribution function, in the type of the values; off by less than 2e-7.
+    """Return x Φ(x), with Φ the normal distribution function, in the type of the values; off by less than 3e-7.
 
     As max(x, 0) − |x| Φ(−|x|), where Φ(−z) = erfc(z / √2) / 2, so that no digits are lost far from zero. The
     complementary error function is formula 7.1.26 of Abramowitz and Stegun, "Handbook of Mathematical Functions"

@@ -24,7 +24,7 @@ LENGTHS = np.array([3, 1])
 @given(st.floats(-40, 40, width=32))
 def test_gelu_is_that_of_the_error_function(value):
     exact = value * 0.5 * math.erfc(-value / math.sqrt(2))
-    assert abs(float(gelu(np.array([value], np.float32))[0]) - exact) < 2e-7 + 1e-7 * abs(exact)
+    assert abs(float(gelu(np.array([value], np.float32))[0]) - exact) < 3e-7 + 1e-7 * abs(exact)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
