@@ -78,7 +78,7 @@ def _leave_execution_open(settings: Mapping[str, Any]) -> bool:
         settings.get("precision", "fp32") in (None, "fp32")
         and settings.get("device") in (None, "cpu")
         and settings.get("batch_tokens") is None
-        and settings.get("pooling") is None
+        and all(settings.get(name) is None for name in ("pooling", "runtime", "calibration"))
     )
 
 

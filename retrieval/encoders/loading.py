@@ -18,7 +18,17 @@ EncoderSpec: TypeAlias = "str | Path | Encoder | SentenceTransformer | None"
 
 _POOLING = re.compile(r"Pooling\(pooling_mode=(\w+)[,)]")
 
-_SETTINGS = {"prompts", "pooling", "max_tokens", "truncate_dim", "precision", "batch_tokens", "device"}
+_SETTINGS = {
+    "prompts",
+    "pooling",
+    "max_tokens",
+    "truncate_dim",
+    "precision",
+    "batch_tokens",
+    "device",
+    "runtime",
+    "calibration",
+}
 
 
 def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
@@ -29,8 +39,8 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
             or a transformers model, or its name on the model hub; a `SentenceTransformer`; or an encoder, which is
             returned as it is.
         **settings: for a model that is loaded here: `prompts`, `pooling`, `max_tokens`, `truncate_dim`, `precision`,
-            `batch_tokens`, `device`, as in `load_sentence_transformer`, which also says how a transformers model is
-            pooled.
+            `batch_tokens`, `device`, `runtime`, `calibration`, as in `load_sentence_transformer`, which also says how a
+            transformers model is pooled.
 
     Raises:
         EncoderError: it is none of these, or it cannot be loaded.
@@ -66,7 +76,7 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
         source: the encoder's `source`.
         identity: its recorded `identity()`; prompts, maximum length, dimension, and where the folder does not say it
             the pooling are taken from it.
-        **settings: execution settings: `precision`, `batch_tokens`, `device`.
+        **settings: execution settings: `precision`, `batch_tokens`, `device`, `runtime`, `calibration`.
 
     Raises:
         EncoderError: it cannot be loaded any more. Whether it is still the same one is for the caller to check.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from retrieval.encoders.checkpoints import refuse_code, refuse_random_parameters, refuse_unreadable_tokenizer
 from retrieval.encoders.model_files import has_modules, model_folder
@@ -25,9 +25,11 @@ def load_sentence_transformer(
     pooling: str | None = None,
     max_tokens: int | None = None,
     truncate_dim: int | None = None,
-    precision: Precision | None = "fp32",
+    precision: Precision | Literal["int8"] | None = "fp32",
     batch_tokens: int | None = None,
     device: str | None = None,
+    runtime: str | None = None,
+    calibration: Sequence[str] | None = None,
 ) -> SentenceTransformerEncoder:
     """Load a model from a folder or by its name on the model hub.
 
@@ -48,9 +50,13 @@ def load_sentence_transformer(
         max_tokens: read that many tokens instead of what the model's configuration says.
         truncate_dim: keep the first components of each vector, for models trained so that they suffice.
         precision: "fp32", "bf16" or "fp16"; "auto" for the fastest that the device has instructions for
-            (`retrieval.execution.precision.supported_precision`); None keeps what the file has.
+            (`retrieval.execution.precision.supported_precision`); None keeps what the file has. Other runtimes have
+            other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
         batch_tokens: see `SentenceTransformerEncoder`.
-        device: "cpu", "cuda", …; by default a GPU when there is one.
+        device: "cpu", "cuda", …; by default a GPU when there is one. Other runtimes compute on the processor.
+        runtime: "torch" (None), "onnx" or "openvino"; the latter two run the network after it has been exported, which
+            is done once on a machine. Late chunking goes on in PyTorch.
+        calibration: see `runtimes.loading.load_runtime`.
 
     Raises:
         EncoderError: there is no such model, it cannot be loaded safely, or the settings do not fit it.
@@ -61,12 +67,15 @@ def load_sentence_transformer(
         source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
     if pooling is not None:
         _check_pooling(folder, source, pooling)
-    check_precision(precision)
+    exported = _exported_runtime(runtime, precision, device, calibration)
+    # What a network is exported from is in fp32, whatever it is run in afterwards.
+    of_torch = "fp32" if exported else cast("Precision | None", precision)
+    check_precision(of_torch)
     model = _load(
         folder,
         source,
         pooling,
-        device=device,
+        device="cpu" if exported else device,
         prompts=dict(prompts) if prompts is not None else None,
         truncate_dim=truncate_dim,
     )
@@ -77,10 +86,44 @@ def load_sentence_transformer(
         "weights": remembered_digest("tensors", files, lambda: weights_digest(model)),
         "tokenizer": remembered_digest("tokenizer", files, lambda: tokenizer_digest(model)),
     }
-    set_precision(model, precision)  # after the weights have been hashed
+    set_precision(model, of_torch)  # after the weights have been hashed
+    runs = None
+    if exported is not None:
+        from retrieval.runtimes.loading import load_runtime
+
+        try:
+            runs = load_runtime(exported, model, digests["weights"], precision=precision, calibration=calibration)
+        except EncoderError as error:
+            raise EncoderError(f"model {source!r} cannot be run by {exported}: {error}") from error
     return SentenceTransformerEncoder(
-        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests, own=True
+        model,
+        source=source,
+        precision=of_torch,
+        batch_tokens=batch_tokens,
+        digests=digests,
+        runtime=runs,
+        own=True,
     )
+
+
+def _exported_runtime(
+    runtime: str | None, precision: str | None, device: str | None, calibration: Sequence[str] | None
+) -> str | None:
+    """Return the runtime that is to run an exported network; None for PyTorch.
+
+    Raises:
+        EncoderError: the settings do not fit each other.
+    """
+    if runtime in (None, "torch"):
+        if calibration is not None:
+            raise EncoderError("calibration is for runtime='openvino' with precision='int8'; leave it out")
+        return None
+    from retrieval.runtimes.loading import check_runtime
+
+    check_runtime(str(runtime), precision)
+    if device not in (None, "cpu"):
+        raise EncoderError(f"runtime {runtime!r} computes on the processor, not on {device!r}; leave device out")
+    return runtime
 
 
 def _check_pooling(folder: Path, source: str, pooling: str) -> None:

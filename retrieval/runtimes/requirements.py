@@ -1,0 +1,38 @@
+"""What a runtime needs: its packages, and how many threads it may take."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from retrieval.errors import MissingExtraError
+
+
+def required(module: str, extra: str) -> Any:
+    """Return a module of an optional package.
+
+    Args:
+        module: its name.
+        extra: of this package, with which it is installed.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(error.name or module, extra, f"runtime {extra!r}") from None
+
+
+def version_of(package: Any) -> str:
+    """Return a module's version."""
+    return str(getattr(package, "__version__", "unknown"))
+
+
+def n_threads() -> int:
+    """Return how many threads a runtime takes: `OMP_NUM_THREADS` where it is set, else one for each processor."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,186 @@
+"""ONNX Runtime and OpenVINO: the same vectors as PyTorch, the same identity, another execution."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retrieval import Collection
+from retrieval.encoders import load_encoder
+from retrieval.errors import EncoderError, MissingExtraError, RetrievalError
+from retrieval.runtimes.kept_folders import kept_folder
+
+TEXTS = ["How do I read a CSV file?", "", "Größe — naïve café 検索 🙂", "the search engine " * 40, "word"]
+
+PACKAGES = {"onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino", "onnx", "onnxscript")}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Let networks be exported once for all tests, and not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(params=PACKAGES)
+def runtime(request, cache):
+    for package in PACKAGES[request.param]:
+        pytest.importorskip(package)
+    return request.param
+
+
+def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompts": {"query": "query: ", "document": "the "}},
+        {"pooling": "cls", "dense": 16, "normalize": False, "similarity": "dot"},
+    ],
+    ids=str,
+)
+def test_vectors_are_those_of_pytorch(tiny_model, runtime, changes):
+    folder = tiny_model(**changes)
+    ours = load_encoder(folder, runtime=runtime, batch_tokens=48)
+    torch = load_encoder(folder, runtime="torch", batch_tokens=48)
+    np.testing.assert_allclose(ours.encode_passages(TEXTS), torch.encode_passages(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(ours.encode_queries(TEXTS), torch.encode_queries(TEXTS), atol=1e-5)
+    assert ours.identity() == torch.identity()
+    execution = ours.execution()
+    assert (execution["runtime"], execution["precision"], execution["device"]) == (runtime, "fp32", "cpu")
+    assert torch.execution()["runtime"] == "torch"
+
+
+def test_a_text_has_one_vector_in_any_company(tiny_model, runtime):
+    encoder = load_encoder(tiny_model(), runtime=runtime)
+    alone = np.concatenate([encoder.encode_passages([text]) for text in TEXTS])
+
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.sampled_from(range(len(TEXTS))), min_size=1, max_size=9))
+    def check(rows):
+        np.testing.assert_allclose(encoder.encode_passages([TEXTS[row] for row in rows]), alone[rows], atol=1e-5)
+
+    check()
+
+
+def test_a_collection_goes_from_one_runtime_to_another(tiny_model, runtime, tmp_path):
+    documents = [{"id": str(number), "text": text} for number, text in enumerate(TEXTS)]
+    Collection.create(tmp_path / "my.index", encoder=load_encoder(tiny_model(), runtime=runtime)).add(documents)
+    opened = Collection.open(tmp_path / "my.index", encoder=load_encoder(tiny_model()))
+    assert opened.search("word", mode="dense").ids[0] == "4"
+
+
+def test_networks_are_exported_once_and_again_when_damaged(tiny_model, runtime, cache):
+    expected = load_encoder(tiny_model(), runtime=runtime).encode_passages(TEXTS)
+    files = {path: path.stat().st_mtime_ns for path in cache.rglob("network.onnx")}
+    load_encoder(tiny_model(), runtime=runtime)
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("network.onnx")} == files
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+    np.testing.assert_array_equal(load_encoder(tiny_model(), runtime=runtime).encode_passages(TEXTS), expected)
+
+
+def test_onnx_in_eight_bits(tiny_model, cache):
+    for package in PACKAGES["onnx"]:
+        pytest.importorskip(package)
+    encoder, exact = load_encoder(tiny_model(), runtime="onnx", precision="int8"), load_encoder(tiny_model())
+    assert encoder.execution()["precision"] == "int8"
+    found = cosines(encoder.encode_passages(TEXTS), exact.encode_passages(TEXTS))
+    assert 0.98 < found.min() < 0.999999
+    assert encoder.identity() == exact.identity()
+
+
+def test_openvino_in_bf16(tiny_model, cache):
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("onnxscript")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(EncoderError, match="no units for bf16"):
+            load_encoder(tiny_model(), runtime="openvino", precision="bf16")
+        return
+    encoder, exact = load_encoder(tiny_model(), runtime="openvino", precision="bf16"), load_encoder(tiny_model())
+    found = cosines(encoder.encode_passages(TEXTS), exact.encode_passages(TEXTS))
+    assert 0.99 < found.min() < 0.999999
+
+
+@pytest.mark.slow
+def test_openvino_in_eight_bits(tiny_model, cache):
+    pytest.importorskip("nncf")
+    pytest.importorskip("openvino")
+    with pytest.raises(EncoderError, match="give calibration= some hundred passages"):
+        load_encoder(tiny_model(), runtime="openvino", precision="int8")
+    samples = ["the search engine is a model of retrieval", "a query and a document", "words of the document"] * 4
+    encoder = load_encoder(tiny_model(), runtime="openvino", precision="int8", calibration=samples)
+    exact = load_encoder(tiny_model())
+    assert encoder.execution()["precision"] == "int8"
+    found = cosines(encoder.encode_passages(samples), exact.encode_passages(samples))
+    assert 0.9 < found.min() < 0.999999
+
+
+# ------------------------------------------------------------------------------------------ without any of the packages
+
+
+@pytest.mark.parametrize(("name", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_a_missing_package_is_named_with_its_extra(tiny_model, monkeypatch, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        MissingExtraError, match=rf"needs the package '{package}': pip install 'retrieval-engine\[{name}\]'"
+    ):
+        load_encoder(tiny_model(), runtime=name)
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "reason"),
+    [
+        ({"runtime": "tensorrt"}, "unknown runtime 'tensorrt': one of torch, onnx, openvino"),
+        ({"runtime": "onnx", "precision": "bf16"}, "has no precision 'bf16': one of fp32, int8"),
+        ({"precision": "int8"}, "unknown precision 'int8'"),
+        ({"calibration": ["a"]}, "calibration is for runtime='openvino'"),
+    ],
+)
+def test_settings_that_do_not_fit(tiny_model, given_settings, reason):
+    with pytest.raises(RetrievalError, match=reason):
+        load_encoder(tiny_model(), **given_settings)
+
+
+class TestKeptFolders:
+    @pytest.fixture(autouse=True)
+    def _own_cache(self, own_cache):
+        self.root = own_cache
+
+    def test_are_made_once_for_what_they_are_made_of(self):
+        made = []
+
+        def make(folder):
+            made.append(folder)
+            (folder / "a").write_text("1")
+
+        first = kept_folder({"kind": "x"}, make)
+        assert kept_folder({"kind": "x"}, make) == first
+        assert kept_folder({"kind": "y"}, make) != first
+        assert len(made) == 2
+        (first / "a").write_text("2")
+        assert (kept_folder({"kind": "x"}, make) / "a").read_text() == "1"
+        assert len(made) == 3
+
+    def test_what_fails_leaves_nothing(self):
+        def fail(folder):
+            (folder / "half").write_text("1")
+            raise EncoderError("cannot")
+
+        with pytest.raises(EncoderError, match="cannot"):
+            kept_folder({"kind": "x"}, fail)
+        assert not list(self.root.rglob("half"))
+
+    def test_no_place_to_keep_it(self, tmp_path, monkeypatch):
+        (tmp_path / "cache").write_text("a file, not a folder")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        with pytest.raises(EncoderError, match="set XDG_CACHE_HOME"):
+            kept_folder({"kind": "x"}, lambda folder: None)
