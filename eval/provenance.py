@@ -28,6 +28,9 @@ _PACKAGES = (
     "torch",
     "scikit-learn",
     "scipy",
+    "onnxruntime",
+    "openvino",
+    "nncf",
     "bm25s",
     "mteb",
 )

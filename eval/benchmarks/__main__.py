@@ -19,6 +19,7 @@ from eval.benchmarks import (
     cold_start,
     dense_indexing,
     encoder_length,
+    encoder_runtimes,
     encoding,
     growth,
     lexical_indexing,
@@ -143,6 +144,11 @@ PARTS = (
         "encoding",
         "Encoding",
         lambda options: encoding.measure(options.data, share=options.share, repeats=options.repeats),
+    ),
+    Part(
+        "encoder_runtimes",
+        "Encoder runtimes",
+        lambda options: [encoder_runtimes.measure(options.data, share=options.share, repeats=options.repeats)],
     ),
     Part(
         "reranking",
