@@ -146,16 +146,25 @@ class DeferredEncoder:
                 part.close()
 
     def _encode(self, texts: list[str], task: Task) -> np.ndarray:
+        vectors = self._encode_few(texts, task)
+        if vectors is not None:
+            return vectors
+        encoder = self._with_library()
+        return encoder.encode_queries(texts) if task == "query" else encoder.encode_passages(texts)
+
+    def _encode_few(self, texts: list[str], task: Task) -> np.ndarray | None:
+        """Return vectors, (n, dimension) float32, where the texts are few enough for NumPy; else None."""
         runtime = self._open()
-        if not texts:
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # equal texts get the same bits
+        if not numbers:
             return np.empty((0, self._dimension), np.float32)
-        ids = self._tokens.ids(texts, self._prompts[task], self._max_tokens)
+        ids = self._tokens.ids(list(numbers), self._prompts[task], self._max_tokens)
         lengths = np.array([len(sequence) for sequence in ids], np.int64)
         if not self._is_little(int(lengths.sum())):
-            encoder = self._with_library()
-            return encoder.encode_queries(texts) if task == "query" else encoder.encode_passages(texts)
+            return None
         found = runtime.run(TokenBatch(np.concatenate(ids).astype(np.int64), lengths, task=task))
-        return check_vectors(found[:, : self._dimension], len(texts), self._dimension, repr(self._source))
+        vectors = check_vectors(found[:, : self._dimension], len(numbers), self._dimension, repr(self._source))
+        return vectors if len(numbers) == len(texts) else vectors[[numbers[text] for text in texts]]
 
     def _is_little(self, tokens: int) -> bool:
         """Tell whether NumPy is to read so many tokens, and keep account of them."""

@@ -80,6 +80,10 @@ class TestVectors:
         assert isinstance(library, SentenceTransformerEncoder)
         np.testing.assert_allclose(together, library.encode_passages(texts), atol=5e-6)
 
+    def test_equal_texts_get_the_same_bits(self, tiny_model):
+        vectors = load_encoder(tiny_model()).encode_passages([*TEXTS, *reversed(TEXTS)])
+        assert vectors[: len(TEXTS)].tobytes() == vectors[: len(TEXTS) - 1 : -1].tobytes()
+
     def test_none_for_no_texts(self, tiny_model):
         vectors = load_encoder(tiny_model()).encode_queries([])
         assert (vectors.shape, vectors.dtype) == ((0, 32), np.float32)
