@@ -10,6 +10,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from retrieval.encoders.weights import cache_directory, file_digest
 from retrieval.errors import EncoderError
 
 _RECORD = "digests.json"
+_MAKING = "making-"
+_ABANDONED = 86_400
+"""Seconds after which nobody is still making a folder."""
 
 
 def kept_folder(made_of: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
@@ -37,7 +41,8 @@ def kept_folder(made_of: Mapping[str, Any], make: Callable[[Path], None]) -> Pat
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="making-"))
+        _sweep(folder.parent)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_MAKING))
     except OSError as error:
         raise EncoderError(
             f"a network cannot be kept in {folder.parent}: {error.strerror or error}; set XDG_CACHE_HOME to a folder "
@@ -59,6 +64,14 @@ def kept_folder(made_of: Mapping[str, Any], make: Callable[[Path], None]) -> Pat
             f"{folder} cannot be written as it should be; remove it, or set XDG_CACHE_HOME to another place"
         )
     return folder
+
+
+def _sweep(place: Path) -> None:
+    """Remove what processes that were killed have left half made."""
+    for left in place.glob(f"{_MAKING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:

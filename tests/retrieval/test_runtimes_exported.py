@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -178,6 +179,16 @@ class TestKeptFolders:
         with pytest.raises(EncoderError, match="cannot"):
             kept_folder({"kind": "x"}, fail)
         assert not list(self.root.rglob("half"))
+
+    def test_what_a_killed_process_left_is_removed(self):
+        kept_folder({"kind": "x"}, lambda folder: (folder / "a").write_text("1") and None)
+        (place,) = self.root.rglob("networks")
+        old, new = place / "making-old", place / "making-new"
+        for left in (old, new):
+            left.mkdir()
+        os.utime(old, (0, 0))
+        kept_folder({"kind": "y"}, lambda folder: (folder / "a").write_text("1") and None)
+        assert (old.exists(), new.exists()) == (False, True)
 
     def test_no_place_to_keep_it(self, tmp_path, monkeypatch):
         (tmp_path / "cache").write_text("a file, not a folder")
