@@ -8,7 +8,8 @@ pooled by passages) loads the library, once, and goes on with it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -120,6 +121,16 @@ class DeferredEncoder:
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of passages, (n, dimension) float32; what is beyond `max_tokens` is not read."""
         return self._encode(check_texts(texts), "document")
+
+    def encode_stream(self, steps: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
+        """Yield the vectors of the passages of each step; from the first one that is no small one on by the library."""
+        coming = iter(steps)
+        for step in coming:
+            vectors = self._encode_few(check_texts(step), "document")
+            if vectors is None:
+                yield from self._with_library().encode_stream(chain([step], coming))
+                return
+            yield vectors
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Return the tokens of each text as a passage, nothing cut, (n,) int64."""

@@ -145,6 +145,18 @@ class TestLibrary:
         assert runtimes[0] == "numpy"
         assert runtimes[-1] == "torch"
 
+    def test_goes_on_with_a_stream_of_steps(self, tiny_model, monkeypatch):
+        monkeypatch.setattr(deferred_module, "OPERATIONS", 1e6)
+        monkeypatch.setattr(deferred_module, "FEW_OPERATIONS", 1e6)
+        encoder = load_encoder(tiny_model())
+        steps = [TEXTS[:1], [], TEXTS * 20, TEXTS[:2]]
+        vectors = list(encoder.encode_stream(steps))
+        assert encoder.execution()["runtime"] == "torch"
+        assert [len(each) for each in vectors] == [len(step) for step in steps]
+        expected = load_encoder(tiny_model(), batch_tokens=64).encode_passages(TEXTS)
+        np.testing.assert_allclose(vectors[2], np.tile(expected, (20, 1)), atol=5e-6)
+        np.testing.assert_allclose(vectors[3], expected[:2], atol=5e-6)
+
     def test_serves_late_chunking(self, tiny_model):
         encoder = load_encoder(tiny_model())
         assert isinstance(encoder, LateChunkingEncoder)
