@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,11 +146,19 @@ def prepared(tmp_path, monkeypatch) -> Path:
     (folder / "weights.jsonl").write_text(json.dumps(weighted) + "\n", encoding="utf-8")
     triples = "".join(f"what is question {n}\tthe answer to it is {n}\tno answer to {n}\n" for n in range(8))
     (folder / "triples.tsv").write_text("query\tpositive\tnegative\n" + triples, encoding="utf-8")
+    pairs = "".join(f"{title or text}\t{text}\t{number}\n" for number, (_, title, text, *_) in enumerate(DOCUMENTS))
+    tasks = {"birds": 'name = "Birds"\nkind = "Retrieval"\n', "alike": 'name = "Alike"\nkind = "STS"\n'}
+    for name, task in tasks.items():
+        (folder / "path" / "to" / "data-sets" / name).mkdir(parents=True)
+        (folder / "path" / "to" / "data-sets" / name / "task.toml").write_text(task, encoding="utf-8")
+    for place in ("pairs.tsv", "path/to/data-sets/alike/test.tsv"):
+        (folder / place).write_text("sentence1\tsentence2\tscore\n" + pairs, encoding="utf-8")
     (folder / "docs" / "owls.txt").write_text("Owls sleep by day.", encoding="utf-8")
     (testset / "queries.jsonl").write_text('{"_id": "q1", "text": "how do birds sleep"}\n', encoding="utf-8")
     for split in ("test", "dev"):
         judged = testset / "qrels" / f"{split}.tsv"
         judged.write_text("query-id\tcorpus-id\tscore\nq1\ta2\t1\n", encoding="utf-8")
+    shutil.copytree(testset, folder / "path" / "to" / "data-sets" / "birds", dirs_exist_ok=True)
     monkeypatch.chdir(folder)
     return folder
 
@@ -294,6 +303,8 @@ def check_output(arguments: list[str], output: str) -> None:
         "search": ["a2", "bird"],
         "evaluate": ["nDCG@10", "R@100", "RR@10", "AP@100", "p50", "p95"],
         "tune": ["nDCG@10", "best: bm25:10", "1 of 1 rankings"],
+        "compare": ["Birds", "bm25", "nDCG@10"],
+        "probe": ["uniformity", "alignment"],
         "delete": ["2"],
         "info": ["documents"],
         "doctor": ["all is well"],
