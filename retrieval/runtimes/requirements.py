@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import Any
 
 from retrieval.errors import MissingExtraError
 
+_TELEMETRY = "openvino_telemetry"
+"""A package that OpenVINO and NNCF report to their makers with, over the network, unless a file in the user's home says
+no; they do without where it cannot be imported."""
+
 
 def required(module: str, extra: str) -> Any:
-    """Return a module of an optional package.
+    """Return a module of an optional package; OpenVINO's without its telemetry, unless it was imported before.
 
     Args:
         module: its name.
@@ -19,6 +24,7 @@ def required(module: str, extra: str) -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
+    sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]  # None stops an import
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -195,3 +196,14 @@ class TestKeptFolders:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         with pytest.raises(EncoderError, match="set XDG_CACHE_HOME"):
             kept_folder({"kind": "x"}, lambda folder: None)
+
+
+def test_nothing_is_reported_to_anybody():
+    """OpenVINO imports its telemetry, and sends, before it is asked for anything."""
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from retrieval.runtimes.requirements import required; required('openvino', 'openvino');"
+        "print('openvino.tools.ovc.telemetry_stub' in sys.modules, sys.modules['openvino_telemetry'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "None"]
