@@ -55,6 +55,17 @@ def _engine(precision: Precision, *, packed: bool = True, own: bool = True) -> S
     return Side(encoder.encode_passages, precision)
 
 
+def _runtime(runtime: str, precision: Precision) -> Side:
+    from retrieval.encoders import load_encoder
+    from retrieval.errors import MissingExtraError
+
+    try:
+        encoder = load_encoder("embedded", runtime=runtime, precision=precision)
+    except MissingExtraError as error:
+        raise LeftOut(str(error)) from None
+    return Side(encoder.encode_passages, precision)
+
+
 def _model() -> Any:
     from sentence_transformers import SentenceTransformer
 
@@ -79,6 +90,9 @@ SIDES: Mapping[str, Callable[[], Side]] = {
     "engine, fp32, padded": lambda: _engine("fp32", packed=False, own=False),
     "engine, bf16": _with_bf16(lambda: _engine("bf16")),
     "engine, bf16, padded": _with_bf16(lambda: _engine("bf16", packed=False, own=False)),
+    "engine, ONNX Runtime, fp32": lambda: _runtime("onnx", "fp32"),
+    "engine, OpenVINO, fp32": lambda: _runtime("openvino", "fp32"),
+    "engine, OpenVINO, bf16": _with_bf16(lambda: _runtime("openvino", "bf16")),
 }
 """Sides by name, each loaded when it is called."""
 
