@@ -52,12 +52,12 @@ def test_weights_as_anserini_writes_them_are_scored_or_added_up(cli, tmp_path, w
     ]
     assert "adds up impacts" in cli("search", impacts, "sleep", "--k1", 1).error
     without = cli("index", impacts, write_lines([{"id": "3", "text": "no weights"}], "without.jsonl"))
-    assert (without.status, "skipped    1 x unusable fields" in without.output) == (1, True)
-    assert "metadata 'vector' must hold the weights" in without.output
+    assert (without.status, "skipped    1 x unusable fields" in without.out) == (1, True)
+    assert "metadata 'vector' must hold the weights" in without.out
     fractions = write_lines([{"id": "1", "text": "Swifts.", "vector": {"swifts": 0.98}}], "fractions.jsonl")
     strict = cli("index", impacts, fractions, "--strict")
     assert (strict.status, "create the collection with a weight_scale" in strict.error) == (2, True)
-    assert "none: impacts are added up" in cli("info", impacts).output
+    assert "none: impacts are added up" in cli("info", impacts).out
     scaled = ("--no-dense", "--term-weights", "vector", "--weight-scale", 100, "--impacts")
     assert cli("index", tmp_path / "scaled.index", fractions, *scaled).status == 0
     assert cli("search", tmp_path / "scaled.index", "swift", "--json").json["hits"][0]["score"] == 98

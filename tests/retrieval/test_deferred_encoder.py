@@ -256,6 +256,7 @@ sys.exit(str(heavy) if heavy else 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dense", "hybrid"])
 def test_a_search_from_a_fresh_process_needs_no_library(tmp_path, mode):
     collection = Collection.create(tmp_path / "my.index")
