@@ -53,5 +53,7 @@ class FileTask(ABC, Generic[D]):
         """
 
     def identity(self) -> Mapping[str, Any]:
-        """Return the definition and the digests of the files."""
-        return {"definition": self.definition.as_dict(), "files": {file.name: sha256_of(file) for file in self.files()}}
+        """Return the definition and the digests of the files, by their paths below the definition's folder."""
+        place = self.definition.place(self.data)
+        files = {file.relative_to(place).as_posix(): sha256_of(file) for file in self.files()}
+        return {"definition": self.definition.as_dict(), "files": files}

@@ -1,8 +1,10 @@
 """The collection that a retrieval task searches: made once for each corpus and encoder, and found again.
 
-It lies below the workspace under a name that holds the digest of the documents' file, the encoder's identity and what
-is done with long texts. Beside it a small file says that it is complete, how long that took, and what was cut or left
-out; without that file the documents are added again, which costs nothing for those that are there.
+It lies below the workspace under a name that holds the digest of the documents' file, the encoder's identity and
+precision (a collection may search what another precision encoded, a measurement may not) and what is done with long
+texts. Beside it a small file says that it is complete, how long that took, and what was cut or left out; without that
+file the documents are added again, which costs nothing for those that are there. Neither knows which code made them:
+after a change of how documents are analysed or stored, remove the workspace.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from eval.tasks.system import System
 from eval.testsets import TestSet
 from indexes.storage import replace_file, sha256_of
 from retrieval.encoders.base import fingerprint
+from retrieval.staging import staging_key
 
 if TYPE_CHECKING:
     from retrieval.collection import Collection
@@ -94,7 +97,7 @@ def _place(testset: TestSet, system: System, workspace: Path, fields: Sequence[s
             # A test set that is not made of files is known by its name.
             "documents": testset.name if corpus is None else sha256_of(corpus),
             "fields": sorted(fields),
-            "encoder": None if system.encoder is None else system.encoder.identity(),
+            "encoder": None if system.encoder is None else staging_key(system.encoder),
             "long": None if system.encoder is None else system.long,
         }
     )

@@ -11,6 +11,7 @@ from eval.errors import MissingDataError, TaskError
 from eval.tasks.base import Task
 from eval.tasks.definition import Definition, read_definitions
 from eval.tasks.kinds import task_class
+from eval.testsets import PREFIX
 
 _OWN_PATTERNS = ("task.toml", "*.task.toml", "*/task.toml", "*/*.task.toml")
 
@@ -75,20 +76,28 @@ def find_tasks(data: str | Path, names: Sequence[str] | None = None) -> FoundTas
         The tasks, and why packaged ones (of those that are named) cannot be run.
 
     Raises:
-        TaskError: the data folder does not exist, a definition cannot be used, two have the same name, or a name is
-            not known (those that are known are listed).
+        TaskError: the data folder does not exist, a definition cannot be used (where tasks are named: and one of these
+            is in no other), two have the same name, or a name is not known (those that are known are listed).
     """
     data = Path(data)
     if not data.is_dir():
         raise TaskError(f"no data folder {data}; give the folder that holds the data sets")
     own = sorted({file for pattern in _OWN_PATTERNS for file in data.glob(pattern)})
     definitions = [(definition, data) for definition in packaged_definitions()]
-    definitions += [(definition, file.parent) for file in own for definition in read_definitions(file)]
+    faulty: TaskError | None = None
+    for file in own:
+        try:
+            definitions += [(definition, file.parent) for definition in read_definitions(file)]
+        except TaskError as fault:
+            if names is None:
+                raise
+            faulty = faulty or fault
     _check_unique([definition for definition, _ in definitions])
     tasks: list[Task] = []
     missing: dict[str, str] = {}
-    for definition, place in _chosen(definitions, names):
-        if not definition.place(place).is_dir():  # nothing is imported for what is not there
+    for definition, place in _chosen(definitions, names, faulty):
+        # Nothing is imported for what is not there; ir_datasets keeps its data elsewhere.
+        if not (definition.folder.startswith(PREFIX) or definition.place(place).is_dir()):
             missing[definition.name] = f"no folder {definition.place(place)}"
             continue
         try:
@@ -107,7 +116,7 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
 
 
 def _chosen(
-    definitions: Sequence[tuple[Definition, Path]], names: Sequence[str] | None
+    definitions: Sequence[tuple[Definition, Path]], names: Sequence[str] | None, faulty: TaskError | None
 ) -> list[tuple[Definition, Path]]:
     if names is None:
         return list(definitions)
@@ -116,6 +125,8 @@ def _chosen(
     chosen: dict[str, tuple[Definition, Path]] = {}
     for name in names:
         found = [pair for pair in definitions if name in (pair[0].name, _family(pair[0]))]
+        if not found and faulty is not None:
+            raise faulty  # it may be the one that is asked for
         if not found:
             known = sorted({_family(definition) for definition, _ in definitions})
             raise TaskError(f"no task {name!r}; one of {', '.join(known)}")

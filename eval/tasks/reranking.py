@@ -99,7 +99,8 @@ class RerankingTask(FileTask[RerankingDefinition]):
         data = read_reranking_data(definition, self.data, self.files())
         scored = ScoredCandidates(data, system, surroundings, self.name)
         if data.pooled:
-            policies = replace(policies, ties="as returned")
+            # A passage of a pool is no query, even where both are called by numbers.
+            policies = replace(policies, ties="as returned", ignore_identical_ids=False)
         evaluation = evaluate_run(
             _pool_run(scored.run, data.qrels) if data.pooled else _candidate_run(scored.run),
             data.qrels,

@@ -19,6 +19,7 @@ from eval.tasks.text_vectors import TextVectors
 D = TypeVar("D", bound=TextDefinition)
 
 TEXT_POLICIES = {
+    "what is measured": "the encoder's vectors; how a system searches and reranks has no part in it",
     "truncation": "what is beyond the encoder's maximum of tokens is not read; such texts are counted",
     "blank texts": "are encoded like any other, and counted",
     "duplicate texts": "are encoded once and count as often as they come",

@@ -41,6 +41,8 @@ class Document:
         for name, value in (("id", self.id), ("text", self.text), ("title", self.title)):
             if type(value) is not str or not value.isascii():  # the usual case costs no call
                 _check_text(name, value)
+                if type(value) is not str:  # a string of NumPy, a member of an enumeration: JSON knows strings only
+                    object.__setattr__(self, name, str.__str__(value))
         object.__setattr__(self, "metadata", json_object(self.metadata))
 
     @property

@@ -114,6 +114,10 @@ class DeferredEncoder:
         """Return how more than a few texts are computed: by the library where it is loaded, in NumPy before."""
         return self._open().execution() if self._loaded is None else self._loaded.execution()
 
+    def load_library(self) -> None:
+        """Load the library now, so that `execution` stays as it is from here on."""
+        self._with_library()
+
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""
         return self._encode(check_texts(texts), "query")

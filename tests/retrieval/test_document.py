@@ -157,3 +157,9 @@ def test_a_document_can_be_written_or_is_refused(identifier, text, title):
     else:
         with pytest.raises(DocumentError):
             Document(identifier, text, title)
+
+
+def test_strings_of_other_types_become_plain_ones():
+    document = Document(np.str_("a"), np.str_("é"), title=np.str_("t"))
+    assert (document.id, document.text, document.title) == ("a", "é", "t")
+    assert {type(document.id), type(document.text), type(document.title)} == {str}

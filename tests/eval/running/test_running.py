@@ -290,3 +290,24 @@ def test_stored_files_are_plain_json(surroundings, store):
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["result"]["scores"].keys() == {"mean"}
     assert path.name.startswith("Mean_dense_")
+
+
+class Deferring(CountingEncoder):
+    """Says after its first texts, or when it is told to load, that it computes in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded = False
+
+    def load_library(self):
+        self.loaded = True
+
+    def execution(self):
+        return {"runtime": "library" if self.loaded or self.seen else "arrays"}
+
+
+def test_an_encoder_that_loads_its_library_late_keeps_its_results(surroundings, store):
+    encoder = Deferring()
+    (first,) = run_tasks([System("late", encoder)], [MeanTask()], surroundings, store).results
+    assert first.settings["system"]["encoder"]["execution"] == {"runtime": "library"}
+    assert run_tasks([System("late", encoder)], [MeanTask()], surroundings, store).n_stored == 1

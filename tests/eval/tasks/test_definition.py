@@ -188,3 +188,30 @@ class TestFinding:
         before = task.identity()
         (tmp_path / "test.tsv").write_text("score\tsentence1\tsentence2\n1\ta\tb\n3\tb\tc\n")
         assert before != task.identity()
+
+
+def test_a_faulty_definition_keeps_only_itself_from_being_named(tmp_path):
+    definition_file(with_data(tmp_path / "good"), STS)
+    definition_file(tmp_path / "bad", 'name = "Bad"\nkind = "Nope"\n')
+    assert [task.name for task in find_tasks(tmp_path, ["Mine"]).tasks] == ["Mine"]
+    for names in (None, ["Bad"]):
+        with pytest.raises(TaskError, match=r"bad.task\.toml: no kind of task 'Nope'"):
+            find_tasks(tmp_path, names)
+
+
+def test_a_data_set_of_ir_datasets_needs_no_folder(tmp_path):
+    definition_file(tmp_path, 'name = "Mine"\nkind = "Retrieval"\nfolder = "ir_datasets:vaswani"\n')
+    found = find_tasks(tmp_path)
+    assert [task.name for task in found.tasks] == ["Mine"]
+    assert "Mine" not in found.missing
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    keys = 'file = "test/data.tsv"\ntrain_file = "train/data.tsv"\n'
+    for part in ("train", "test"):
+        definition_file(tmp_path / part, "text\tlabel\na\t1\nb\t0\n", "data.tsv")
+    (task,) = load_task(definition_file(tmp_path, 'name = "Mine"\nkind = "Classification"\n' + keys))
+    before = task.identity()
+    assert set(before["files"]) == {"train/data.tsv", "test/data.tsv"}
+    definition_file(tmp_path / "train", "text\tlabel\na\t0\nb\t1\n", "data.tsv")
+    assert task.identity() != before

@@ -345,3 +345,12 @@ def test_msmarco_files_as_they_are_published(tmp_path, rerank):
         result = rerank(task, system)
         assert (result.main_score, result.values) == ("RR@10", {"7": 1.0, "8": 0.0})
         assert result.scores == {"RR@10": 0.5, "R@1000": 0.5}
+
+
+def test_passages_that_are_called_as_their_query_stay(task_of, rerank):
+    rows = "2\t1\trust\trust is red\n2\t0\trust\tcats\n"  # the first passage stands in line 2
+    task = task_of("Reranking", {"test.tsv": "qid\tlabel\tquery\tpassage\n" + rows})
+    system = by(lambda query, text: len(text))
+    result = rerank(task, system, policies=Policies.preset("beir"))
+    assert (result.score, result.counts) == (1.0, {})
+    assert result.scores == rerank(task, system).scores

@@ -254,3 +254,19 @@ def test_xquad_english_scores_what_is_published(data, embedded, tmp_path):
     result = task.run(System("dense", embedded), Surroundings(workspace=tmp_path))
     assert result.reference is not None
     assert result.score == pytest.approx(result.reference.value, abs=result.reference.tolerance)
+
+
+def test_another_precision_has_a_collection_of_its_own(place, measure, encoder, tmp_path):
+    encoded = []
+
+    def vector(text):
+        encoded.append(text)
+        return np.array([len(text), 1.0, 2.0])
+
+    task = write(place)
+    measure(task, encoder(vector))
+    encoded.clear()
+    other = encoder(vector)
+    other.execution = lambda: {"runtime": "function", "precision": "int8"}
+    measure(task, other)
+    assert set(DOCUMENTS.values()) <= set(encoded)
