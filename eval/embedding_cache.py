@@ -3,7 +3,8 @@
 The store is that of a collection's staging area (`retrieval.staging`): blocks that are whole or are not there, written
 at least every half minute of work, mapped when they are read. Vectors are kept apart by who made them (identity and
 execution) and by whether a text was encoded as a query or as a passage; within that they are found by the hash of the
-text. A folder can be removed at any time when no run uses it: everything is then encoded again.
+text. The code of this engine is not looked at, which results are told apart by: after a change of how an encoder works,
+remove the folder, which can be done at any time when no run uses it. Everything is then encoded again.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class CorpusCollections:
         digest, n_documents = _digest(corpus)
         if not n_documents:
             raise TaskError("the corpus is empty: there is nothing to search")
-        path = self._folder / f"{digest[:_DIGITS]}-{fingerprint(self.identity)[:_DIGITS]}"
+        path = self._folder / f"{digest[:_DIGITS]}-{fingerprint(self._made_of())[:_DIGITS]}"
         collection = Collection.open_or_create(path, **self._settings, progress=progress)
         if not len(collection):
             collection.add(_documents(corpus))  # what an interrupted run has encoded is taken over
@@ -74,6 +74,14 @@ class CorpusCollections:
             collection.close()
             raise TaskError(f"{path} holds {held:,} documents, not the corpus's {n_documents:,}: remove it")
         return collection
+
+    def _made_of(self) -> dict[str, Any]:
+        """Return what a collection is made of; one of another precision may be searched, but is another system."""
+        models = (self.encoder, self._settings.get("sparse"))
+        return {
+            **self.identity,
+            "precision": [None if each is None else each.execution().get("precision") for each in models],
+        }
 
 
 def _documents(corpus: Any) -> Iterator[Document]:

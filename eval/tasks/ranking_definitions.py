@@ -54,7 +54,8 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
         candidates: first-stage results below the folder, which is then one of a retrieval task (BEIR's or MS MARCO's
             layout) with judgements of the split: a run file, TREC's or MS MARCO's, or MS MARCO's `top1000.dev` with its
             texts, which is streamed; empty for a table of pairs.
-        candidate_depth: how many of the run's documents are reranked for each query.
+        candidate_depth: how many of a run file's documents are reranked for each query; of `top1000.dev`, whose lines
+            are in no order, all are.
         measure: the main score, as `eval.measures` calls it.
         measures: the others that are reported.
     """

@@ -130,7 +130,7 @@ class RerankingTask(FileTask[RerankingDefinition]):
                 "split": definition.split,
                 "subset": definition.subset,
                 "candidates": definition.candidates or definition.file,
-                "candidate_depth": definition.candidate_depth if definition.candidates else None,
+                "candidate_depth": definition.candidate_depth if definition.candidates and data.ordered else None,
                 "scores": scored.source,
                 "encoder": None if system.encoder is None else system.encoder.identity(),
                 "reranker": None if system.reranker is None else system.reranker.identity(),

@@ -59,7 +59,7 @@ class Table:
         return [finite_number(value, name, self.where(row)) for row, value in enumerate(self.columns[name])]
 
     def labels(self, name: str) -> list[str] | list[int]:
-        """Return a column of labels: whole numbers where all of them are, else texts.
+        """Return a column of labels: whole numbers where all of them are written as such, else texts ("01" is not "1").
 
         Raises:
             TaskError: a label is empty, or neither a text nor a whole number.
@@ -70,9 +70,10 @@ class Table:
                 raise TaskError(f"{self.where(row)}: {name} is {value!r:.80}, not a label")
             labels.append(str(value).strip())
         try:
-            return [int(label) for label in labels]
+            numbers = [int(label) for label in labels]
         except ValueError:
             return labels
+        return numbers if list(map(str, numbers)) == labels else labels
 
     def ids(self, name: str) -> list[str]:
         """Return an id for each row: a column's, or where no column is named the number of the line.

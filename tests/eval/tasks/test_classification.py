@@ -15,6 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from eval.errors import TaskError
 from eval.tasks import Surroundings, System, load_tasks
 from eval.tasks.classification import draw_samples
+from eval.tasks.tables import read_table
 
 KEYS = "n_experiments = 3\nsamples_per_label = 4"
 
@@ -175,3 +176,10 @@ def test_published_figures(data_folder, embedded, tmp_path, name):
     assert result.reference is not None
     assert result.reference.tolerance is not None
     assert result.score == pytest.approx(result.reference.value, abs=result.reference.tolerance)
+
+
+def test_labels_that_only_look_like_one_number_are_two(tmp_path):
+    file = tmp_path / "labels.tsv"
+    for written, labels in ((("01", "1", "1"), ["01", "1", "1"]), (("-1", "1", "0"), [-1, 1, 0])):
+        file.write_text("\n".join(["label", *written]), encoding="utf-8")
+        assert read_table(file, ["label"]).labels("label") == labels
