@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.errors import TaskError
+from eval.provenance import settle
 from retrieval.collection import Collection
 from retrieval.documents import Document
 from retrieval.encoders import fingerprint, load_encoder, load_sparse_encoder
@@ -36,6 +37,7 @@ class CorpusCollections:
         self._folder = folder
         self._settings = dict(settings)
         self.encoder = None if self._settings["encoder"] is None else load_encoder(self._settings["encoder"])
+        settle(self.encoder)
         self._settings["encoder"] = self.encoder
         if self._settings.get("sparse") is not None:
             self._settings["sparse"] = load_sparse_encoder(self._settings["sparse"])

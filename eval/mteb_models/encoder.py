@@ -14,6 +14,7 @@ from mteb.types import PromptType
 from eval.errors import TaskError
 from eval.mteb_models.metadata import model_meta
 from eval.mteb_models.texts import texts_of
+from eval.provenance import settle
 from retrieval.encoders.base import Encoder, name_of
 
 Side = Literal["passage", "query"]
@@ -37,6 +38,7 @@ class MtebEncoder:
     def __init__(
         self, encoder: Encoder, *, name: str | None = None, symmetric: Side | Mapping[str, Side] = "passage"
     ) -> None:
+        settle(encoder)
         self.encoder = encoder
         self._symmetric: Mapping[str, Side] = {"": symmetric} if isinstance(symmetric, str) else dict(symmetric)
         for side in self._symmetric.values():

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from eval.costs import Encoding, encoding_costs, merge_costs, peak_memory
 from eval.embedding_cache import CachedEncoder
 from eval.errors import EvaluationError, ResultError, TaskError
-from eval.provenance import provenance
+from eval.provenance import provenance, settle
 from eval.running.facts import model_name, result_facts, system_facts, task_facts
 from eval.running.outcome import Comparison, Failed, Skipped, State, Step
 from eval.running.shared_stages import SharedStages
@@ -21,9 +21,6 @@ from eval.running.store import ResultStore
 from eval.tasks.base import Surroundings, Task, TaskResult
 from eval.tasks.system import System
 from retrieval.encoders.base import fingerprint
-
-if TYPE_CHECKING:
-    from retrieval.encoders import Encoder
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,7 +63,7 @@ def run_tasks(
     if not systems or not tasks:
         raise EvaluationError(f"nothing to run: {len(systems)} systems, {len(tasks)} tasks; give at least one of each")
     for system in systems:
-        _settle(system.encoder)
+        settle(system.encoder)
     facts = [system_facts(system) for system in systems]
     _check_names(systems, facts, tasks)
     with _cached(systems, surroundings.workspace) as cached:
@@ -191,13 +188,6 @@ def _measured(task: Task, system: System, surroundings: Surroundings) -> TaskRes
         costs |= encoding_costs(cached.encoded - before, cached.ever_encoded)
         cached.flush()
     return merge_costs(result, costs)
-
-
-def _settle(encoder: Encoder | None) -> None:
-    """Let an encoder that changes its execution with its first large request do so before it is asked for it."""
-    load = getattr(encoder, "load_library", None)
-    if load is not None:
-        load()
 
 
 @contextlib.contextmanager
