@@ -1,4 +1,4 @@
-"""Reports of results: a terminal table, JSON, CSV, LaTeX, and one web page that opens without a network."""
+"""Reports of results: a terminal table, JSON, CSV, LaTeX, Markdown, and one web page that opens without a network."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def _latex(content: Content) -> str:
     return latex_report(content)
 
 
+def _markdown(content: Content) -> str:
+    from eval.reports.markdown import markdown_report
+
+    return markdown_report(content)
+
+
 def _html(content: Content) -> str:
     from eval.reports.web_page import web_page
 
@@ -66,6 +72,7 @@ FORMATS: dict[str, dict[str, Callable[[Content], str]]] = {
         "items.csv": _csv("items_csv"),
     },
     "latex": {"report.tex": _latex},
+    "markdown": {"report.md": _markdown},
     "html": {"report.html": _html},
 }
 """Files of each format, the one that stands for the format first."""
@@ -94,7 +101,7 @@ def write_report(
     Args:
         results: of any number of systems and tasks.
         folder: where the files go; made if need be.
-        formats: "table", "json", "csv", "latex", "html".
+        formats: "table", "json", "csv", "latex", "markdown", "html".
         **options: see `gather`: baseline=, items=, family=, unmeasured=, title=.
 
     Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from eval.tasks.base import TaskResult
@@ -33,10 +33,22 @@ def said_policies(tasks: Mapping[str, Mapping[str, TaskResult]]) -> list[Said]:
     Args:
         tasks: results by system by task.
     """
+    return grouped(tasks, _decisions)
+
+
+def grouped(
+    tasks: Mapping[str, Mapping[str, TaskResult]], facts: Callable[[TaskResult], Mapping[str, str]]
+) -> list[Said]:
+    """Return what results say of themselves, each reading once, with where it holds.
+
+    Args:
+        tasks: results by system by task.
+        facts: returns a result's sentences by what they are about.
+    """
     results = [result for of_task in tasks.values() for result in of_task.values()]
     readings: dict[str, dict[str, list[TaskResult]]] = {}
     for result in results:
-        for policy, sentence in _decisions(result).items():
+        for policy, sentence in facts(result).items():
             readings.setdefault(policy, {}).setdefault(sentence, []).append(result)
     return [
         Said(policy, sentence, () if len(held) == len(results) else tuple(_where(held, results, tasks)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eval.running import Comparison, Step
     from eval.tasks.base import Task, TaskResult
 
-ALL_FORMATS = "table,json,csv,latex,html"
+ALL_FORMATS = "table,json,csv,latex,markdown,html"
 
 
 @click.command(short_help="Measure systems on tasks, and write a report.")

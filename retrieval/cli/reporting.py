@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     metavar="FORMATS",
     default="table",
     show_default=True,
-    help="table, json, csv, latex or html; several with commas between them need --out.",
+    help="table, json, csv, latex, markdown or html; several with commas between them need --out.",
 )
 @click.option(
     "--out",

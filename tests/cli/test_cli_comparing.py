@@ -89,7 +89,8 @@ def test_one_command_measures_the_embedded_encoder_and_bm25_on_everything(compar
     for name in ("Birds", "Pairs", "embedded", "bm25"):
         assert name in done.out
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"report.txt", "report.json", "report.html", "report.tex", "scores.csv", "results", "workspace"} <= written
+    assert {"report.txt", "report.json", "report.html", "report.tex", "report.md", "scores.csv", "results"} <= written
+    assert "workspace" in written
     results = read_results(tmp_path / "out" / "results")
     assert [(r.task, r.system) for r in results] == [("Birds", "bm25"), ("Birds", "embedded"), ("Pairs", "embedded")]
     assert "1 combination without a measurement" in done.err

@@ -32,7 +32,7 @@ def test_the_terminal_is_the_default(cli, stored):
     assert cli("report", stored).out == found.out, "a comparison's folder will do"
 
 
-@pytest.mark.parametrize("form", ["json", "csv", "latex", "html"])
+@pytest.mark.parametrize("form", ["json", "csv", "latex", "markdown", "html"])
 def test_other_formats_go_to_standard_output_too(cli, stored, tmp_path, form):
     found = cli("report", stored, "--format", form)
     assert found.status == 0
@@ -42,6 +42,7 @@ def test_other_formats_go_to_standard_output_too(cli, stored, tmp_path, form):
         "json": lambda: len(json.loads(found.out)["results"]) == len(sample_results()),
         "csv": lambda: {row["system"] for row in csv.DictReader(io.StringIO(found.out))} == set(SYSTEMS),
         "latex": lambda: found.out.count(r"\begin{tabular}") == 3,
+        "markdown": lambda: found.out.startswith("# Evaluation report\n"),
         "html": lambda: found.out.startswith("<!doctype html>"),
     }
     assert check[form]()
@@ -94,7 +95,7 @@ def test_different_queries_are_refused_or_left_out(cli, stored):
         (["--task", "nothing"], "no results of task 'nothing'"),
         (["--system", "nobody"], "no results of system 'nobody'"),
         (["--format", "html,json"], "add --out FOLDER"),
-        (["--format", "pdf"], "one or more of table,json,csv,latex,html"),
+        (["--format", "pdf"], "one or more of table,json,csv,latex,markdown,html"),
         (["--format", "html", "--out", "no/such/report.html"], "no folder no/such"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
@@ -13,14 +14,17 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from eval.errors import ComparisonError, ReportError
 from eval.measures import Evaluation, Policies
 from eval.reports import FORMATS, gather, render, table, write_report
 from eval.reports.chart_data import MOST_ITEMS, chart_data
+from eval.reports.figures import shown
 from eval.reports.latex import escape, latex_report
 from eval.reports.length_effects import length_effects
+from eval.reports.markdown import escape as markdown_escape
 from eval.reports.policies import other_ties
 from eval.reports.tables import comparisons_csv, items_csv, scores_csv, wide_csv
 from eval.tasks.base import Reference, TaskResult
@@ -217,6 +221,74 @@ def test_latex_compiles(content, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
+
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+
+
+def markdown_tables(document):
+    """Return the tables of a document as a parser of Markdown reads them: rows of cells, raised letters in brackets."""
+    tables = []
+    for before, token in itertools.pairwise(MARKDOWN.parse(document)):
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append([])
+        elif before.type in ("th_open", "td_open"):
+            pieces = {"<sup>": "[", "</sup>": "]"}
+            tables[-1][-1].append("".join(pieces.get(one.content, one.content) for one in token.children))
+    return tables
+
+
+def test_markdown_tables_read_back(content):
+    scores, references, comparisons, costs, counts, missing = markdown_tables(render(content, "markdown"))
+    assert scores[0][4:] == [f"{name} [{content.letters[name]}]" for name in SYSTEMS]
+    values = {row[0]: [re.sub(r" \[.*", "", cell) for cell in row[4:]] for row in scores[1:]}
+    for task, of_task in content.tasks.items():
+        assert values[task] == [f"{of_task[name].score:.4f}" if name in of_task else "–" for name in SYSTEMS]
+    assert scores[1][-1].endswith(" [ab]"), "the hybrid beats both others"
+    assert [row[-1] for row in references[1:]] == ["outside", "within", "outside", "within"]
+    assert references[1][2] == "published <elsewhere>"
+    assert float(references[1][5]) == pytest.approx(-0.01)
+    assert len(comparisons) == 1 + len(content.comparisons.pairs)
+    assert comparisons[1][4].startswith("[+"), "an interval"
+    assert ["SciFact", BM25, "1.5", "400"] in costs
+    assert ["SciFact", ENCODER, "cut texts", "7"] in counts
+    assert ("Clusters", BM25, "no vectors to cluster") in [tuple(row) for row in missing]
+
+
+def test_markdown_holds_no_text_of_the_data(content):
+    document = render(content, "markdown")
+    words = {text for result in content.results for text in result.queries.values()}
+    assert words
+    assert not [text for text in words if text in document or markdown_escape(text) in document]
+
+
+def test_markdown_says_where_results_come_from():
+    model = {"identity": {"kind": "made", "weights": "0123456789abcdef"}, "execution": {"precision": "fp32"}}
+    settings = {
+        "system": {"encoder": model, "options": {"mode": "dense"}, "long": "chunk"},
+        "task": {"definition": {"split": "dev"}, "files": {"a.tsv": "fedcba9876543210"}},
+        "seed": 42,
+        "versions": {"numpy": "2.0"},
+        "code": "00112233445566778899",
+    }
+    document = render(gather([simple("T", "mine", 0.5, settings=settings), simple("U", "mine", 0.5)]), "markdown")
+    said = [line for line in document.splitlines() if line.startswith("- ")]
+    assert said[0].startswith("- **mine**: encoder: made, weights 0123456789ab, fp32; search: ")
+    assert said[1] == "- **T**: split dev, SHA-256 a.tsv fedcba987654"
+    assert said[2:] == ["- **seed**: 42 (T)", "- **versions**: numpy 2.0 (T)", "- **code**: 001122334455 (T)"]
+
+
+@given(st.text())
+def test_escaped_text_is_the_text_for_a_parser_of_markdown(text):
+    document = f"# {markdown_escape(text)}\n\n| a | b |\n| --- | --- |\n| {markdown_escape(text)} | x |\n"
+    ((_, cells),) = markdown_tables(document)
+    assert cells == [shown(text).strip(), "x"]
+    (heading,) = [
+        token for before, token in itertools.pairwise(MARKDOWN.parse(document)) if before.type == "heading_open"
+    ]
+    assert "".join(one.content for one in heading.children).strip() == shown(text).strip()
 
 
 def test_the_page_stays_small_for_many_queries():
