@@ -170,6 +170,7 @@ class DeferredEncoder:
     def _encode_few(self, texts: list[str], task: Task) -> np.ndarray | None:
         """Return vectors, (n, dimension) float32, where the texts are few enough for NumPy; else None."""
         runtime = self._open()
+        self._check_files()
         numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # equal texts get the same bits
         if not numbers:
             return np.empty((0, self._dimension), np.float32)
@@ -189,6 +190,15 @@ class DeferredEncoder:
         with self._turn:
             self._spent += operations
             return self._loaded is None and self._spent <= OPERATIONS
+
+    def _check_files(self) -> None:
+        """Refuse mapped weights that are others by now.
+
+        Raises:
+            EncoderError: a file was written over.
+        """
+        if any(file.is_overwritten() for file in self._model.files):
+            raise EncoderError(f"model {self._source!r} has changed on the disk since it was opened; open it again")
 
     def _open(self) -> Runtime:
         if self._runtime is None:

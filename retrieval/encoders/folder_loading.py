@@ -84,13 +84,11 @@ def _leave_execution_open(settings: Mapping[str, Any]) -> bool:
 
 def _are_valid(settings: Mapping[str, Any], positions: int, dimension: int) -> bool:
     """Tell whether settings are what a model can do; where not, the library's path says why."""
+    from retrieval.encoders.known_folders import SPECIAL_TOKENS
+
     prompts, max_tokens, truncated = (settings.get(name) for name in ("prompts", "max_tokens", "truncate_dim"))
     return (
         (prompts is None or (isinstance(prompts, Mapping) and all(isinstance(text, str) for text in prompts.values())))
-        and (max_tokens is None or (type(max_tokens) is int and _SPECIAL_TOKENS < max_tokens <= positions))
+        and (max_tokens is None or (type(max_tokens) is int and SPECIAL_TOKENS < max_tokens <= positions))
         and (truncated is None or (type(truncated) is int and 0 < truncated <= dimension))
     )
-
-
-_SPECIAL_TOKENS = 2
-"""[CLS] and [SEP]; something of the text must be read beside them."""

@@ -19,7 +19,7 @@ from retrieval.errors import EncoderError
 from retrieval.runtimes.bert_numpy import ACTIVATIONS, BertShape
 from retrieval.runtimes.heads import ACTIVATIONS as DENSE_ACTIVATIONS
 from retrieval.runtimes.heads import POOLINGS, DenseLayer, SentenceHead, Step, normalised
-from retrieval.runtimes.mapped_tensors import map_float_tensors
+from retrieval.runtimes.mapped_tensors import MappedFile, map_float_tensors
 
 
 class KnownModel(NamedTuple):
@@ -37,6 +37,7 @@ class KnownModel(NamedTuple):
         similarity: "cosine" or "dot".
         max_tokens: that are read of a text.
         dimension: of its vectors.
+        files: that its parameters are mapped from.
     """
 
     shape: BertShape
@@ -50,6 +51,7 @@ class KnownModel(NamedTuple):
     similarity: str
     max_tokens: int
     dimension: int
+    files: list[MappedFile]
 
     def weights_digest(self) -> str:
         """Return what `model_identity.weights_digest` gives for the loaded model."""
@@ -80,6 +82,7 @@ def _read(folder: Path) -> KnownModel:
     config = _json(folder / "config.json")
     shape = _shape(config)
     _require(not (folder / "adapter_config.json").exists() and len(list(folder.glob("*.safetensors"))) == 1)
+    files = [MappedFile(folder / "model.safetensors")]
     tensors = map_float_tensors(folder / "model.safetensors")
     parameters = {name: tensors[name] for name in shape.parameters()}
     _require(all(parameters[name].shape == wanted for name, wanted in shape.parameters().items()))
@@ -95,6 +98,7 @@ def _read(folder: Path) -> KnownModel:
             modules.append(kind)
         else:
             _require(kind == "Dense")
+            files.append(MappedFile(folder / path / "model.safetensors"))
             layer = _dense(folder / path, dimension)
             steps.append(layer)
             head_tensors += [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
@@ -116,8 +120,12 @@ def _read(folder: Path) -> KnownModel:
         _one_of(said.get("similarity_fn_name") or "cosine", ("cosine", "dot")),
         _max_tokens(folder, shape),
         dimension,
+        files,
     )
 
+
+SPECIAL_TOKENS = 2
+"""[CLS] and [SEP]; something of the text must be read beside them."""
 
 _PLACES = {
     "Transformer": ("sentence_transformers.models", "sentence_transformers.base.modules.transformer"),
@@ -220,7 +228,7 @@ def _max_tokens(folder: Path, shape: BertShape) -> int:
     limits = [shape.max_position_embeddings]
     own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
     limit = own if own is not None else _json(folder / "tokenizer_config.json").get("model_max_length")
-    _require(limit is None or (type(limit) is int and limit > 0))
+    _require(limit is None or (type(limit) is int and limit > SPECIAL_TOKENS))
     return min([*limits, *([limit] if limit is not None else [])])
 
 

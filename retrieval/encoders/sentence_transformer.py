@@ -149,7 +149,8 @@ class SentenceTransformerEncoder:
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime, device, batch size and versions."""
-        runs = torch_execution(self._open()) if self._runtime is None else self._runtime.execution()
+        model = self._open()
+        runs = torch_execution(model) if self._runtime is None else self._runtime.execution()
         return {**runs, "batch_tokens": self._batch_tokens}
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
@@ -214,6 +215,8 @@ class SentenceTransformerEncoder:
     def _open(self) -> Any:
         if self._model is None:
             raise EncoderError(f"encoder {self._name} is closed; load it again")
+        if self._model.training:
+            self._model.eval()  # its owner goes on training it; dropout is no part of a vector, as in the model's `encode`
         return self._model
 
     @property

@@ -78,7 +78,8 @@ def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedLi
             return None
         packed = PackedLibraryRuntime(model, network)
         return packed if _agree(packed, LibraryRuntime(model, pad_id), model) else None
-    except (AttributeError, RuntimeError, TypeError):  # another version of a library, or no kernel for this device
+    except (AttributeError, IndexError, RuntimeError, TypeError):
+        # Another version of a library, no kernel for this device, or fewer positions than the tokens compared.
         return None
 
 
@@ -91,7 +92,7 @@ def _agree(packed: PackedLibraryRuntime, padded: LibraryRuntime, model: Any) -> 
     batch = TokenBatch(ids, lengths, segments)
     expected, found = padded.run(batch), packed.run(batch)
     if not np.isfinite(expected).all():
-        return True  # weights that are no numbers; both ways say so
+        return False  # nothing to compare; the library's own way says what is wrong
     largest = max(float(np.abs(expected).max()), 1e-12)
     return expected.shape == found.shape and float(np.abs(found - expected).max()) <= largest * _TOLERANCES.get(
         model.dtype, 0.0

@@ -76,6 +76,7 @@ class Classifier:
             from retrieval.rerankers.packed_classifier import packed_classifier
 
             self._packed = packed_classifier(model, copied=own)
+        self._whole: Any = model  # the other one may be a copy that shares its modules
         self._model: Any = reading_first_token(model) if self._is_plain else model
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
@@ -86,6 +87,8 @@ class Classifier:
         Inputs of like length go through the model together, whichever query they are of.
         """
         self._open()
+        if self._whole.training:
+            self._whole.eval()  # its owner goes on training it; dropout is no part of a score, as in `predict`
         found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
         tokens = prepared.tokens if self._packed is not None else None
         if tokens is not None:
@@ -128,7 +131,7 @@ class Classifier:
 
     def close(self) -> None:
         """Let go of the model."""
-        self._model = self._packed = None
+        self._model = self._whole = self._packed = None
 
     def _open(self) -> Any:
         if self._model is None:

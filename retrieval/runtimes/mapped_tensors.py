@@ -40,6 +40,31 @@ def map_float_tensors(path: Path) -> dict[str, np.ndarray]:
         raise EncoderError(f"{path} cannot be read: {error}") from None
 
 
+class MappedFile:
+    """A file that is mapped, as it was when it was opened.
+
+    A file that was replaced or removed goes on under the mapping as it was. One that was written over does not: its
+    arrays change under their reader, and where it has become shorter the system ends the process.
+
+    Args:
+        path: of the file, before it is mapped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = path.stat()
+
+    def is_overwritten(self) -> bool:
+        """Tell whether the file was written over in its place."""
+        try:
+            now = self._path.stat()
+        except OSError:
+            return False  # removed
+        before = self._before
+        same_file = (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
+        return same_file and (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+
+
 def _header(file: IO[bytes]) -> tuple[dict[str, Any], int]:
     """Return what a file says of its tensors, and where their bytes begin."""
     length = int.from_bytes(file.read(8), "little")

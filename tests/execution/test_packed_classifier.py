@@ -8,7 +8,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.execution.packed import PackedNetwork
+from retrieval.rerankers.classifier import Classifier
 from retrieval.rerankers.packed_classifier import packed_classifier
 from tests.execution.networks import LONGEST, PAD_IDS, VOCABULARY, batch_of, build
 
@@ -51,3 +53,15 @@ def test_what_computes_something_else_is_left_alone(monkeypatch):
     first_states = PackedNetwork.first_states
     monkeypatch.setattr(PackedNetwork, "first_states", lambda self, batch: 1.5 * first_states(self, batch))
     assert packed_classifier(build("Bert", "ForSequenceClassification", num_labels=1)) is None
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
+def test_a_model_that_its_owner_goes_on_training_scores_without_dropout(packed):
+    model = build("Bert", "ForSequenceClassification", num_labels=1, hidden_dropout_prob=0.5)
+    batch = batch_of([9, 5, 7])
+    features = {name: torch.from_numpy(value) for name, value in batch.padded(0).items()}
+    prepared = PreparedTexts(batch.lengths, lambda _: features, (lambda _: batch) if packed else None)
+    classifier = Classifier(model, packed=packed)
+    before = classifier.logits(prepared)
+    model.train()
+    np.testing.assert_array_equal(classifier.logits(prepared), before)

@@ -172,6 +172,27 @@ class TestLibrary:
         with pytest.raises(EncoderError, match="has changed on the disk"):
             encoder.late_chunking_problem()
 
+    def test_a_folder_that_was_replaced_or_removed_serves_as_before(self, tiny_model, tmp_path):
+        folder = shutil.copytree(tiny_model(), tmp_path / "model")
+        encoder = load_encoder(folder)
+        before = encoder.encode_queries(["word"])
+        shutil.rmtree(folder)
+        np.testing.assert_allclose(encoder.encode_queries(["word"]), before, atol=1e-6)
+
+    @pytest.mark.parametrize("size", [None, 1000], ids=["same size", "shorter"])
+    def test_weights_that_were_written_over_are_refused(self, tiny_model, tmp_path, size):
+        """The mapped weights are then others, or not there: a wrong vector, or the end of the process."""
+        folder = shutil.copytree(tiny_model(), tmp_path / "model")
+        encoder = load_encoder(folder)
+        assert isinstance(encoder, DeferredEncoder)
+        encoder.encode_queries(["word"])
+        with (folder / "model.safetensors").open("r+b") as file:
+            content = (tiny_model(seed=1) / "model.safetensors").read_bytes()
+            file.write(content[:size])
+            file.truncate()
+        with pytest.raises(EncoderError, match="has changed on the disk"):
+            encoder.encode_queries(["word"])
+
     def test_closed(self, tiny_model):
         encoder = load_encoder(tiny_model())
         encoder.close()
@@ -210,6 +231,7 @@ UNUSUAL = {
     "euclidean": lambda folder: change_json(
         folder / "config_sentence_transformers.json", similarity_fn_name="euclidean"
     ),
+    "no room beside special tokens": lambda folder: change_json(folder / "sentence_bert_config.json", max_seq_length=1),
     "no tokenizer.json": lambda folder: (folder / "tokenizer.json").unlink(),
 }
 

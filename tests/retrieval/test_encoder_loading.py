@@ -232,3 +232,17 @@ class TestDigests:
 
 def test_wrapping_is_the_class_for_models_in_memory(tiny_model):
     assert isinstance(load_encoder(SentenceTransformer(str(tiny_model()))), SentenceTransformerEncoder)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
+def test_a_model_that_its_owner_goes_on_training_encodes_without_dropout(tiny_model, packed):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_model()), device="cpu", local_files_only=True)
+    encoder = SentenceTransformerEncoder(model, packed=packed)
+    before = encoder.encode_queries(["the search engine"])
+    model.train()
+    np.testing.assert_array_equal(encoder.encode_queries(["the search engine"]), before)
+    encoder.close()
+    with pytest.raises(EncoderError, match="is closed"):
+        encoder.execution()
