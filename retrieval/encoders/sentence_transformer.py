@@ -216,7 +216,7 @@ class SentenceTransformerEncoder:
         if self._model is None:
             raise EncoderError(f"encoder {self._name} is closed; load it again")
         if self._model.training:
-            self._model.eval()  # its owner goes on training it; dropout is no part of a vector, as in the model's `encode`
+            self._model.eval()  # its owner goes on training it; dropout is no part of a vector, as in `encode`
         return self._model
 
     @property
