@@ -2,13 +2,14 @@
 # make test    all tests            make quick   the fast ones, some minutes
 # make lint    ruff and mypy        make format  rewrite the code in the house style
 # make torture attack the promises for about an hour and record what came of it (JOBS=2: two attacks at a time)
-# make notebooks / reproduce / benchmarks   execute the notebooks, regenerate the tables of results
+# make notebooks / reproduce / compare / benchmarks   execute the notebooks, regenerate the tables of results
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # CPU=1               take torch's CPU build from PyTorch's own index; without it, pip's index decides, and on Linux
 #                     PyPI's build brings several gigabytes of CUDA
 # PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CACHE_DIR, …   are pip's own and are passed on
 # DATA=…              folder with test collections (default: ../shared/data)
+# TASKS="SciFact …"   tasks that `make compare` runs (default: all, which takes hours)
 # STUDIES="pooling …" studies that `make experiments` runs
 # ONLY="growth …"     parts of the benchmarks to measure anew (default: all, which takes hours)
 # DOCUMENTS=…         folder of documents for the benchmarks, such as /usr/share/doc
@@ -26,7 +27,7 @@ SOURCES := retrieval indexes eval tests
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test quick lint format torture notebooks reproduce benchmarks experiments clean
+.PHONY: demo install test quick lint format torture notebooks reproduce compare benchmarks experiments clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -57,6 +58,10 @@ notebooks: $(VENV)/.installed-test
 
 reproduce: $(VENV)/.installed-test
 	$(BIN)/python -m eval.reproduce --data $(DATA)
+
+compare: $(VENV)/.installed-test
+	$(BIN)/retrieval compare $(DATA) $(TASKS:%=--task %) --latency 20 --out comparison --format markdown
+	$(BIN)/retrieval report comparison --format markdown --out eval/tasks/RESULTS.md
 
 benchmarks: $(VENV)/.installed-peers
 	$(BIN)/python -m eval.benchmarks --data $(DATA) $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(ONLY:%=--only %)
