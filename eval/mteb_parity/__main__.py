@@ -81,7 +81,7 @@ def main(
         _CONSOLE.print(f"error: {error}", style="red", highlight=False)
         raise typer.Exit(2) from None
     typer.echo(markdown(rows, tolerance, versions(), faults))
-    if faults or any(abs(row.difference) > tolerance for row in rows):
+    if faults or not all(row.equals(tolerance) for row in rows):
         raise typer.Exit(1)
 
 

@@ -69,6 +69,10 @@ class Parity:
         """Ours minus mteb's."""
         return self.ours - self.mteb
 
+    def equals(self, tolerance: float) -> bool:
+        """Tell whether ours is as near to mteb's as that; never where one of them is not a number."""
+        return abs(self.difference) <= tolerance
+
     @property
     def published_difference(self) -> float | None:
         """Ours minus the published figure."""

@@ -39,7 +39,7 @@ def markdown(rows: Sequence[Parity], tolerance: float, versions: Mapping[str, st
         versions: of packages.
         faults: why other tasks were not compared, by name.
     """
-    differing = [row for row in rows if abs(row.difference) > tolerance]
+    differing = [row for row in rows if not row.equals(tolerance)]
     lines = [
         _HEADER,
         f"Equal to {tolerance:g}: {len(rows) - len(differing)} of {len(rows)} tasks"

@@ -44,8 +44,8 @@ def raised(marks: str) -> str:
 
 
 def cost_label(name: str) -> str:
-    """Return a cost's name in words: "query_p50_ms" is "query p50 ms"."""
-    return name.replace("process_", "").replace("_per_", "/").replace("_", " ")
+    """Return a cost's name in words: "query_p50_ms" is "query p50 ms"; bytes say their unit themselves, see `cost`."""
+    return name.removesuffix("_bytes").replace("_per_", "/").replace("_", " ")
 
 
 def is_speed(name: str) -> bool:

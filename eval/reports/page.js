@@ -32,7 +32,7 @@
   const amount = (value) =>
     value >= 1e9 ? `${+(value / 1e9).toPrecision(3)} G` : value >= 1e6 ? `${+(value / 1e6).toPrecision(3)} M`
       : value >= 100 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
-  const words = (name) => name.replace("process_", "").replace("_per_", "/").replaceAll("_", " ");
+  const words = (name) => name.replace("_per_", "/").replaceAll("_", " ");
   const cut = (text, width) => (text.length * 6.8 <= width ? text : `${text.slice(0, Math.max(3, Math.floor(width / 6.8) - 1))}…`);
   const hue = (system) => `s${system % 8}`;
 

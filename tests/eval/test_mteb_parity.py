@@ -204,6 +204,13 @@ def test_the_table_says_what_is_equal_and_what_is_not(tmp_path):
     assert (tmp_path / "new" / "parity.md").read_text() == markdown(rows, 1e-4, {"mteb": "2"}, {})
 
 
+def test_what_is_no_number_equals_nothing():
+    assert row().equals(1e-4)
+    assert not row().equals(1e-5)
+    assert not row(ours=float("nan")).equals(1e-4)
+    assert "0 of 1 tasks; not A." in markdown([row(mteb=float("nan"))], 1e-4, {}, {})
+
+
 def test_published_scores_are_of_one_model(tmp_path):
     file = tmp_path / "scores.tsv"
     rows = [

@@ -153,6 +153,12 @@ def test_what_a_system_does_with_texts_is_no_other_policy():
     assert len(found.policies) == 2
 
 
+def test_memory_of_the_process_is_not_taken_for_a_results_own():
+    shown = render(gather([simple("T", "a", 0.5, costs={"process_peak_memory_bytes": 2.5e9})]), "markdown")
+    assert "| process peak memory |" in shown
+    assert "| 2.50 GB |" in shown
+
+
 def test_equal_systems_are_both_best():
     found = gather([simple("T", "a", 0.5), simple("T", "b", 0.5), simple("T", "c", 0.25)])
     assert [found.is_best("T", name) for name in "abc"] == [True, True, False]
