@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 import math
 
 import numpy as np
 
-from eval.experiments.candidates import CandidateSet, bm25_candidates, judged_candidates
+from eval.experiments.candidates import CandidateSet, bm25_candidates, judged_candidates, run_candidates
 from retrieval import FunctionReranker
 from retrieval.rerankers import Candidates
 
@@ -49,3 +50,17 @@ def test_judged_passages_come_in_the_order_of_bm25(tmp_path):
     given = made.candidates["q1"]
     grades = {text: made.qrels["q1"][name] for name, text in zip(given.ids, given.texts, strict=True)}
     assert grades == {"owls sleep by day": 0, "nothing": 2, "a day for owls of day": 1}
+
+
+def test_candidates_of_a_run_come_in_its_order(tmp_path):
+    rows = [{"_id": str(n), "title": "", "text": f"text {n}"} for n in range(4)]
+    write(tmp_path / "corpus.jsonl.gz", "".join(json.dumps(row) + "\n" for row in rows))
+    write(tmp_path / "queries.jsonl.gz", json.dumps({"_id": "q", "text": "which"}) + "\n")
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t2\n", encoding="utf-8")
+    lines = ((3, 9.0), (1, 8.0), (0, 7.0))
+    run = "".join(f"q Q0 {name} {rank} {score} run\n" for rank, (name, score) in enumerate(lines, start=1))
+    (tmp_path / "run.trec").write_text(run, encoding="utf-8")
+    made = run_candidates(tmp_path, "run.trec", 2)
+    assert (made.candidates["q"].ids, made.candidates["q"].texts) == (["3", "1"], ["text 3", "text 1"])
+    assert made.first_stage("nDCG@10") == [1 / math.log2(3)]
