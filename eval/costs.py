@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from eval.tasks.base import TaskResult
@@ -59,21 +56,6 @@ def encoding_costs(spent: Encoding, ever: Encoding) -> dict[str, float]:
     return {**costs, **(spent.speeds() or ever.speeds())}
 
 
-def percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Return p50, p95 and p99 of the times of single queries, interpolated linearly.
-
-    Args:
-        milliseconds: a wall time for each query; without any, nothing is returned.
-
-    Returns:
-        "query_p50_ms", "query_p95_ms", "query_p99_ms".
-    """
-    if not len(milliseconds):
-        return {}
-    values = np.percentile(np.asarray(milliseconds, np.float64), [50, 95, 99])
-    return {f"query_p{rank}_ms": float(value) for rank, value in zip((50, 95, 99), values, strict=True)}
-
-
 def peak_memory() -> dict[str, float]:
     """Return "process_peak_memory_bytes": the most that the process has held so far.
 
@@ -81,11 +63,6 @@ def peak_memory() -> dict[str, float]:
     """
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kibibytes elsewhere
     return {"process_peak_memory_bytes": float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return how many bytes the files below a folder hold."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def merge_costs(result: TaskResult, measured: Mapping[str, float]) -> TaskResult:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from eval.reports import figures
 from eval.reports.content import Content, highest
 from eval.reports.figures import shown
+from eval.reports.legend import legend, unlike
 from eval.reports.origins import data_origins, run_origins, system_origins
-from eval.reports.policies import Said, other_ties
+from eval.reports.policies import Said
 
 _MARKUP = re.compile(r"[\\`*_\[\]~$#]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"})
@@ -73,21 +74,7 @@ def _bold(text: str, *, yes: bool) -> str:
 
 
 def _legend(content: Content) -> list[str]:
-    lines = []
-    if content.comparisons.pairs:
-        correction = escape(content.comparisons.describe()["correction"])
-        lines.append(f"Bold: best. Raised letters: systems that this one beats beyond chance ({correction}).")
-    tied = [
-        f"{escape(result.system)} on {escape(result.task)} {figures.score(value)}"
-        for result in content.results
-        if (value := other_ties(result)) is not None
-    ]
-    if tied:
-        lines.append(f"With equal scores in the other order (see ties): {', '.join(tied)}.")
-    if content.unlike_policies:
-        tasks = ", ".join(map(escape, content.unlike_policies))
-        lines.append(f"**Systems were measured under different policies on {tasks}: these scores do not compare.**")
-    return lines
+    return [*legend(content, escape), *(f"**{line}**" for line in unlike(content, escape))]
 
 
 def _references(content: Content) -> list[str]:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from eval.tasks.base import TaskResult
+from eval.tasks.base import EQUAL_SCORES, TaskResult
 
 _NEAR = 1e-9
-_OF_SYSTEMS = {"truncation", "prompts"}  # what a system does with texts, not how it is measured
+_OF_SYSTEMS = {"truncation", "prompts", EQUAL_SCORES}  # what a system does, not how it is measured
 _OWN_FIGURES = re.compile(r"; [^;]* would give [^;]*$")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eval.reports import figures
 from eval.reports.content import Content, highest
 from eval.reports.figures import shown
-from eval.reports.policies import other_ties
+from eval.reports.legend import legend, unlike
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -81,21 +81,7 @@ def _cell(content: Content, task: str, system: str) -> Text:
 def _legend(content: Content) -> list[Text]:
     from rich.text import Text
 
-    lines = []
-    if content.comparisons.pairs:
-        chosen = content.comparisons.describe()
-        lines.append(f"Bold: best. Raised letters: systems that this one beats beyond chance ({chosen['correction']}).")
-    tied = [
-        f"{shown(result.system)} on {shown(result.task)} {figures.score(value)}"
-        for result in content.results
-        if (value := other_ties(result)) is not None
-    ]
-    if tied:
-        lines.append(f"With equal scores in the other order (see ties): {', '.join(tied)}.")
-    if content.unlike_policies:
-        tasks = ", ".join(map(shown, content.unlike_policies))
-        lines.append(f"Systems were measured under different policies on {tasks}: these scores do not compare.")
-    return [Text(line, style="dim") for line in lines]
+    return [Text(line, style="dim") for line in (*legend(content, shown), *unlike(content, shown))]
 
 
 def _references(content: Content) -> Table | None:

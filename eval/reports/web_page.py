@@ -21,6 +21,7 @@ from eval.provenance import package_versions
 from eval.reports import web_tables
 from eval.reports.chart_data import MOST_PAIRS, chart_data
 from eval.reports.content import Content
+from eval.reports.legend import unlike
 from eval.reports.markup import text
 from eval.reports.policies import other_ties
 
@@ -96,10 +97,7 @@ def _summary(content: Content) -> str:
 
 def _notices(content: Content) -> str:
     """Return what must not be overlooked."""
-    notices = []
-    if content.unlike_policies:
-        tasks = ", ".join(content.unlike_policies)
-        notices.append(f"Systems were measured under different policies on {tasks}: these scores do not compare.")
+    notices = list(unlike(content, str))
     outside = [f"{one.result.system} on {one.result.task}" for one in content.references if one.within is False]
     if outside:
         named = ", ".join(outside[:_MOST_NAMED])

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from eval.measures import Policies
 from eval.tasks.system import System
 
+EQUAL_SCORES = "equal scores"
+"""Policy: what a system itself does with documents of equal scores, other than how a measure reads them ("ties")."""
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -1,4 +1,4 @@
-"""What all kinds of task share that are made of a definition and files: their name, and what identifies them."""
+"""What tasks on files have in common: a name, an identity, and how a run of them begins and fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from eval.errors import EvaluationError, TaskError
+from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.definition import Definition
+from eval.tasks.system import System
 from indexes.storage import sha256_of
 
 D = TypeVar("D", bound=Definition)
@@ -51,6 +54,30 @@ class FileTask(ABC, Generic[D]):
         Raises:
             MissingDataError: one does not exist.
         """
+
+    @abstractmethod
+    def problem(self, system: System) -> str | None:
+        """Say why a system cannot be measured on this task; None when it can."""
+
+    def run(self, system: System, surroundings: Surroundings) -> TaskResult:
+        """Measure a system.
+
+        Raises:
+            TaskError: the system cannot be measured, or the data cannot be read or measured.
+        """
+        problem = self.problem(system)
+        if problem is not None:
+            raise TaskError(f"task {self.name}: {problem}")
+        try:
+            return self._measured(system, surroundings)
+        except TaskError:
+            raise
+        except EvaluationError as fault:
+            raise TaskError(f"task {self.name}: {fault}") from None
+
+    @abstractmethod
+    def _measured(self, system: System, surroundings: Surroundings) -> TaskResult:
+        """Measure a system that has no problem with the task."""
 
     def identity(self) -> Mapping[str, Any]:
         """Return the definition and the digests of the files, by their paths below the definition's folder."""

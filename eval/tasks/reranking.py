@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from eval.errors import EvaluationError, MissingDataError, TaskError, TestSetError
+from eval.errors import MissingDataError, TestSetError
 from eval.measures import Qrels, Ranking, Run, evaluate_run, parse_measures
-from eval.tasks.base import Surroundings, TaskResult
+from eval.tasks.base import EQUAL_SCORES, Surroundings, TaskResult
 from eval.tasks.candidate_scoring import FIRST_STAGE, ScoredCandidates, scoring_mode
 from eval.tasks.file_task import FileTask
 from eval.tasks.ranking_definitions import RerankingDefinition
@@ -74,23 +74,8 @@ class RerankingTask(FileTask[RerankingDefinition]):
             return f"candidates are scored by a reranker, an encoder or BM25, not by {mode!r} search"
         return None
 
-    def run(self, system: System, surroundings: Surroundings) -> TaskResult:
-        """Score the candidates of every query and measure their order.
-
-        Raises:
-            TaskError: the system cannot be measured, or the data cannot be read or measured.
-        """
-        problem = self.problem(system)
-        if problem is not None:
-            raise TaskError(f"task {self.name}: {problem}")
-        try:
-            return self._run(system, surroundings)
-        except TaskError:
-            raise
-        except EvaluationError as fault:
-            raise TaskError(f"task {self.name}: {fault}") from None
-
-    def _run(self, system: System, surroundings: Surroundings) -> TaskResult:
+    def _measured(self, system: System, surroundings: Surroundings) -> TaskResult:
+        """Score the candidates of every query and measure their order."""
         began = time.perf_counter()
         definition = self.definition
         policies = policies_of(definition.relevant - definition.lowest_grade, surroundings.policies)
@@ -111,7 +96,7 @@ class RerankingTask(FileTask[RerankingDefinition]):
         if data.pooled:
             sentences["ties"] = _POOL_TIES
         elif system.reranker is not None or system.encoder is not None:
-            sentences["ties"] += "; equal scores are returned in the order of the first stage"
+            sentences[EQUAL_SCORES] = "are returned in the order of the first stage"
         counts = {**data.counts, **scored.counts, **evaluation_counts(evaluation)}
         if data.pooled:
             counts.pop("queries whose order hangs on ties")

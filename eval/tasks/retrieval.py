@@ -83,15 +83,8 @@ class RetrievalTask(FileTask[D]):
             return "the collections of tasks have no sparse vectors"
         return None
 
-    def run(self, system: System, surroundings: Surroundings) -> TaskResult:
-        """Index the corpus, unless that was done before, and search it with every query.
-
-        Raises:
-            TaskError: the system cannot be measured, or the data cannot be read or measured.
-        """
-        problem = self.problem(system)
-        if problem is not None:
-            raise TaskError(f"task {self.name}: {problem}")
+    def _measured(self, system: System, surroundings: Surroundings) -> TaskResult:
+        """Index the corpus, unless that was done before, and search it with every query."""
         began = time.perf_counter()
         definition = self.definition
         policies = self.policies(surroundings.policies)

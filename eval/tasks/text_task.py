@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from eval.errors import TaskError
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.definition import TextDefinition
 from eval.tasks.file_task import FileTask
@@ -81,14 +80,9 @@ class TextTask(FileTask[D]):
             TaskError: the data cannot be measured.
         """
 
-    def run(self, system: System, surroundings: Surroundings) -> TaskResult:
-        """Measure a system.
-
-        Raises:
-            TaskError: it has no encoder, or the data cannot be read or measured.
-        """
-        if system.encoder is None:
-            raise TaskError(f"task {self.name}: {self.problem(system)}")
+    def _measured(self, system: System, surroundings: Surroundings) -> TaskResult:
+        """Encode the texts with the system's encoder, and score its vectors."""
+        assert system.encoder is not None  # or it had a problem
         started = time.perf_counter()
         definition = self.definition
         vectors = TextVectors(

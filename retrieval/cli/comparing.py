@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,14 +11,13 @@ import click
 from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.options import json_option
+from retrieval.cli.report_formats import ALL_FORMATS, parse_formats
 from retrieval.cli.systems import DEFAULT_SYSTEMS, parse_systems
 from retrieval.cli.terminal import note, plural, shows_progress, write_json, write_renderable
 
 if TYPE_CHECKING:
     from eval.running import Comparison, Step
     from eval.tasks.base import Task, TaskResult
-
-ALL_FORMATS = "table,json,csv,latex,markdown,html"
 
 
 @click.command(short_help="Measure systems on tasks, and write a report.")
@@ -135,7 +134,7 @@ def compare(
     from eval.tasks.base import Surroundings
     from indexes.storage import make_directory
 
-    chosen = _formats(formats, FORMATS)
+    chosen = parse_formats(",".join(formats), FORMATS)
     tasks = _tasks(data, names)
     prepare_kernels()
     systems = parse_systems(given or DEFAULT_SYSTEMS, rerankers, passages, encoder=encoder, long=long)
@@ -165,17 +164,6 @@ def compare(
     if as_json:
         write_json(_as_dict(comparison, written))
     _end(comparison, out, written)
-
-
-def _formats(given: tuple[str, ...], known: Iterable[str]) -> list[str]:
-    from retrieval.errors import QueryError
-
-    text = ",".join(given)
-    formats = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [form for form in formats if form not in known]
-    if unknown or not formats:
-        raise QueryError(f"--format {text!r}: one or more of {','.join(known)}, with commas between them")
-    return list(dict.fromkeys(formats))
 
 
 def _tasks(data: Path, names: tuple[str, ...]) -> list[Task]:

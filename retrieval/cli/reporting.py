@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from retrieval.cli.report_formats import ALL_FORMATS, parse_formats
 from retrieval.cli.terminal import note, plural, write, write_renderable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     metavar="FORMATS",
     default="table",
     show_default=True,
-    help="table, json, csv, latex, markdown or html; several with commas between them need --out.",
+    help=f"Of {ALL_FORMATS}; several with commas between them need --out.",
 )
 @click.option(
     "--out",
@@ -68,9 +69,7 @@ def report(
     from eval.reports.terminal import terminal_report
     from indexes.storage import replace_file
 
-    chosen = tuple(dict.fromkeys(part.strip() for part in formats.split(",") if part.strip()))
-    if not chosen or not set(chosen) <= set(FORMATS):
-        raise ReportError(f"--format {formats!r}: one or more of {','.join(FORMATS)}, with commas between them")
+    chosen = parse_formats(formats, FORMATS)
     as_file = out is not None and bool(out.suffix) and not out.is_dir()
     if len(chosen) > 1 and (out is None or as_file):
         raise ReportError(f"{len(chosen)} formats need a folder; add --out FOLDER")
@@ -84,7 +83,7 @@ def report(
         title=title,
     )
     if out is None:
-        if chosen == ("table",):
+        if chosen == ["table"]:
             write_renderable(terminal_report(content))
         else:
             write(render(content, chosen[0]).rstrip("\n"))

@@ -21,7 +21,7 @@ from retrieval.encoders.model_tokenizer import readable_tokens
 from retrieval.encoders.span_pooling import SpanPooling, pooling_problem
 from retrieval.errors import EncoderError
 from retrieval.execution.ahead import one_ahead
-from retrieval.execution.library import LibraryRuntime, run_modules
+from retrieval.execution.padded_runtime import PaddedRuntime, run_modules
 from retrieval.execution.precision import Precision, in_precision
 from retrieval.execution.runtime import Runtime
 from retrieval.execution.splitting import run_batches
@@ -267,11 +267,11 @@ class SentenceTransformerEncoder:
         if isinstance(self._inputs, TokenizedInputs):
             if given is not None:
                 return given
-            from retrieval.execution.packed_library import packed_runtime
+            from retrieval.execution.packed_runtime import packed_runtime
 
             pad_id = self._inputs.pad_id
             found = packed_runtime(self._model, pad_id, copied=copied) if pack else None
-            return found or LibraryRuntime(self._model, pad_id)
+            return found or PaddedRuntime(self._model, pad_id)
         if given is not None:
             raise EncoderError(
                 f"{self._name} makes its input itself, not by a tokenizer alone; only PyTorch runs such a model"

@@ -15,7 +15,7 @@ from retrieval.batching import plan_batches
 from retrieval.encoders.late_chunking import PooledPassages, TextInContext, TokenWindow, token_ranges, token_windows
 from retrieval.encoders.model_inputs import ModelInputs, TokenizedInputs
 from retrieval.errors import EncoderError
-from retrieval.execution.library import AFTER_POOLING
+from retrieval.execution.padded_runtime import AFTER_POOLING
 
 _WINDOW_TOKENS = 8192
 """Tokens of a window of a model that has no limit."""

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from eval.costs import Encoding, encoding_costs, folder_bytes, merge_costs, peak_memory, percentiles
+from eval.costs import Encoding, encoding_costs, merge_costs, peak_memory
 from eval.tasks.base import TaskResult
-
-
-def test_percentiles_are_interpolated():
-    times = list(range(101))
-    assert percentiles(times) == {"query_p50_ms": 50, "query_p95_ms": 95, "query_p99_ms": 99}
-    assert percentiles([1.0, 2.0])["query_p95_ms"] == pytest.approx(1.95)
-    assert percentiles([]) == {}
 
 
 def test_speeds_are_of_what_was_encoded():
@@ -41,10 +33,3 @@ def test_measured_figures_replace_what_a_task_cannot_know():
         "build_seconds": 2.0,
     }
     assert merge_costs(result, {"seconds": 3.0}).costs["encode_tokens_per_second"] == 1e9
-
-
-def test_the_size_of_a_folder(tmp_path):
-    (tmp_path / "below").mkdir()
-    (tmp_path / "a").write_bytes(b"123")
-    (tmp_path / "below" / "b").write_bytes(b"4567")
-    assert folder_bytes(tmp_path) == 7

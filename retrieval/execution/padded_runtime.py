@@ -13,7 +13,7 @@ AFTER_POOLING = frozenset({"Normalize", "Dense", "LayerNorm", "Dropout"})
 """Modules that see a vector and no tokens."""
 
 
-class LibraryRuntime:
+class PaddedRuntime:
     """Runs a `SentenceTransformer` as it is.
 
     Args:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from retrieval.execution.library import AFTER_POOLING, LibraryRuntime
 from retrieval.execution.packed import PackedNetwork, packed_network
+from retrieval.execution.padded_runtime import AFTER_POOLING, PaddedRuntime
 from retrieval.execution.runtime import TokenBatch
 from retrieval.execution.versions import torch_execution
 
@@ -19,7 +19,7 @@ _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Differences, relative to the largest component, above which two ways do not compute the same."""
 
 
-class PackedLibraryRuntime:
+class PackedRuntime:
     """Runs a `SentenceTransformer` whose network is BERT-like without padding; see `packed_runtime`.
 
     Args:
@@ -54,7 +54,7 @@ class PackedLibraryRuntime:
         self._model = self._network = None  # type: ignore[assignment]
 
 
-def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedLibraryRuntime | None:
+def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedRuntime | None:
     """Return a runtime without padding that gives the vectors of the padded one; None where there is none.
 
     It is there for BERT-like networks (`retrieval.execution.backbone`) with the library's own pooling and, behind it,
@@ -76,14 +76,14 @@ def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedLi
         network = packed_network(model[0].model, copied=copied)
         if network is None:
             return None
-        packed = PackedLibraryRuntime(model, network)
-        return packed if _agree(packed, LibraryRuntime(model, pad_id), model) else None
+        packed = PackedRuntime(model, network)
+        return packed if _agree(packed, PaddedRuntime(model, pad_id), model) else None
     except (AttributeError, IndexError, RuntimeError, TypeError):
         # Another version of a library, no kernel for this device, or fewer positions than the tokens compared.
         return None
 
 
-def _agree(packed: PackedLibraryRuntime, padded: LibraryRuntime, model: Any) -> bool:
+def _agree(packed: PackedRuntime, padded: PaddedRuntime, model: Any) -> bool:
     """Tell whether both ways give the same vectors of a few tokens."""
     vocabulary = model[0].model.config.vocab_size
     lengths = np.array(_PROBES, np.int64)
