@@ -85,7 +85,7 @@ def bm25_candidates(folder: Path, split: str, n_queries: int, depth: int, seed: 
     from retrieval import Collection, Document
 
     pool = read_pool(folder, split)
-    trained = {normal_form(text) for text in _training_queries(folder)}
+    trained = {normal_form(text) for text in training_queries(folder)}
     free = [query for query, text in pool.queries.items() if normal_form(text) not in trained]
     chosen = [free[row] for row in sorted(np.random.default_rng(seed).permutation(len(free))[:n_queries].tolist())]
     texts = dict(zip(pool.ids, pool.texts, strict=True))
@@ -161,7 +161,8 @@ def judged_candidates(file: Path, grades: str, relevant: int, n_queries: int, se
     return CandidateSet(name, {query: queries[query] for query in chosen}, candidates, qrels)
 
 
-def _training_queries(folder: Path) -> list[str]:
+def training_queries(folder: Path) -> list[str]:
+    """Return the texts of a set's training queries, of a folder in MS MARCO's layout."""
     import gzip
 
     with gzip.open(folder / "queries.train.tsv.gz", "rt", encoding="utf-8") as lines:

@@ -4,67 +4,37 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from eval.benchmarks.outcome import Outcome
-from eval.experiments.measuring import DEPTH, Pool, bm25_rankings, read_pool, values_of
+from eval.experiments.bucket_sweep import BATCH, MEASURE, SPARSE, Read, swept
+from eval.experiments.candidates import training_queries
+from eval.experiments.measuring import Pool, bm25_rankings, read_pool, values_of
 from eval.experiments.options import Options
 from eval.experiments.training import trained
+from eval.experiments.vector_values import dense_values, sparse_values
 from eval.significance import compare_means
 from indexes.sparse_vectors import SparseVectors
 from retrieval.training import builtin_recipe
-from retrieval.training.ranking import rank_by_sparse_vectors, rank_by_vectors
-
-if TYPE_CHECKING:
-    from eval.experiments.bucket_heads import HeadVectors
 
 TITLE = "Ultra-high-dimensional sparse encoders"
 
 _DATA = "qa-train-msmarco-format"
-_MEASURE = "RR@10"
-_SPARSE = "ultra-high-dimensional"
 _UNSEEN = "medquad"
 """Source of questions that the backbone has not been trained on."""
 _LONGEST = 450
 """Characters of a passage, some 100 tokens: nothing is cut, for no side."""
 _PASSAGES = 1_200
 _STEPS = 100
-_TRAINING = {"max_tokens": 64, "batch_size": 32, "precision": "bf16"}
+_TRAINED = 64
+"""Tokens of a training text."""
+
+_TRAINING = {"max_tokens": _TRAINED, "batch_size": 32, "precision": "bf16"}
 _READ = 128
 _HEAD_STEPS = 30
-_HEAD_RATE = 1e-3
-_BATCH = 32
-_STATES = (0, 2, 4, 6)
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """Buckets of the sweep."""
-
-    dimensions: tuple[int, ...]
-    k: int
-    layers: tuple[int, ...] = (6,)
-
-    @property
-    def name(self) -> str:
-        """How tables call it."""
-        layers = ", ".join(map(str, self.layers))
-        return f"n = {sum(self.dimensions):,}, k = {self.k * len(self.layers)}, layers {layers}"
-
-
-_BASE = _Setting((8192,), 32)
-_SWEEP = (
-    _Setting((1024,), 32),
-    _Setting((4096,), 32),
-    _BASE,
-    _Setting((8192,), 8),
-    _Setting((8192,), 128),
-    _Setting((4096,) * 2, 16, (0, 6)),
-    _Setting((2048,) * 4, 8, (0, 2, 4, 6)),
-)
 
 
 @dataclass
@@ -90,11 +60,14 @@ def run(options: Options) -> list[Outcome]:
     """Train and measure; the trained models stay in the workspace."""
     (seed, *_) = options.seeds_or(0)
     measured = _Measured(*_pool(options, seed), seed)
-    measured.values["BM25"] = values_of(bm25_rankings(measured.pool), measured.pool, _MEASURE)
-    sweep, untrained = _swept(options, measured)
+    measured.values["BM25"] = values_of(bm25_rankings(measured.pool), measured.pool, MEASURE)
+    steps = options.scaled(_HEAD_STEPS)
+    pairs = _training_pairs(options, seed, steps * BATCH)
+    sweep = swept(measured.pool, pairs, Read(_TRAINED, _READ), steps, seed)
+    measured.values.update(sweep.values)
     dense = _trained_dense(options, measured)
     sparse, notes = _trained_sparse(options, measured)
-    return [_quality(measured, untrained, notes), sweep, _costs(options, measured.pool, dense, sparse)]
+    return [_quality(measured, sweep.untrained, notes), sweep.outcome, _costs(options, measured.pool, dense, sparse)]
 
 
 def _pool(options: Options, seed: int) -> tuple[Pool, dict[str, str]]:
@@ -105,8 +78,7 @@ def _pool(options: Options, seed: int) -> tuple[Pool, dict[str, str]]:
     folder = options.data / _DATA
     whole = read_pool(folder, "dev")
     short = {name for name, text in zip(whole.ids, whole.texts, strict=True) if len(text) <= _LONGEST}
-    with gzip.open(folder / "queries.train.tsv.gz", "rt", encoding="utf-8") as lines:
-        learned = {_plain(line.partition("\t")[2]) for line in lines}
+    learned = set(map(_plain, training_queries(folder)))
     asked = [
         query
         for query, text in whole.queries.items()
@@ -135,6 +107,16 @@ def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+def _training_pairs(options: Options, seed: int, n: int) -> tuple[list[str], list[str]]:
+    """Return n questions and their passages of the training split, drawn at random."""
+    from retrieval.training.data.examples import ExampleReport
+    from retrieval.training.data.sources import Source, read_source
+
+    pairs = list(read_source(Source(options.data / _DATA), builtin_recipe("pairs"), ExampleReport()))
+    rows = np.random.default_rng(seed).permutation(len(pairs))[:n].tolist()
+    return [pairs[row]["query"] for row in rows], [pairs[row]["positive"] for row in rows]
+
+
 # --------------------------------------------------------------------------------------------------- trained models
 
 
@@ -147,7 +129,7 @@ def _trained_dense(options: Options, measured: _Measured) -> tuple[np.ndarray, n
     encoder = load_encoder(str(model.folder), max_tokens=_READ)
     vectors = encoder.encode_queries(list(pool.queries.values())), encoder.encode_passages(pool.texts)
     encoder.close()
-    measured.values["dense, trained"] = _dense_values(*vectors, pool)
+    measured.values["dense, trained"] = dense_values(*vectors, pool, MEASURE)
     measured.seconds["dense, trained"] = model.seconds
     return vectors
 
@@ -166,37 +148,11 @@ def _trained_sparse(
     queries, passages = encoder.encode_queries(list(pool.queries.values())), encoder.encode_passages(pool.texts)
     largest = float(encoder.largest_weight or 0)
     encoder.close()
-    for kind, found in _sparse_values(queries, passages, largest, pool).items():
-        side = f"{_SPARSE}, trained, {kind}"
+    for kind, found in sparse_values(queries, passages, largest, pool, MEASURE).items():
+        side = f"{SPARSE}, trained, {kind}"
         measured.values[side] = found
         measured.seconds[side] = model.seconds
     return (queries, passages, largest), model.notes
-
-
-# ------------------------------------------------------------------------------------------------------ the measures
-
-
-def _dense_values(queries: np.ndarray, passages: np.ndarray, pool: Pool) -> list[float]:
-    from indexes.vectors import normalise
-
-    return values_of(rank_by_vectors(normalise(queries), normalise(passages), DEPTH), pool, _MEASURE)
-
-
-def _sparse_values(
-    queries: SparseVectors, passages: SparseVectors, largest: float, pool: Pool
-) -> dict[str, list[float]]:
-    """Return the measure of each query by impacts of 8 bits, by shared dimensions, and by these with idf."""
-    bare_queries, bare_passages = replace(queries, weights=None), replace(passages, weights=None)
-    frequency = np.bincount(passages.dimensions, minlength=1 + int(queries.dimensions.max()))
-    rarity = np.log(1 + (len(passages) - frequency + 0.5) / (frequency + 0.5))  # as BM25's
-    rankings = {
-        "impacts": rank_by_sparse_vectors(queries, passages, DEPTH, largest),
-        "binary": rank_by_sparse_vectors(bare_queries, bare_passages, DEPTH, 1.0),
-        "binary with idf": rank_by_sparse_vectors(
-            replace(queries, weights=rarity[queries.dimensions]), bare_passages, DEPTH, 1.0
-        ),
-    }
-    return {kind: values_of(found, pool, _MEASURE) for kind, found in rankings.items()}
 
 
 def _quality(measured: _Measured, untrained: str, notes: dict[str, Any]) -> Outcome:
@@ -224,7 +180,7 @@ def _quality(measured: _Measured, untrained: str, notes: dict[str, Any]) -> Outc
             ]
         )
         numbers[side] = {
-            _MEASURE: float(np.mean(found)),
+            MEASURE: float(np.mean(found)),
             "by source": by_source,
             "seconds": seconds.get(side),
             "against dense, trained": against_dense,
@@ -271,128 +227,6 @@ def _of(source: str, values: Sequence[float], measured: _Measured) -> list[float
     return [
         value for value, query in zip(values, measured.pool.queries, strict=True) if measured.sources[query] == source
     ]
-
-
-# --------------------------------------------------------------------------------------------------------- the sweep
-
-
-def _swept(options: Options, measured: _Measured) -> tuple[Outcome, str]:
-    """Train buckets alone, on states of the backbone as it was published; measures also what needs no training."""
-    from eval.experiments.bucket_heads import head_vectors, new_head, train_head
-    from eval.experiments.hidden_states import HiddenStates
-    from retrieval.training.builders.encoder import build_model
-
-    pool, seed, values = measured.pool, measured.seed, measured.values
-    transformer = build_model()[0]
-    transformer.max_seq_length = _READ
-    transformer.model.config.output_hidden_states = True
-    steps = options.scaled(_HEAD_STEPS)
-    of_queries = HiddenStates(transformer, list(pool.queries.values()), _STATES)
-    of_passages = HiddenStates(transformer, pool.texts, _STATES)
-    values["dense, as published"] = _dense_values(of_queries.means().numpy(), of_passages.means().numpy(), pool)
-    transformer.max_seq_length = _TRAINING["max_tokens"]
-    questions, positives = _training_pairs(options, seed, steps * _BATCH)
-    of_questions, of_positives = (HiddenStates(transformer, texts, _STATES) for texts in (questions, positives))
-    settings = dict(builtin_recipe("ultra-high-dimensional").loss_settings)
-    loss_settings = {name: settings[name] for name in ("temperature", "binary", "binary_temperature")}
-    found: dict[_Setting, dict[str, Any]] = {}
-    for setting in _SWEEP:
-        head = new_head(
-            transformer, of_positives, layers=setting.layers, dimensions=setting.dimensions, k=setting.k, seed=seed
-        )
-        if setting is _BASE:
-            vectors = head_vectors(head, of_queries, of_passages, of_positives)
-            before = _sparse_values(vectors.queries, vectors.passages, vectors.largest_weight, pool)
-            values.update({f"{_SPARSE}, not trained, {kind}": each for kind, each in before.items()})
-        seconds = train_head(
-            head,
-            of_questions,
-            of_positives,
-            steps=steps,
-            batch_size=_BATCH,
-            rate=_HEAD_RATE,
-            seed=seed,
-            loss_settings=loss_settings,
-        )
-        vectors = head_vectors(head, of_queries, of_passages, of_positives)
-        after = _sparse_values(vectors.queries, vectors.passages, vectors.largest_weight, pool)
-        found[setting] = {"seconds": seconds, "vectors": vectors, **after}
-    return _sweep_outcome(found, pool, steps, seed), (
-        f"not trained: {_BASE.name}, weights at random, biases that centre the tokens of {len(positives):,} training "
-        "passages: a locality-sensitive hash of the token states"
-    )
-
-
-def _sweep_outcome(found: dict[_Setting, dict[str, Any]], pool: Pool, steps: int, seed: int) -> Outcome:
-    base = found[_BASE]
-    rows, numbers = [], {}
-    for setting, one in found.items():
-        vectors: HeadVectors = one["vectors"]
-        active = [float(np.diff(each.offsets).mean()) for each in (vectors.queries, vectors.passages)]
-        frequency = np.bincount(vectors.passages.dimensions, minlength=sum(setting.dimensions))
-        touched = float(frequency[vectors.queries.dimensions].sum() / len(vectors.queries))
-        against = {
-            kind: None if one is base else compare_means(base[kind], one[kind], seed) for kind in ("impacts", "binary")
-        }
-        kept = np.mean(one["binary"]) / np.mean(one["impacts"])
-        rows.append(
-            [
-                setting.name,
-                f"{one['seconds']:.0f} s",
-                f"{np.mean(one['impacts']):.4f}",
-                str(against["impacts"] or ""),
-                f"{np.mean(one['binary']):.4f}",
-                str(against["binary"] or ""),
-                f"{kept:.3f}",
-                f"{active[0]:.0f} / {active[1]:.0f}",
-                f"{touched:,.0f}",
-                f"{vectors.dead_share:.1%}",
-            ]
-        )
-        numbers[setting.name] = {
-            "impacts": float(np.mean(one["impacts"])),
-            "binary": float(np.mean(one["binary"])),
-            "against base": against,
-            "active": active,
-            "postings of a query": touched,
-            "dead": vectors.dead_share,
-            "seconds": one["seconds"],
-        }
-    return Outcome(
-        "Dimensions, winners and buckets",
-        [
-            "buckets",
-            "training",
-            "MRR@10, impacts",
-            "against base",
-            "binary",
-            "against base",
-            "binary / impacts",
-            "active, query / passage",
-            "postings of a query",
-            "dead",
-        ],
-        rows,
-        [
-            f"only the buckets learn, on the published backbone's states: {steps} steps of {_BATCH} pairs, learning "
-            f"rate {_HEAD_RATE}, the recipe's loss, seed {seed}; questions and passages as above",
-            f"base: {_BASE.name}; n and k are sums over the buckets; layer 0 is the output of the embeddings, 6 the "
-            "last",
-            "postings of a query: the sum of its dimensions' document frequencies, what exact search touches",
-            "dead: active in no passage of the pool",
-        ],
-        {"seed": seed, "n": len(pool.queries), "settings": numbers},
-    )
-
-
-def _training_pairs(options: Options, seed: int, n: int) -> tuple[list[str], list[str]]:
-    """Return n questions and their passages of the training split, drawn at random."""
-    from retrieval.training.data.examples import ExampleReport
-    from retrieval.training.data.sources import Source, read_source
-
-    pairs = list(read_source(Source(options.data / _DATA), builtin_recipe("pairs"), ExampleReport()))
-    rows = np.random.default_rng(seed).permutation(len(pairs))[:n].tolist()
-    return [pairs[row]["query"] for row in rows], [pairs[row]["positive"] for row in rows]
 
 
 # --------------------------------------------------------------------------------------------------------- the costs
