@@ -29,8 +29,9 @@ from eval.benchmarks import (
     sparse_search,
 )
 from eval.benchmarks.command_line import DATA, Data, show_all
-from eval.benchmarks.outcome import Outcome, outcomes_json
-from eval.benchmarks.plots import captions, draw, read_outcomes
+from eval.benchmarks.drawing import captions, draw
+from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
+from eval.benchmarks.plots import PLOTS
 from eval.benchmarks.text_collections import REAL, text_collection
 from indexes.storage import replace_file
 
@@ -191,7 +192,7 @@ def write(outcomes: Sequence[Outcome], output: Path) -> None:
     """Write results.json, the plots (where matplotlib is installed) and RESULTS.md."""
     replace_file(output / "results.json", outcomes_json(outcomes))
     try:
-        plots = captions(draw(outcomes, output / "plots"))
+        plots = captions(draw(PLOTS, outcomes, output / "plots"))
     except ModuleNotFoundError:
         plots = {}
     replace_file(output / "RESULTS.md", markdown(outcomes, list(plots.values())).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -62,3 +63,8 @@ class Outcome:
 def outcomes_json(outcomes: Sequence[Outcome]) -> bytes:
     """Return several outcomes as JSON text."""
     return msgspec.json.format(msgspec.json.encode(outcomes), indent=2) + b"\n"
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """Read stored outcomes; an empty list where there is no file."""
+    return msgspec.json.decode(path.read_bytes(), type=list[Outcome]) if path.exists() else []

@@ -1,18 +1,16 @@
-"""The benchmarks' plots, drawn from their stored results: `python -m eval.benchmarks.plots`.
-
-SVG files that are the same, byte for byte, for the same results and the same version of matplotlib.
-"""
+"""The benchmarks' plots, drawn from their stored results: `python -m eval.benchmarks.plots`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from eval.benchmarks.outcome import Outcome
+from eval.benchmarks.drawing import Plot, draw, titled
+from eval.benchmarks.encoder_length import NAMES
+from eval.benchmarks.outcome import Outcome, read_outcomes
 from eval.benchmarks.processes import Spread
 from eval.benchmarks.query_spans import LENGTHS
 
@@ -40,51 +38,10 @@ _MARKERS = {
     "seismic": "D",
     "bmp": "v",
 }
-_SETTINGS = {"svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
-
-
-class Plot(NamedTuple):
-    """A plot of one or more outcomes.
-
-    Attributes:
-        file: its name.
-        caption: what it shows.
-        draw: draws it; tells whether the outcome has what it needs.
-    """
-
-    file: str
-    caption: str
-    draw: Callable[[Axes, Sequence[Outcome]], bool]
-
-
-def draw(outcomes: Sequence[Outcome], folder: Path) -> list[Plot]:
-    """Draw every plot that the outcomes have numbers for; returns which, in order.
-
-    Args:
-        outcomes: of any benchmarks.
-        folder: where the files go; made if it is missing. Plots without numbers are removed from it.
-    """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    for plot in PLOTS:
-        with rc_context(_SETTINGS):
-            figure = Figure(figsize=(6.5, 3.4), layout="constrained")
-            axes = figure.add_subplot()
-            if not plot.draw(axes, outcomes):
-                (folder / plot.file).unlink(missing_ok=True)
-                continue
-            figure.legend(loc="outside right upper", fontsize=8)
-            FigureCanvasSVG(figure).print_svg(folder / plot.file, metadata={"Date": None, "Creator": None})
-        drawn.append(plot)
-    return drawn
 
 
 def _latency_by_k(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = _first(outcomes, "BM25 search, synthetic, one core")
+    found = titled(outcomes, "BM25 search, synthetic, one core")
     if found is None or not found.numbers.get("sweep"):
         return False
     sweep = found.numbers["sweep"]
@@ -96,7 +53,7 @@ def _latency_by_k(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _latency_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = _first(outcomes, "BM25 search, synthetic, one core")
+    found = titled(outcomes, "BM25 search, synthetic, one core")
     if found is None:
         return False
     lengths = list(LENGTHS)
@@ -115,7 +72,7 @@ def _latency_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _latency_by_size(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = _first(outcomes, "Growth, BM25")
+    found = titled(outcomes, "Growth, BM25")
     if found is None:
         return False
     for words, marker in zip(LENGTHS, "so^", strict=True):
@@ -151,7 +108,7 @@ def _recall_by_time(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _throughput_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = _first(outcomes, "Encoding, by length")
+    found = titled(outcomes, "Encoding, by length")
     if found is None or not found.numbers["lengths"]:
         return False
     lengths = found.numbers["lengths"]
@@ -163,17 +120,40 @@ def _throughput_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
     return True
 
 
+def _seconds_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    return _by_text_length(axes, outcomes, "seconds", 1, "seconds for a text")
+
+
+def _memory_by_length(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
+    return _by_text_length(axes, outcomes, "memory", 1 << 20, "MiB beyond the loaded model")
+
+
+def _by_text_length(axes: Axes, outcomes: Sequence[Outcome], what: str, unit: int, label: str) -> bool:
+    found = titled(outcomes, "Encoder length")
+    if found is None:
+        return False
+    for number, (encoder, by_length) in enumerate(found.numbers["measured"].items()):
+        points = sorted(
+            (int(length), Spread.of([each[what] for each in rounds]).median / unit)
+            for length, rounds in by_length.items()
+        )
+        seen = [point for point in points if point[1] > 0]
+        if seen:
+            axes.plot(*zip(*seen, strict=True), color=f"C{number}", marker="os^D"[number % 4], label=NAMES[encoder])
+    axes.set_xscale("log", base=2)
+    axes.set(yscale="log", xlabel="tokens of a text", ylabel=label)
+    return True
+
+
 PLOTS = (
     Plot("bm25-k.svg", "BM25 on synthetic texts, queries of 5 to 10 words: time against k.", _latency_by_k),
     Plot("bm25-query-length.svg", "BM25 on synthetic texts: time against the length of the query.", _latency_by_length),
     Plot("bm25-collection-size.svg", "BM25 of this engine: time against the number of texts.", _latency_by_size),
     Plot("sparse-recall.svg", "Learned sparse vectors: recall against time; exact sides at 1.", _recall_by_time),
     Plot("encoding-length.svg", "Encoding: throughput against the length of the texts.", _throughput_by_length),
+    Plot("encoder-length-time.svg", "Long-context encoders: time against length.", _seconds_by_length),
+    Plot("encoder-length-memory.svg", "Long-context encoders: memory against length.", _memory_by_length),
 )
-
-
-def _first(outcomes: Sequence[Outcome], title: str) -> Outcome | None:
-    return next((outcome for outcome in outcomes if outcome.title == title), None)
 
 
 def _milliseconds(seconds: Sequence[float], queries: int) -> float:
@@ -185,22 +165,12 @@ def _line(axes: Axes, side: str, label: str, points: Sequence[tuple[float, float
     axes.plot(across, up, style, color=_COLOURS[side], marker=_MARKERS[side], label=label)
 
 
-def read_outcomes(path: Path) -> list[Outcome]:
-    """Read stored outcomes; an empty list where there is no file."""
-    return msgspec.json.decode(path.read_bytes(), type=list[Outcome]) if path.exists() else []
-
-
-def captions(plots: Sequence[Plot], folder: str = "plots") -> Mapping[str, str]:
-    """Return a line of Markdown for each plot by file name."""
-    return {plot.file: f"![{plot.caption}]({folder}/{plot.file})" for plot in plots}
-
-
 def main(
     results: Annotated[Path, typer.Option(help="Stored results.")] = _HERE / "results.json",
     output: Annotated[Path, typer.Option(help="Folder of the plots.")] = _HERE / "plots",
 ) -> None:
     """Draw the plots of stored results again."""
-    draw(read_outcomes(results), output)
+    draw(PLOTS, read_outcomes(results), output)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
 from eval.benchmarks.command_line import DATA, Data
-from eval.benchmarks.outcome import Outcome, outcomes_json
+from eval.benchmarks.drawing import captions, draw
+from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
 from eval.experiments import studies
 from eval.experiments.options import Options
+from eval.experiments.plots import PLOTS
 from indexes.errors import StorageError
 from indexes.storage import replace_file
 from retrieval.errors import RetrievalError
@@ -63,12 +65,15 @@ def main(
 
 
 def write_summary(output: Path) -> None:
-    """Write RESULTS.md from all stored results."""
-    replace_file(output / "RESULTS.md", summary(output / "results").encode())
+    """Draw the plots (where matplotlib is installed) and write RESULTS.md, of all stored results."""
+    with contextlib.suppress(ModuleNotFoundError):
+        for name, plots in PLOTS.items():
+            draw(plots, _stored(output, name), output / "plots")
+    replace_file(output / "RESULTS.md", summary(output).encode())
 
 
-def summary(results: Path) -> str:
-    """Return the text of RESULTS.md: a chapter for each study with stored results, a section for each outcome."""
+def summary(output: Path) -> str:
+    """Return the text of RESULTS.md: a chapter for each study with stored results, with the plots that are drawn."""
     lines = [
         "# Experiments",
         "",
@@ -77,13 +82,18 @@ def summary(results: Path) -> str:
         "",
     ]
     for name in study_names():
-        stored = results / f"{name}.json"
-        if stored.is_file():
+        outcomes = _stored(output, name)
+        if outcomes:
             title = import_module(f"{studies.__name__}.{name}").TITLE
-            outcomes = msgspec.json.decode(stored.read_bytes(), type=list[Outcome])
             lines += [f"## {title}", "", f"`python -m eval.experiments {name} --data ../shared/data`", ""]
+            drawn = [plot for plot in PLOTS.get(name, ()) if (output / "plots" / plot.file).is_file()]
+            lines += [line for caption in captions(drawn).values() for line in (caption, "")]
             lines += [f"#{outcome.markdown()}" for outcome in outcomes]
     return "\n".join(lines)
+
+
+def _stored(output: Path, name: str) -> list[Outcome]:
+    return read_outcomes(output / "results" / f"{name}.json")
 
 
 if __name__ == "__main__":

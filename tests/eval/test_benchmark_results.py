@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import eval.benchmarks
 from eval.benchmarks.__main__ import PARTS, in_order, markdown, write
-from eval.benchmarks.outcome import Outcome, outcomes_json
-from eval.benchmarks.plots import PLOTS, captions, draw, read_outcomes
+from eval.benchmarks.drawing import captions, draw
+from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
+from eval.benchmarks.plots import PLOTS
 
 COMMITTED = Path(eval.benchmarks.__file__).parent / "results.json"
 
@@ -57,11 +58,16 @@ def encoded():
     return Outcome("Encoding, by length", ["side"], [["engine"]], [], {"lengths": lengths})
 
 
+def lengthy():
+    rounds = {"512": [{"seconds": 0.1, "memory": 1 << 20}], "1024": [{"seconds": 0.3, "memory": 0}]}
+    return Outcome("Encoder length", ["encoder"], [["dense"]], [], {"measured": {"dense": rounds, "blockwise": rounds}})
+
+
 def test_plots_are_the_same_for_the_same_numbers(tmp_path):
     pytest.importorskip("matplotlib")
-    outcomes = [bm25(), grown(), sparse(), encoded()]
+    outcomes = [bm25(), grown(), sparse(), encoded(), lengthy()]
     for folder in ("a", "b"):
-        assert [plot.file for plot in draw(outcomes, tmp_path / folder)] == [plot.file for plot in PLOTS]
+        assert [plot.file for plot in draw(PLOTS, outcomes, tmp_path / folder)] == [plot.file for plot in PLOTS]
     for plot in PLOTS:
         content = (tmp_path / "a" / plot.file).read_bytes()
         assert content == (tmp_path / "b" / plot.file).read_bytes()
@@ -76,16 +82,16 @@ def test_other_numbers_make_another_plot(tmp_path):
     pytest.importorskip("matplotlib")
     other = grown()
     other.numbers["sizes"][0]["n"] = 50
-    draw([grown()], tmp_path / "a")
-    draw([other], tmp_path / "b")
+    draw(PLOTS, [grown()], tmp_path / "a")
+    draw(PLOTS, [other], tmp_path / "b")
     name = "bm25-collection-size.svg"
     assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
 
 
 def test_a_plot_without_numbers_is_not_there(tmp_path):
     pytest.importorskip("matplotlib")
-    draw([bm25(), sparse()], tmp_path)
-    drawn = draw([sparse()], tmp_path)
+    draw(PLOTS, [bm25(), sparse()], tmp_path)
+    drawn = draw(PLOTS, [sparse()], tmp_path)
     assert [plot.file for plot in drawn] == ["sparse-recall.svg"]
     assert [path.name for path in tmp_path.iterdir()] == ["sparse-recall.svg"]
     assert captions(drawn)["sparse-recall.svg"].endswith("(plots/sparse-recall.svg)")

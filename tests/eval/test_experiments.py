@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from eval.experiments import __file__ as package
-from eval.experiments.__main__ import study_names, summary
+from eval.experiments.__main__ import study_names, summary, write_summary
 from eval.experiments.measuring import Pool, bm25_rankings, values_of
 from eval.experiments.options import Options
+from eval.experiments.plots import PLOTS
 from eval.experiments.training import trained
 from retrieval.errors import TrainingError
 from retrieval.training import Recipe
@@ -20,7 +22,20 @@ HERE = Path(package).parent
 
 
 def test_the_summary_is_made_of_the_results():
-    assert (HERE / "RESULTS.md").read_text(encoding="utf-8") == summary(HERE / "results")
+    assert (HERE / "RESULTS.md").read_text(encoding="utf-8") == summary(HERE)
+
+
+def test_plots_are_drawn_of_the_results_and_shown(tmp_path):
+    pytest.importorskip("matplotlib")
+    shutil.copytree(HERE / "results", tmp_path / "results")
+    write_summary(tmp_path)
+    drawn = {file.name for file in (tmp_path / "plots").iterdir()}
+    assert drawn == {plot.file for name, plots in PLOTS.items() for plot in plots if _has_results(name)}
+    assert (tmp_path / "RESULTS.md").read_text(encoding="utf-8").count("](plots/") == len(drawn)
+
+
+def _has_results(name):
+    return (HERE / "results" / f"{name}.json").is_file()
 
 
 def test_results_are_of_studies_that_are_there():
