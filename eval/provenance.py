@@ -81,13 +81,6 @@ def described(model: Described) -> dict[str, Any]:
     return {"fingerprint": fingerprint(facts), **facts}
 
 
-def settle(model: object) -> None:
-    """Let an encoder that changes its execution with its first large request do so before anybody asks for it."""
-    load = getattr(model, "load_library", None)
-    if load is not None:
-        load()
-
-
 def describe_machine() -> dict[str, str | int]:
     """Return processor, number of cores that this process may use, and operating system; no names of host or user."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.errors import TaskError
-from eval.provenance import settle
 from retrieval.collection import Collection
 from retrieval.documents import Document
 from retrieval.encoders import fingerprint, load_encoder, load_sparse_encoder
+from retrieval.encoders.base import settle
 
 ID_FIELD = "id"
 """Name of the metadata that hold a document's id, so that a search can be limited to some documents."""

@@ -14,8 +14,7 @@ from mteb.types import PromptType
 from eval.errors import TaskError
 from eval.mteb_models.metadata import model_meta
 from eval.mteb_models.texts import texts_of
-from eval.provenance import settle
-from retrieval.encoders.base import Encoder, name_of
+from retrieval.encoders.base import Encoder, name_of, settle
 
 Side = Literal["passage", "query"]
 """As what a text is encoded."""

@@ -13,14 +13,14 @@ from typing import Any, Literal
 from eval.costs import Encoding, encoding_costs, merge_costs, peak_memory
 from eval.embedding_cache import CachedEncoder
 from eval.errors import EvaluationError, ResultError, TaskError
-from eval.provenance import provenance, settle
+from eval.provenance import provenance
 from eval.running.facts import model_name, result_facts, system_facts, task_facts
 from eval.running.outcome import Comparison, Failed, Skipped, State, Step
 from eval.running.shared_stages import SharedStages
 from eval.running.store import ResultStore
 from eval.tasks.base import Surroundings, Task, TaskResult
 from eval.tasks.system import System
-from retrieval.encoders.base import fingerprint
+from retrieval.encoders.base import fingerprint, settle
 
 _LOGGER = logging.getLogger(__name__)
 

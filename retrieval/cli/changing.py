@@ -11,6 +11,7 @@ import click
 from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.id_lists import read_ids
 from retrieval.cli.kernels import prepare_kernels
+from retrieval.cli.model_settings import encoder_of
 from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option, where_option
 from retrieval.cli.terminal import duration, note, plural, shows_progress, size, visible, write, write_json
 from retrieval.errors import CollectionError
@@ -143,9 +144,9 @@ def reencode(
 ) -> None:
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
-    MODEL is the name or path of a sentence-transformers model, by default the embedded one; with --sparse or --tokens
-    it has to be named. On an index without vectors of the kind this adds them. An approximate searcher has to be built
-    anew with `optimize`.
+    MODEL is the name or path of a sentence-transformers model, by default the embedded one, with any settings of how
+    it runs behind it (embedded,precision=auto); with --sparse or --tokens it has to be named, and has none. On an
+    index without vectors of the kind this adds them. An approximate searcher has to be built anew with `optimize`.
     """
     from retrieval.collection.collection import EMBEDDED, Collection
     from retrieval.collection.reports import ChangeReport
@@ -166,7 +167,7 @@ def reencode(
         elif sparse and encoder is not None:
             report = collection.reencode_sparse(encoder, largest_weight=largest_weight)
         else:
-            report = collection.reencode(encoder or EMBEDDED)
+            report = collection.reencode(encoder_of(encoder, "MODEL") or EMBEDDED)
         stats = collection.stats()
     seconds = time.perf_counter() - started
     if tokens is not None or drop_tokens is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrieval.cli.model_settings import encoder_of
 from retrieval.cli.stages import named_models
 from retrieval.errors import CollectionError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from indexes.token_vectors import Storage
     from retrieval.collection.collection import Collection
     from retrieval.collection.token_slot import TokensSpec
+    from retrieval.encoders import EncoderSpec
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class WantedSettings:
     """Options of `retrieval index` that decide what an index is; None where the user did not say.
 
     Attributes:
-        encoder: name or path of a model.
+        encoder: name or path of a model, with any settings behind it.
         no_dense: no vectors at all.
         own_vectors: the source brings the vectors.
         long: policy for texts longer than the encoder reads.
@@ -70,7 +72,7 @@ class WantedSettings:
         if self.encoder is None and self.sparse is None and not self.tokens:
             return collection
         return Collection.open(
-            index, encoder=self.encoder, sparse=self.sparse, tokens=self._states(), progress=progress
+            index, encoder=self._encoder(), sparse=self.sparse, tokens=self._states(), progress=progress
         )
 
     def create(self, index: Path, *, progress: bool) -> Collection:
@@ -81,7 +83,7 @@ class WantedSettings:
 
         return Collection.create(
             index,
-            encoder=None if self.no_dense or self.own_vectors else self.encoder or EMBEDDED,
+            encoder=None if self.no_dense or self.own_vectors else self._encoder() or EMBEDDED,
             sparse=self.sparse,
             largest_weight=self.largest_weight,
             tokens=self._states(),
@@ -90,6 +92,9 @@ class WantedSettings:
             long=self.long or "chunk",
             progress=progress,
         )
+
+    def _encoder(self) -> EncoderSpec:
+        return encoder_of(self.encoder, "--encoder")
 
     def _states(self) -> TokensSpec:
         """Return what `--tokens` and `--token-storage` name."""

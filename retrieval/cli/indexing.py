@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     "--metadata", "metadata_columns", metavar="COLUMN", multiple=True, help="Metadata to keep (all); repeat it."
 )
 @click.option("--vectors", "vector_column", metavar="COLUMN", help="Ready-made vectors, instead of an encoder's.")
-@click.option("--encoder", metavar="MODEL", help="Name or path of a sentence-transformers model (embedded).")
+@click.option(
+    "--encoder",
+    metavar="MODEL",
+    help="Name or path of a sentence-transformers model (embedded); behind it any settings of how it runs, as in "
+    "embedded,precision=auto or FOLDER,runtime=openvino or NAME,device=cuda:0+cuda:1.",
+)
 @click.option("--no-dense", is_flag=True, help="No vectors: a lexical index.")
 @click.option("--sparse", metavar="MODEL", help="Sparse vectors too: name or path of a sparse model.")
 @click.option("--largest-weight", type=float, metavar="X", help="Sparse weight stored as the largest (the model's).")

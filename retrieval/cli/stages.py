@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
+from retrieval.cli.model_settings import parse_model
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
     from retrieval.cli.passages import Passages
     from retrieval.collection.collection import Collection
-
-_SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
-""",setting=value" behind a model."""
 
 
 def pipeline_options(
@@ -96,16 +92,8 @@ def load_named(text: str, passages: Passages | None) -> Any:
     """Load a model, with any ",setting=value" behind its name, which reads by passages where these are given."""
     from retrieval.rerankers import PassageReranker, load_reranker
 
-    settings: dict[str, Any] = {}
-    while found := _SETTING.fullmatch(text):
-        text = found["model"]
-        if found["name"] in settings:
-            raise QueryError(f"--reranker sets {found['name']} of {text!r} twice; give it once")
-        try:
-            settings[found["name"]] = json.loads(found["value"])
-        except ValueError:
-            settings[found["name"]] = found["value"]  # a word
-    reranker = load_reranker(text, **settings)
+    name, settings = parse_model(text, "--reranker")
+    reranker = load_reranker(name, **settings)
     return reranker if passages is None else PassageReranker(reranker, passages.aggregate, passages.splitting)
 
 

@@ -97,6 +97,13 @@ def encode_steps(encoder: Encoder, steps: Iterable[Sequence[str]]) -> Iterator[n
     return (encoder.encode_passages(texts) for texts in steps)
 
 
+def settle(model: object) -> None:
+    """Let an encoder that changes its execution with its first large request do so before anybody asks for it."""
+    load = getattr(model, "load_library", None)
+    if load is not None:
+        load()
+
+
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """Return 32 hexadecimal digits that are equal for equal identities."""
     canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -40,7 +41,8 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
             returned as it is.
         **settings: for a model that is loaded here: `prompts`, `pooling`, `max_tokens`, `truncate_dim`, `precision`,
             `batch_tokens`, `device`, `runtime`, `calibration`, as in `load_sentence_transformer`, which also says how a
-            transformers model is pooled.
+            transformers model is pooled. Several devices, `device=["cuda:0", "cuda:1"]`, have a process each that
+            encodes passages (`retrieval.encoders.parallel`).
 
     Raises:
         EncoderError: it is none of these, or it cannot be loaded.
@@ -48,6 +50,9 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
     unknown = sorted(set(settings) - _SETTINGS)
     if unknown:
         raise EncoderError(f"unknown encoder setting {unknown[0]!r}: one of {', '.join(sorted(_SETTINGS))}")
+    devices = settings.get("device")
+    if devices is not None and not isinstance(devices, str):
+        return _on_devices(specification, list(devices), {**settings, "device": None})
     if specification is None or specification == "embedded":
         from retrieval.encoders.embedded import load_embedded
 
@@ -90,6 +95,18 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
         if identity.get("max_tokens") is not None:
             settings = {"max_tokens": identity["max_tokens"], **settings}
     return load_encoder(source, **settings)
+
+
+def _on_devices(specification: EncoderSpec, devices: list[str], settings: Mapping[str, Any]) -> Encoder:
+    """Return an encoder with a process on each device; the first one serves the calling process too."""
+    from retrieval.encoders.parallel import ParallelEncoder
+
+    if not (specification is None or isinstance(specification, (str, Path))):
+        raise EncoderError("several devices load a model each; name it, or give its path, instead of a loaded one")
+    if len(devices) == 1:
+        return load_encoder(specification, **{**settings, "device": devices[0]})
+    load = partial(load_encoder, specification, **{name: value for name, value in settings.items() if name != "device"})
+    return ParallelEncoder(load(device=devices[0] if devices else None), devices, load)
 
 
 def _pooling_of(source: str, identity: Mapping[str, Any]) -> str | None:

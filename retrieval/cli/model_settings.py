@@ -1,0 +1,59 @@
+"""MODEL[,SETTING=VALUE...]: a model's name or path, and behind it how it is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrieval.errors import QueryError
+
+if TYPE_CHECKING:
+    from retrieval.encoders import EncoderSpec
+
+_SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
+""",setting=value" behind a model."""
+
+
+def parse_model(text: str, option: str) -> tuple[str, dict[str, Any]]:
+    """Return a model's name or path and its settings; the path of a folder that is there is nothing else.
+
+    Args:
+        text: what the user wrote.
+        option: where, for the message.
+
+    Raises:
+        QueryError: a setting comes twice.
+    """
+    settings: dict[str, Any] = {}
+    while not Path(text).is_dir() and (found := _SETTING.fullmatch(text)):
+        text = found["model"]
+        if found["name"] in settings:
+            raise QueryError(f"{option} sets {found['name']} of {text!r} twice; give it once")
+        try:
+            settings[found["name"]] = json.loads(found["value"])
+        except ValueError:
+            settings[found["name"]] = found["value"]  # a word
+    return text, settings
+
+
+def encoder_of(text: str | None, option: str) -> EncoderSpec:
+    """Return an encoder's name or path as it is, or with settings behind it the loaded encoder.
+
+    Several devices are joined by "+": "embedded,device=cuda:0+cuda:1".
+
+    Raises:
+        QueryError: a setting comes twice.
+        EncoderError: the encoder cannot be loaded, or not with these settings.
+    """
+    if text is None:
+        return None
+    name, settings = parse_model(text, option)
+    if not settings:
+        return name
+    from retrieval.encoders import load_encoder
+
+    if isinstance(device := settings.get("device"), str) and "+" in device:
+        settings["device"] = device.split("+")
+    return load_encoder(name, **settings)
