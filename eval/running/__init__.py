@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from eval.running.orchestration import run_tasks
 from eval.running.outcome import Comparison, Failed, Skipped, Step
-from eval.running.store import ResultStore, StoredResult, read_results
+from eval.running.store import Reason, ResultStore, StoredResult, read_reasons, read_results
 
 __all__ = [
     "Comparison",
     "Failed",
+    "Reason",
     "ResultStore",
     "Skipped",
     "Step",
     "StoredResult",
+    "read_reasons",
     "read_results",
     "run_tasks",
 ]

@@ -43,9 +43,9 @@ def run_tasks(
     """Measure every system on every task, task by task.
 
     Each result is stored as soon as it is there, and embeddings are kept in the workspace, so that a run that was
-    killed goes on where it was. A stored result counts when everything that decides it is as it was: identity and
-    execution of the models, options, the task's own identity, policies, seed, the versions of packages and this
-    engine's code.
+    killed goes on where it was; why a system has no result is stored, too. A stored result counts when everything that
+    decides it is as it was: identity and execution of the models, options, the task's own identity, policies, seed, the
+    versions of packages and this engine's code.
 
     Args:
         systems: with distinct names.
@@ -107,6 +107,7 @@ class _Run:
                 problem = task.problem(system)
                 if problem is not None:
                     self.comparison.skipped.append(Skipped(task.name, system.name, problem))
+                    self._store.write_reason(task.name, system.name, problem)
                     self._say(task, system, "skipped", reason=problem)
                     continue
                 of_task = of_task or task_facts(task)
@@ -162,6 +163,7 @@ class _Run:
             _LOGGER.debug("%s on %s failed", system.name, task.name, exc_info=True)
             failed = Failed(task.name, system.name, error)
             self.comparison.failed.append(failed)
+            self._store.write_reason(task.name, system.name, failed.reason)
             self._say(task, system, "failed", reason=failed.reason)
 
     def _say(

@@ -23,6 +23,7 @@ from indexes.storage import make_directory, replace_file
 
 FORMAT = 1
 _SUFFIX = ".result.json"
+_REASON_SUFFIX = ".unmeasured.json"
 _NO_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 _NAME_LENGTH = 60
 
@@ -32,6 +33,20 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
     facts: dict[str, Any]
     result: dict[str, Any]
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a system has no result on a task.
+
+    Attributes:
+        task: its name.
+        system: its name.
+        reason: in words.
+    """
+
+    task: str
+    system: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +74,12 @@ class ResultStore:
 
     def path(self, task: str, system: str) -> Path:
         """Return the file of a system on a task."""
+        return self._path(task, system, _SUFFIX)
+
+    def _path(self, task: str, system: str, suffix: str) -> Path:
         digest = hashlib.sha256(msgspec.json.encode([task, system])).hexdigest()[:8]
         name = "_".join(_NO_NAME.sub("-", part)[:_NAME_LENGTH] for part in (task, system))
-        return self.folder / f"{name}_{digest}{_SUFFIX}"
+        return self.folder / f"{name}_{digest}{suffix}"
 
     def find(self, task: str, system: str, facts: Mapping[str, Any]) -> TaskResult | None:
         """Return the stored result of a system on a task; None where there is none, or one that other facts decided.
@@ -88,7 +106,18 @@ class ResultStore:
         make_directory(self.folder)
         whole = {"format": FORMAT, "digest": _digest(content), **content}
         replace_file(path, msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
+        self._path(result.task, result.system, _REASON_SUFFIX).unlink(missing_ok=True)
         return path
+
+    def write_reason(self, task: str, system: str, reason: str) -> None:
+        """Keep the reason why a system has no result on a task, in place of an earlier one; its result stays.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        make_directory(self.folder)
+        content = msgspec.json.encode(Reason(task, system, reason))
+        replace_file(self._path(task, system, _REASON_SUFFIX), msgspec.json.format(content, indent=1) + b"\n")
 
     def __iter__(self) -> Iterator[StoredResult]:
         """Yield all results in the order of their files' names.
@@ -111,6 +140,25 @@ def read_results(folder: Path) -> list[TaskResult]:
     if not results:
         raise ResultError(f"no results in {folder}: files *{_SUFFIX}, as `retrieval compare` writes them")
     return sorted(results, key=lambda result: (result.task, result.system))
+
+
+def read_reasons(folder: Path) -> list[Reason]:
+    """Return why systems have no result on tasks, by task and system; those that have one are left out.
+
+    Raises:
+        ResultError: a file is damaged; it is named.
+    """
+    store, reasons = ResultStore(folder), []
+    for path in sorted(folder.glob(f"*{_REASON_SUFFIX}")):
+        try:
+            reason = msgspec.json.decode(path.read_bytes(), type=Reason)
+        except OSError as error:
+            raise ResultError(f"cannot read {path}: {error.strerror or error}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ResultError(f"{path} is no reason for a missing result: {error}; remove the file") from None
+        if not store.path(reason.task, reason.system).exists():
+            reasons.append(reason)
+    return sorted(reasons, key=lambda reason: (reason.task, reason.system))
 
 
 def read_result(path: Path) -> StoredResult:

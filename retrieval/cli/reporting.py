@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 @click.option(
     "--items",
     type=click.Choice(["same", "shared"]),
-    default="same",
+    default="shared",
     show_default=True,
-    help="Refuse systems that were measured on different queries, or compare over those that all share.",
+    help="Compare over the queries that all systems were measured on, or refuse systems measured on different ones.",
 )
 @click.option(
     "--family",
@@ -67,6 +67,7 @@ def report(
     from eval.errors import ReportError
     from eval.reports import FORMATS, gather, render, write_content
     from eval.reports.terminal import terminal_report
+    from eval.running import read_results
     from indexes.storage import replace_file
 
     chosen = parse_formats(formats, FORMATS)
@@ -75,10 +76,13 @@ def report(
         raise ReportError(f"{len(chosen)} formats need a folder; add --out FOLDER")
     if as_file and out is not None and not out.parent.is_dir():
         raise ReportError(f"cannot write the report: no folder {out.parent}")
+    places = [_results_folder(folder) for folder in folders]
+    results = _chosen([result for place in places for result in read_results(place)], tasks, systems)
     content = gather(
-        _chosen([result for folder in folders for result in _read(folder)], tasks, systems),
+        results,
         baseline=baseline,
-        items="shared" if items == "shared" else "same",
+        unmeasured=_reasons(places, results, tasks, systems),
+        items="same" if items == "same" else "shared",
         family="all" if family == "all" else "task",
         title=title,
     )
@@ -95,12 +99,28 @@ def report(
         note(f"wrote {plural(len(written), 'file')} to {out}: {', '.join(path.name for path in written)}")
 
 
-def _read(folder: Path) -> list[TaskResult]:
-    """Return the results of a folder, or of the folder `results` in it."""
-    from eval.running import read_results
-
+def _results_folder(folder: Path) -> Path:
+    """Return the folder, or the folder `results` in it where that is what `retrieval compare` wrote."""
     inner = folder / "results"
-    return read_results(inner if inner.is_dir() and not any(folder.glob("*.result.json")) else folder)
+    return inner if inner.is_dir() and not any(folder.glob("*.result.json")) else folder
+
+
+def _reasons(
+    places: list[Path], results: list[TaskResult], tasks: tuple[str, ...], systems: tuple[str, ...]
+) -> list[tuple[str, str, str]]:
+    """Return why reported systems have no result on tasks; none that another folder measured."""
+    from eval.running import read_reasons
+
+    measured = {(result.task, result.system) for result in results}
+    of_systems = {result.system for result in results}
+    return [
+        (reason.task, reason.system, reason.reason)
+        for place in places
+        for reason in read_reasons(place)
+        if (reason.task, reason.system) not in measured
+        and reason.system in (systems or of_systems)
+        and (not tasks or reason.task in tasks)
+    ]
 
 
 def _chosen(results: list[TaskResult], tasks: tuple[str, ...], systems: tuple[str, ...]) -> list[TaskResult]:

@@ -83,9 +83,25 @@ def test_different_queries_are_refused_or_left_out(cli, stored):
     result = sample_results()[0]
     fewer = {item: value for item, value in result.values.items() if item != "q7"}
     store.write(replace(result, values=fewer), {})
-    assert "'q7'" in cli("report", stored).error
-    found = cli("report", stored, "--items", "shared", "--format", "json").json
+    assert "'q7'" in cli("report", stored, "--items", "same").error
+    found = cli("report", stored, "--format", "json").json
     assert {pair["n"] for pair in found["comparisons"]["pairs"] if pair["task"] == "SciFact"} == {59}
+
+
+def test_why_a_system_was_not_measured_is_said(cli, stored):
+    store = ResultStore(stored / "results")
+    (result, *_) = sample_results()
+    store.write_reason("Unheard", BM25, "bm25 has no ears")
+    store.write_reason("Unheard", "nobody", "a system without any result is not reported")
+    store.write_reason(result.task, result.system, "measured all the same")
+    found = cli("report", stored, "--format", "json").json
+    reasons = {(one["task"], one["system"]): one["reason"] for one in found["unmeasured"]}
+    assert reasons["Unheard", BM25] == "bm25 has no ears"
+    assert "nobody" not in {system for _, system in reasons}
+    assert (result.task, result.system) not in reasons
+    (damaged, *_) = (stored / "results").glob("Unheard*")
+    damaged.write_text("{", encoding="utf-8")
+    assert str(damaged) in cli("report", stored).error
 
 
 @pytest.mark.parametrize(

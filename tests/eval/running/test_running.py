@@ -14,7 +14,7 @@ import pytest
 
 from eval.errors import EvaluationError, ResultError, TaskError
 from eval.measures import Policies
-from eval.running import ResultStore, read_results, run_tasks
+from eval.running import Reason, ResultStore, read_reasons, read_results, run_tasks
 from eval.tasks.base import Reference, TaskResult
 from eval.tasks.system import System
 from indexes.errors import LockedError
@@ -41,6 +41,7 @@ def test_every_system_runs_on_every_task_that_can_measure_it(surroundings, store
     done = run_tasks([LEXICAL, dense()], [SearchTask(), MeanTask()], surroundings, store, progress=steps.append)
     assert names(done.results) == [("Search", "bm25"), ("Search", "dense"), ("Mean", "dense")]
     assert done.skipped == [("Mean", "bm25", "bm25 has no encoder")]
+    assert read_reasons(store.folder) == [Reason("Mean", "bm25", "bm25 has no encoder")]
     assert (done.failed, done.n_stored) == ([], 0)
     ended = [(step.number, step.task, step.system, step.state) for step in steps if step.state != "begun"]
     assert ended == [
