@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 # The same code gets the same verdict; "nightly" looks for new examples, and more of them.
 settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("nightly", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("default"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 DATA = Path(os.environ.get("RETRIEVAL_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")

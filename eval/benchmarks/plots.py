@@ -132,6 +132,7 @@ def _by_text_length(axes: Axes, outcomes: Sequence[Outcome], what: str, unit: in
     found = titled(outcomes, "Encoder length")
     if found is None:
         return False
+    drawn = False
     for number, (encoder, by_length) in enumerate(found.numbers["measured"].items()):
         points = sorted(
             (int(length), Spread.of([each[what] for each in rounds]).median / unit)
@@ -140,9 +141,10 @@ def _by_text_length(axes: Axes, outcomes: Sequence[Outcome], what: str, unit: in
         seen = [point for point in points if point[1] > 0]
         if seen:
             axes.plot(*zip(*seen, strict=True), color=f"C{number}", marker="os^D"[number % 4], label=NAMES[encoder])
+            drawn = True
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="tokens of a text", ylabel=label)
-    return True
+    return drawn
 
 
 PLOTS = (

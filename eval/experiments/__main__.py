@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import pkgutil
 import tempfile
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -66,9 +66,13 @@ def main(
 
 def write_summary(output: Path) -> None:
     """Draw the plots (where matplotlib is installed) and write RESULTS.md, of all stored results."""
-    with contextlib.suppress(ModuleNotFoundError):
-        for name, plots in PLOTS.items():
+    drawable = find_spec("matplotlib") is not None
+    for name, plots in PLOTS.items():
+        if drawable:
             draw(plots, _stored(output, name), output / "plots")
+        else:  # those that lie there may be of other numbers
+            for plot in plots:
+                (output / "plots" / plot.file).unlink(missing_ok=True)
     replace_file(output / "RESULTS.md", summary(output).encode())
 
 

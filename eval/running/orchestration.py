@@ -20,6 +20,7 @@ from eval.running.shared_stages import SharedStages
 from eval.running.store import ResultStore
 from eval.tasks.base import Surroundings, Task, TaskResult
 from eval.tasks.system import System
+from indexes.errors import StorageError
 from retrieval.encoders.base import fingerprint, settle
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ def run_tasks(
     """Measure every system on every task, task by task.
 
     Each result is stored as soon as it is there, and embeddings are kept in the workspace, so that a run that was
-    killed goes on where it was; why a system has no result is stored, too. A stored result counts when everything that
-    decides it is as it was: identity and execution of the models, options, the task's own identity, policies, seed, the
-    versions of packages and this engine's code.
+    killed goes on where it was. Why a system has no result is stored as well; an outdated result stays beside it, and
+    is what reports show. A stored result counts when everything that decides it is as it was: identity and execution of
+    the models, options, the task's own identity, policies, seed, the versions of packages and this engine's code.
 
     Args:
         systems: with distinct names.
@@ -107,7 +108,7 @@ class _Run:
                 problem = task.problem(system)
                 if problem is not None:
                     self.comparison.skipped.append(Skipped(task.name, system.name, problem))
-                    self._store.write_reason(task.name, system.name, problem)
+                    self._keep_reason(task, system, problem)
                     self._say(task, system, "skipped", reason=problem)
                     continue
                 of_task = of_task or task_facts(task)
@@ -163,8 +164,15 @@ class _Run:
             _LOGGER.debug("%s on %s failed", system.name, task.name, exc_info=True)
             failed = Failed(task.name, system.name, error)
             self.comparison.failed.append(failed)
-            self._store.write_reason(task.name, system.name, failed.reason)
+            self._keep_reason(task, system, failed.reason)
             self._say(task, system, "failed", reason=failed.reason)
+
+    def _keep_reason(self, task: Task, system: System, reason: str) -> None:
+        """Store why there is no result; where that fails, the run goes on all the same."""
+        try:
+            self._store.write_reason(task.name, system.name, reason)
+        except (StorageError, OSError) as error:
+            _LOGGER.warning("why %s was not measured on %s is not kept: %s", system.name, task.name, error)
 
     def _say(
         self, task: Task, system: System, state: State, result: TaskResult | None = None, *, reason: str = ""

@@ -116,7 +116,8 @@ class ResultStore:
             StorageError: the folder cannot be written.
         """
         make_directory(self.folder)
-        content = msgspec.json.encode(Reason(task, system, reason))
+        said = reason.encode("utf-8", "backslashreplace").decode()  # it may name a file whose name is no text
+        content = msgspec.json.encode(Reason(task, system, said))
         replace_file(self._path(task, system, _REASON_SUFFIX), msgspec.json.format(content, indent=1) + b"\n")
 
     def __iter__(self) -> Iterator[StoredResult]:

@@ -27,7 +27,7 @@ def parse_model(text: str, option: str) -> tuple[str, dict[str, Any]]:
         QueryError: a setting comes twice.
     """
     settings: dict[str, Any] = {}
-    while not Path(text).is_dir() and (found := _SETTING.fullmatch(text)):
+    while not _is_folder(text) and (found := _SETTING.fullmatch(text)):
         text = found["model"]
         if found["name"] in settings:
             raise QueryError(f"{option} sets {found['name']} of {text!r} twice; give it once")
@@ -36,6 +36,13 @@ def parse_model(text: str, option: str) -> tuple[str, dict[str, Any]]:
         except ValueError:
             settings[found["name"]] = found["value"]  # a word
     return text, settings
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except OSError:  # longer than any name
+        return False
 
 
 def encoder_of(text: str | None, option: str) -> EncoderSpec:
@@ -54,6 +61,7 @@ def encoder_of(text: str | None, option: str) -> EncoderSpec:
         return name
     from retrieval.encoders import load_encoder
 
-    if isinstance(device := settings.get("device"), str) and "+" in device:
-        settings["device"] = device.split("+")
+    if "device" in settings:
+        device = str(settings["device"])
+        settings["device"] = device.split("+") if "+" in device else device
     return load_encoder(name, **settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -50,9 +50,8 @@ def load_encoder(specification: EncoderSpec = None, **settings: Any) -> Encoder:
     unknown = sorted(set(settings) - _SETTINGS)
     if unknown:
         raise EncoderError(f"unknown encoder setting {unknown[0]!r}: one of {', '.join(sorted(_SETTINGS))}")
-    devices = settings.get("device")
-    if devices is not None and not isinstance(devices, str):
-        return _on_devices(specification, list(devices), {**settings, "device": None})
+    if isinstance(settings.get("device"), (list, tuple)):
+        return _on_devices(specification, **settings)
     if specification is None or specification == "embedded":
         from retrieval.encoders.embedded import load_embedded
 
@@ -97,16 +96,24 @@ def reload_encoder(source: str, identity: Mapping[str, Any], **settings: Any) ->
     return load_encoder(source, **settings)
 
 
-def _on_devices(specification: EncoderSpec, devices: list[str], settings: Mapping[str, Any]) -> Encoder:
+def _on_devices(specification: EncoderSpec, *, device: Sequence[str], **settings: Any) -> Encoder:
     """Return an encoder with a process on each device; the first one serves the calling process too."""
     from retrieval.encoders.parallel import ParallelEncoder
 
+    if not device or not all(isinstance(each, str) for each in device):
+        raise EncoderError(f"device={list(device)!r}: name at least one device, such as ['cuda:0', 'cuda:1']")
     if not (specification is None or isinstance(specification, (str, Path))):
-        raise EncoderError("several devices load a model each; name it, or give its path, instead of a loaded one")
-    if len(devices) == 1:
-        return load_encoder(specification, **{**settings, "device": devices[0]})
-    load = partial(load_encoder, specification, **{name: value for name, value in settings.items() if name != "device"})
-    return ParallelEncoder(load(device=devices[0] if devices else None), devices, load)
+        raise EncoderError(
+            "a list of devices is for a model that is loaded on each of them; name it, or give its path, instead of a "
+            "loaded one"
+        )
+    if settings.get("prompts") is not None:
+        settings["prompts"] = dict(settings["prompts"])  # it travels to the processes
+    encoder = load_encoder(specification, device=device[0], **settings)
+    if len(device) == 1:
+        return encoder
+    # By its source: a path that is relative to where this process is now would lead elsewhere later.
+    return ParallelEncoder(encoder, device, partial(load_encoder, encoder.source, **settings))
 
 
 def _pooling_of(source: str, identity: Mapping[str, Any]) -> str | None:

@@ -6,41 +6,43 @@ process with all its threads is as fast.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.batching import distinct
-from retrieval.encoders.base import Encoder, Similarity, check_texts, fingerprint, name_of, settle
+from retrieval.batching import distinct, plan_windows
+from retrieval.encoders.base import Encoder, Similarity, check_texts, encode_steps, name_of, settle
 from retrieval.encoders.late_chunking import LateChunkingEncoder, PooledPassages, TextInContext
+from retrieval.encoders.parallel_worker import Encoded, Load, begin, encode, who_is
 from retrieval.errors import EncoderError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
     from multiprocessing.queues import Queue
 
-FEW_TEXTS = 64
-"""So many texts are encoded by the calling process: sending them around takes longer."""
+FEW_CHARACTERS = 1 << 15
+"""Texts of so many characters are encoded by the calling process: sending them around takes longer."""
 
-_PART_TEXTS = 1024
-"""Texts of one call that go to a process at once."""
+_PART_CHARACTERS = 1 << 19
+"""Characters of one call's texts that go to a process at once; some 128,000 tokens."""
 
 _AHEAD = 2
 """Steps for each process that are under way: one is encoded while the next one waits."""
-
-Load = Callable[..., Encoder]
-"""From a `device` to an encoder; must be picklable."""
 
 
 class ParallelEncoder:
     """An encoder whose passages are encoded by processes of their own.
 
-    Made by `load_encoder(MODEL, device=["cuda:0", "cuda:1"])`. Queries, small calls and late chunking stay in the
+    Made by `load_encoder(MODEL, device=["cuda:0", "cuda:1"])`. Queries, a few texts and late chunking stay in the
     calling process. Vectors and their order are those of the encoder itself, up to its tolerance; equal texts of a call
-    get the same bits. The processes start when they are first needed, and end with `close`. They are new interpreters,
-    which import the script that started them: guard its start by `if __name__ == "__main__":`.
+    get the same bits. The processes start when they are first needed, and end with `close` or with the calling process.
+    They are new interpreters, which import the script that started them: guard its start by
+    `if __name__ == "__main__":`.
 
     Args:
         encoder: of the calling process.
@@ -54,10 +56,12 @@ class ParallelEncoder:
     def __init__(self, encoder: Encoder, devices: Sequence[str], load: Load) -> None:
         if not devices or not all(isinstance(device, str) for device in devices):
             raise EncoderError(f"device={devices!r}: name at least one device, such as ['cuda:0', 'cuda:1']")
+        settle(encoder)  # the processes do so, too: all compute in the same way
         self._encoder = encoder
         self._devices = list(devices)
         self._load = load
-        self._fingerprint = fingerprint(encoder.identity())
+        self._expected = who_is(encoder)
+        self._turn = threading.Lock()
         self._processes: ProcessPoolExecutor | None = None
         self._is_closed = False
 
@@ -89,10 +93,6 @@ class ParallelEncoder:
         """Return how vectors are computed, with the devices."""
         return {**self._encoder.execution(), "devices": list(self._devices)}
 
-    def load_library(self) -> None:
-        """Have the encoder load what it would load later; see `DeferredEncoder`."""
-        settle(self._encoder)
-
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""
         return self._open().encode_queries(texts)
@@ -104,37 +104,39 @@ class ParallelEncoder:
             EncoderError: as of the encoder; a process ended, or loaded another model.
         """
         unique, places = distinct(check_texts(texts))
-        if len(unique) <= FEW_TEXTS:
+        windows = list(plan_windows(np.array([len(text) for text in unique], np.int64), self._part_characters(unique)))
+        if len(windows) <= 1:
             return self._open().encode_passages(texts)
-        size = min(_PART_TEXTS, -(-len(unique) // len(self._devices)))
-        parts = [unique[start : start + size] for start in range(0, len(unique), size)]
+        parts = [[unique[row] for row in window.tolist()] for window in windows]
         return np.concatenate(list(self.encode_stream(parts)))[places]
 
     def encode_stream(self, steps: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
         """Yield the vectors of the passages of each step, (n, dimension) float32, in the order of the steps.
 
-        In memory are the texts and vectors of two steps for each process.
+        In memory are the texts and vectors of two steps for each process. Steps that are few texts altogether are
+        encoded by the calling process.
 
         Raises:
             EncoderError: as of the encoder; a process ended, or loaded another model.
         """
+        coming = iter(steps)
+        first, enough = _first_steps(coming, FEW_CHARACTERS)
+        if not enough:
+            yield from encode_steps(self._open(), first)
+            return
         from concurrent.futures.process import BrokenProcessPool
 
-        under_way: deque[Future[tuple[np.ndarray, str]]] = deque()
+        pool = self._pool()
+        under_way: deque[Future[Encoded]] = deque()
         try:
-            for step in steps:
-                under_way.append(self._pool().submit(_encode, check_texts(step)))
+            for step in chain[Sequence[str]](first, coming):
+                under_way.append(pool.submit(encode, check_texts(step)))
                 if len(under_way) >= _AHEAD * len(self._devices):
                     yield self._checked(under_way.popleft())
             while under_way:
                 yield self._checked(under_way.popleft())
-        except BrokenProcessPool:
-            self._processes = None
-            raise EncoderError(
-                f"a process that encodes for {name_of(self._encoder)} on {', '.join(self._devices)} ended: memory did "
-                "not suffice, the model cannot be loaded there, or the script that started it does not guard its start "
-                "by if __name__ == '__main__'"
-            ) from None
+        except (BrokenProcessPool, CancelledError):
+            raise self._ended(pool) from None
         finally:
             for waiting in under_way:
                 waiting.cancel()
@@ -163,7 +165,8 @@ class ParallelEncoder:
 
     def close(self) -> None:
         """End the processes and let go of the model; the encoder cannot be used afterwards."""
-        processes, self._processes, self._is_closed = self._processes, None, True
+        with self._turn:
+            processes, self._processes, self._is_closed = self._processes, None, True
         if processes is not None:
             processes.shutdown(cancel_futures=True)
         self._encoder.close()
@@ -173,54 +176,64 @@ class ParallelEncoder:
             raise EncoderError(f"encoder {name_of(self._encoder)} is closed; load it again")
         return self._encoder
 
+    def _part_characters(self, texts: Sequence[str]) -> int:
+        """Return how many characters of a call's texts go to a process at once: all where they are few."""
+        total = sum(map(len, texts))
+        if total <= FEW_CHARACTERS:
+            return max(total, 1)
+        return max(min(_PART_CHARACTERS, total // len(self._devices)), 1)
+
     def _pool(self) -> ProcessPoolExecutor:
-        self._open()
-        if self._processes is None:
-            import multiprocessing
-            from concurrent.futures import ProcessPoolExecutor
+        with self._turn:
+            self._open()
+            if self._processes is None:
+                import multiprocessing
+                from concurrent.futures import ProcessPoolExecutor
 
-            # A fork would take the threads of the tokenizer and of torch along in whatever state they are.
-            context = multiprocessing.get_context("spawn")
-            devices: Queue[str] = context.Queue()
-            for device in self._devices:
-                devices.put(device)
-            self._processes = ProcessPoolExecutor(
-                len(self._devices), context, _begin, (self._load, devices, self._devices.count("cpu"))
-            )
-        return self._processes
+                # A fork would take the threads of the tokenizer and of torch along in whatever state they are.
+                context = multiprocessing.get_context("spawn")
+                devices: Queue[str] = context.Queue()
+                for device in self._devices:
+                    devices.put(device)
+                sharing = sum(device.partition(":")[0] == "cpu" for device in self._devices)
+                self._processes = ProcessPoolExecutor(
+                    len(self._devices), context, begin, (self._load, devices, sharing)
+                )
+            return self._processes
 
-    def _checked(self, encoded: Future[tuple[np.ndarray, str]]) -> np.ndarray:
-        vectors, of = encoded.result()
-        if of != self._fingerprint:
+    def _ended(self, pool: ProcessPoolExecutor) -> EncoderError:
+        """Return the error for processes that are no more; the next call starts others."""
+        with self._turn:
+            if self._processes is pool:
+                self._processes = None
+            if self._is_closed:
+                return EncoderError(f"encoder {name_of(self._encoder)} was closed while it encoded; load it again")
+        return EncoderError(
+            f"a process that encodes for {name_of(self._encoder)} on {', '.join(self._devices)} ended: memory did not "
+            "suffice, or the script that started it does not guard its start by if __name__ == '__main__'"
+        )
+
+    def _checked(self, encoded: Future[Encoded]) -> np.ndarray:
+        vectors, who = encoded.result()
+        if who.identity != self._expected.identity:
             raise EncoderError(
                 f"model {name_of(self._encoder)} has changed on the disk since it was loaded; load it again"
+            )
+        if who.precision != self._expected.precision:
+            raise EncoderError(
+                f"encoder {name_of(self._encoder)} computes in {who.precision} on one of {', '.join(self._devices)}, "
+                f"in {self._expected.precision} on {self._devices[0]}; give one precision for all"
             )
         return vectors
 
 
-_encoder: Encoder | None = None
-"""Of a process that encodes."""
-
-
-def _begin(load: Load, devices: Queue[str], sharing: int) -> None:
-    """Load the encoder of a process.
-
-    Args:
-        load: see `Load`.
-        devices: one for each process.
-        sharing: how many processes share the processor's cores.
-    """
-    global _encoder  # noqa: PLW0603 - what an initializer leaves to its process
-    device = devices.get()
-    _encoder = load(device=device)
-    settle(_encoder)
-    if device == "cpu" and sharing > 1:
-        import torch
-
-        torch.set_num_threads(max(1, torch.get_num_threads() // sharing))
-
-
-def _encode(texts: list[str]) -> tuple[np.ndarray, str]:
-    """Return the vectors, and the fingerprint of the encoder that they are of."""
-    assert _encoder is not None  # or the process were broken
-    return _encoder.encode_passages(texts), fingerprint(_encoder.identity())
+def _first_steps(steps: Iterator[Sequence[str]], characters: int) -> tuple[list[list[str]], bool]:
+    """Take steps until they have more characters; return them, and whether they have."""
+    first: list[list[str]] = []
+    total = 0
+    for step in steps:
+        first.append(check_texts(step))
+        total += sum(map(len, first[-1]))
+        if total > characters:
+            return first, True
+    return first, False

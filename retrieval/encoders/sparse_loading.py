@@ -101,7 +101,7 @@ def _load_folder(
     }
     set_precision(model, precision)  # after the weights have been hashed
     return SparseTransformerEncoder(
-        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests
+        model, source=source, precision=precision, batch_tokens=batch_tokens, digests=digests, own=True
     )
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retrieval.batching import distinct, plan_batches
+from retrieval.batching import distinct, plan_batches, plan_packed_batches
 from retrieval.encoders.base import check_texts
 from retrieval.encoders.model_identity import describe_modules, tokenizer_digest, weights_digest
-from retrieval.encoders.model_inputs import Task, inputs_of
+from retrieval.encoders.model_inputs import PreparedTexts, Task, TokenizedInputs, inputs_of
 from retrieval.encoders.sentence_transformer import (
     BATCH_TOKENS,
     BATCH_TOKENS_GPU,
@@ -28,7 +28,10 @@ from retrieval.execution.splitting import run_batches
 from retrieval.execution.versions import torch_execution
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from indexes.sparse_vectors import SparseVectors
+    from retrieval.execution.packed_splade import PackedSplade
 
 _DENSE_NUMBERS = 1 << 24
 """Numbers of the dense matrix, texts x dimensions, that a model may give out at a time: 64 MiB in float32."""
@@ -47,6 +50,8 @@ class SparseTransformerEncoder:
         precision: of weights and activations; by default what the model has.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
         digests: of weights and tokenizer ("weights", "tokenizer"), when they are known already.
+        packed: run SPLADE models over BERT-like networks without padding (`retrieval.execution.packed_splade`).
+        own: whether the model is nobody else's, as when it was just loaded: its weights may then be laid out anew.
 
     Raises:
         EncoderError: the model cannot be used for search by inner products.
@@ -60,6 +65,8 @@ class SparseTransformerEncoder:
         precision: Precision | None = None,
         batch_tokens: int | None = None,
         digests: Mapping[str, str] | None = None,
+        packed: bool = True,
+        own: bool = False,
     ) -> None:
         if model.similarity_fn_name != "dot":
             raise EncoderError(
@@ -74,6 +81,7 @@ class SparseTransformerEncoder:
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
         self._most_active = model.max_active_dims
+        self._packed = self._without_padding(own) if packed else None
         settings = _bucket_settings(model)
         self._weighted = settings is None or not settings.binarise
         self._largest_weight: float | None = None if settings is None else settings.largest_weight
@@ -122,7 +130,8 @@ class SparseTransformerEncoder:
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime, device, batch size and versions."""
-        return {**torch_execution(self._open()), "batch_tokens": self._batch_tokens}
+        packed = {} if self._packed is None else {"packed": True}
+        return {**torch_execution(self._open()), **packed, "batch_tokens": self._batch_tokens}
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """Return the vectors of queries, with weights."""
@@ -142,7 +151,7 @@ class SparseTransformerEncoder:
 
     def close(self) -> None:
         """Let go of the model; the encoder cannot be used afterwards."""
-        self._model = None
+        self._model = self._packed = None
 
     def _open(self) -> Any:
         if self._model is None:
@@ -152,6 +161,13 @@ class SparseTransformerEncoder:
     @property
     def _name(self) -> str:
         return repr(self._source or "a SparseEncoder")
+
+    def _without_padding(self, own: bool) -> PackedSplade | None:
+        if not isinstance(self._inputs, TokenizedInputs):
+            return None
+        from retrieval.execution.packed_splade import packed_splade
+
+        return packed_splade(self._model, copied=own)
 
     def _encode(self, texts: list[str], task: Task, *, weighted: bool) -> SparseVectors:
         from indexes.sparse_vectors import SparseVectors
@@ -170,14 +186,15 @@ class SparseTransformerEncoder:
         most_texts = max(_DENSE_NUMBERS // self._n_dimensions, 1)
         counts = np.zeros(len(texts), np.int64)
         found = []  # rows of the texts, and dimensions and weights of their entries one text after the other
+        plan = plan_batches if self._packed is None else plan_packed_batches
         batches = (
             batch[start : start + most_texts]
-            for batch in plan_batches(prepared.lengths, self._batch_tokens)
+            for batch in plan(prepared.lengths, self._batch_tokens)
             for start in range(0, len(batch), most_texts)
         )
 
         def run(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return self._entries(prepared.features(rows), task)
+            return self._entries(self._vectors(prepared, rows, task))
 
         for rows, entries in run_batches(batches, run, prepared.lengths):
             counts[rows] = np.bincount(entries[0], minlength=len(rows))
@@ -192,33 +209,42 @@ class SparseTransformerEncoder:
         check_sparse(vectors, len(texts), self._n_dimensions, self._name, weighted=True)
         return vectors
 
-    def _entries(self, features: Mapping[str, Any], task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return text, dimension and weight of each entry of a batch that is not 0, texts and dimensions ascending."""
+    def _entries(self, vectors: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return text, dimension and weight of each entry of a batch that is not 0, texts and dimensions ascending.
+
+        Args:
+            vectors: (batch, n).
+        """
         import torch
 
         with torch.inference_mode():
-            vectors = self._forward(features, task)  # (batch, n)
             texts, dimensions = torch.nonzero(vectors, as_tuple=True)
             weights = vectors[texts, dimensions]
         return texts.cpu().numpy(), dimensions.cpu().numpy().astype(np.int32), weights.cpu().numpy()
 
-    def _forward(self, features: Mapping[str, Any], task: Task) -> Any:
+    def _vectors(self, prepared: PreparedTexts, rows: np.ndarray, task: Task) -> Tensor:
+        """Return the vectors of some texts, (batch, n) float32."""
+        import torch
         from sentence_transformers.util import select_max_active_dims
 
         model = self._open()
-        moved = {name: value.to(self._device) if hasattr(value, "to") else value for name, value in features.items()}
-        given: dict[str, Any] = {"task": task}
-        if self._most_active is not None:
-            given["max_active_dims"] = self._most_active
-        vectors = model(moved, **given)["sentence_embedding"].float()
-        return vectors if self._most_active is None else select_max_active_dims(vectors, self._most_active)
-
-    def _dense(self, texts: list[str], task: Task) -> Any:
-        import torch
-
-        prepared = self._inputs.prepare(texts, self._prompts[task], task)
         with torch.inference_mode():
-            return self._forward(prepared.features(np.arange(len(texts))), task)
+            if self._packed is not None and prepared.tokens is not None:
+                vectors = self._packed.run(prepared.tokens(rows)).float()
+            else:
+                features = prepared.features(rows)
+                moved = {
+                    name: value.to(self._device) if hasattr(value, "to") else value for name, value in features.items()
+                }
+                given: dict[str, Any] = {"task": task}
+                if self._most_active is not None:
+                    given["max_active_dims"] = self._most_active
+                vectors = model(moved, **given)["sentence_embedding"].float()
+            return vectors if self._most_active is None else select_max_active_dims(vectors, self._most_active)
+
+    def _dense(self, texts: list[str], task: Task) -> Tensor:
+        prepared = self._inputs.prepare(texts, self._prompts[task], task)
+        return self._vectors(prepared, np.arange(len(texts)), task)
 
 
 def _bucket_settings(model: Any) -> Any:

@@ -9,14 +9,9 @@ import torch
 
 from retrieval.execution.packed import PackedNetwork, packed_network
 from retrieval.execution.padded_runtime import AFTER_POOLING, PaddedRuntime
+from retrieval.execution.probing import agree, probe_batch
 from retrieval.execution.runtime import TokenBatch
 from retrieval.execution.versions import torch_execution
-
-_PROBES = (7, 1, 3, 7)
-"""Tokens of the texts that the packed and the padded way are compared on."""
-
-_TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
-"""Differences, relative to the largest component, above which two ways do not compute the same."""
 
 
 class PackedRuntime:
@@ -76,24 +71,8 @@ def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedRu
         network = packed_network(model[0].model, copied=copied)
         if network is None:
             return None
-        packed = PackedRuntime(model, network)
-        return packed if _agree(packed, PaddedRuntime(model, pad_id), model) else None
+        packed, batch = PackedRuntime(model, network), probe_batch(model)
+        return packed if agree(PaddedRuntime(model, pad_id).run(batch), packed.run(batch), model.dtype) else None
     except (AttributeError, IndexError, RuntimeError, TypeError):
         # Another version of a library, no kernel for this device, or fewer positions than the tokens compared.
         return None
-
-
-def _agree(packed: PackedRuntime, padded: PaddedRuntime, model: Any) -> bool:
-    """Tell whether both ways give the same vectors of a few tokens."""
-    vocabulary = model[0].model.config.vocab_size
-    lengths = np.array(_PROBES, np.int64)
-    ids = (np.arange(lengths.sum()) * 7919 + 11) % vocabulary
-    segments = np.zeros_like(ids) if "token_type_ids" in model.tokenizer.model_input_names else None
-    batch = TokenBatch(ids, lengths, segments)
-    expected, found = padded.run(batch), packed.run(batch)
-    if not np.isfinite(expected).all():
-        return False  # nothing to compare; the library's own way says what is wrong
-    largest = max(float(np.abs(expected).max()), 1e-12)
-    return expected.shape == found.shape and float(np.abs(found - expected).max()) <= largest * _TOLERANCES.get(
-        model.dtype, 0.0
-    )

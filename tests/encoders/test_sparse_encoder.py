@@ -98,16 +98,15 @@ class TestVectors:
         encoder = load_sparse_encoder(sparse_model(kind), batch_tokens=4096)
         texts = [*TEXTS, *reversed(TEXTS)]
         alone = encoder.encode_queries(list(dict.fromkeys(texts)))
-        seen, entries = [], encoder._entries
+        seen, vectors = [], encoder._vectors
 
-        def short(features, task):
-            rows = len(features["input_ids"])
-            if rows > 3:
+        def short(prepared, rows, task):
+            if len(rows) > 3:
                 raise RuntimeError("not enough memory")
-            seen.append(rows)
-            return entries(features, task)
+            seen.append(len(rows))
+            return vectors(prepared, rows, task)
 
-        encoder._entries = short
+        encoder._vectors = short
         found = encoder.encode_queries(texts)
         assert sum(seen) == len(set(texts)) < len(texts) == len(found)
         assert "run again in halves" in caplog.text

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,12 +18,19 @@ import pytest
 from retrieval import Collection, Document
 from retrieval.cli import main
 from retrieval.encoders import Encoder, load_encoder
-from retrieval.encoders.base import StreamingEncoder
-from retrieval.encoders.parallel import FEW_TEXTS, ParallelEncoder
+from retrieval.encoders import parallel as module
+from retrieval.encoders.base import StreamingEncoder, settle
+from retrieval.encoders.late_chunking import TextInContext
+from retrieval.encoders.parallel import ParallelEncoder
 from retrieval.errors import EncoderError
 
 TEXTS = [f"text {number % 150} " + "of some words " * (number % 7) for number in range(200)]
-assert len(set(TEXTS)) > FEW_TEXTS
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Let the processes serve texts of more than a hundred characters."""
+    monkeypatch.setattr(module, "FEW_CHARACTERS", 100)
 
 
 def execution_of(collection):
@@ -34,6 +45,7 @@ def tiny_folder(tiny_model):
 @pytest.fixture(scope="module")
 def encoders(tiny_folder):
     alone = load_encoder(tiny_folder)
+    settle(alone)
     parallel = load_encoder(tiny_folder, device=["cpu", "cpu"])
     yield alone, parallel
     parallel.close()
@@ -52,7 +64,8 @@ def test_it_is_the_same_encoder(encoders):
         alone.max_tokens,
         alone.source,
     )
-    assert parallel.execution()["devices"] == ["cpu", "cpu"]
+    # All compute as the processes do, with the library.
+    assert parallel.execution() == {**alone.execution(), "devices": ["cpu", "cpu"]}
     np.testing.assert_array_equal(parallel.count_tokens(TEXTS), alone.count_tokens(TEXTS))
     assert [spans.tolist() for spans in parallel.token_spans(TEXTS[:3])] == [
         spans.tolist() for spans in alone.token_spans(TEXTS[:3])
@@ -88,6 +101,30 @@ def test_steps_come_in_their_order_and_are_taken_as_they_are_needed(encoders):
         np.testing.assert_allclose(vectors, alone.encode_passages(TEXTS[number : number + number % 3]), atol=1e-5)
 
 
+def test_a_few_texts_need_no_process(tiny_folder):
+    parallel = load_encoder(tiny_folder, device=["cpu", "cpu"])
+    assert [len(each) for each in parallel.encode_stream([["a"], [], ["b", "c"]])] == [1, 0, 2]
+    assert parallel.encode_passages(["a"] * 1000).shape == (1000, parallel.dimension)
+    assert parallel._processes is None
+    parallel.close()
+
+
+def test_several_threads_share_the_processes(encoders):
+    alone, parallel = encoders
+    expected = alone.encode_passages(TEXTS)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(lambda _: parallel.encode_passages(TEXTS), range(8)):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_passages_are_encoded_within_their_text(encoders):
+    alone, parallel = encoders
+    assert parallel.late_chunking_problem() == alone.late_chunking_problem()
+    text = TextInContext("some words and more words", 0, np.array([[0, 10], [11, 25]]), np.array([True, True]))
+    (found,), (known,) = ([each.vectors for each in side.encode_in_context([text])] for side in (parallel, alone))
+    np.testing.assert_allclose(found, known, atol=1e-5)
+
+
 def test_a_text_that_is_none_is_named_and_the_processes_go_on(encoders):
     _, parallel = encoders
     with pytest.raises(EncoderError, match="text 1 is None"):
@@ -104,9 +141,20 @@ def test_a_collection_is_opened_again_without_the_processes(encoders, tmp_path):
     with Collection.open(tmp_path / "index") as collection:
         (hits,) = collection.search_many([documents[7].text], k=1, mode="dense")
         assert hits[0].id == "7"
+        collection.add([Document("new", "another text")])
+        assert "devices" not in collection.snapshot.segments[-1].passages.execution
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_one_that_ended_is_an_error_and_others_begin(self, tiny_folder):
         parallel = load_encoder(tiny_folder, device=["cpu", "cpu"])
         parallel.encode_passages(TEXTS)
@@ -119,14 +167,46 @@ class TestProcesses:
 
     def test_one_that_cannot_load_is_an_error(self, tiny_folder):
         parallel = ParallelEncoder(load_encoder(tiny_folder), ["cpu"], partial(load_encoder, Path("/not/there")))
-        with pytest.raises(EncoderError, match="the model cannot be loaded there"):
-            parallel.encode_passages(TEXTS)
+        with pytest.raises(EncoderError, match=r"could not load its model: .*/not/there"):
+            list(parallel.encode_stream([TEXTS]))
+        parallel.close()
 
     def test_another_model_is_refused(self, tiny_folder):
         parallel = ParallelEncoder(load_encoder(tiny_folder), ["cpu"], partial(load_encoder, "embedded"))
         with pytest.raises(EncoderError, match="has changed on the disk"):
-            parallel.encode_passages(TEXTS)
+            list(parallel.encode_stream([TEXTS]))
         parallel.close()
+
+    def test_another_precision_is_refused(self, tiny_folder):
+        parallel = ParallelEncoder(
+            load_encoder(tiny_folder), ["cpu"], partial(load_encoder, tiny_folder, precision="bf16")
+        )
+        with pytest.raises(EncoderError, match="computes in bf16 on one of cpu, in fp32 on cpu"):
+            list(parallel.encode_stream([TEXTS]))
+        parallel.close()
+
+    @pytest.mark.slow
+    def test_they_end_with_the_process_that_started_them(self, tiny_folder, tmp_path):
+        script = tmp_path / "script.py"
+        text = f"""
+import os, signal
+from retrieval.encoders import load_encoder, parallel
+parallel.FEW_CHARACTERS = 10
+if __name__ == "__main__":
+    encoder = load_encoder({str(tiny_folder)!r}, device=["cpu", "cpu"])
+    encoder.encode_passages(["some words", "other words"])
+    print(*encoder._processes._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+        script.write_text(text, encoding="utf-8")
+        found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+        started = [int(number) for number in found.stdout.split()]
+        assert started, found.stderr
+        for _ in range(200):
+            if not any(map(is_running, started)):
+                return
+            time.sleep(0.05)
+        pytest.fail("a process goes on alone")
 
     def test_after_closing_there_is_no_encoder(self, tiny_folder):
         parallel = load_encoder(tiny_folder, device=["cpu", "cpu"])
@@ -145,8 +225,16 @@ class TestArguments:
             load_encoder(tiny_folder, device=[])
 
     def test_a_loaded_model_is_refused(self, encoders):
-        with pytest.raises(EncoderError, match="several devices load a model each"):
+        with pytest.raises(EncoderError, match="is for a model that is loaded on each of them"):
             load_encoder(encoders[0], device=["cpu", "cpu"])
+
+    @pytest.mark.slow
+    def test_a_relative_path_is_found_from_elsewhere(self, tiny_folder, tmp_path, monkeypatch):
+        monkeypatch.chdir(tiny_folder.parent)
+        parallel = load_encoder(tiny_folder.name, device=["cpu", "cpu"])
+        monkeypatch.chdir(tmp_path)
+        assert len(parallel.encode_passages(TEXTS)) == len(TEXTS)
+        parallel.close()
 
 
 class TestCommandLine:
@@ -158,12 +246,14 @@ class TestCommandLine:
 
     def test_settings_stand_behind_the_model(self, run, tiny_folder, source, tmp_path):
         index = tmp_path / "index"
-        for _ in range(2):  # new, and there already
+        for number in (1, 2):  # new, and there already
+            source.write_text(f'{{"id": "{number}", "text": "words {number}"}}\n')
             status, said = run("index", index, source, "--encoder", f"{tiny_folder},device=cpu+cpu,batch_tokens=512")
             assert status == 0, said
-        with Collection.open(index) as collection:
-            execution = execution_of(collection)
-        assert (execution["devices"], execution["batch_tokens"]) == (["cpu", "cpu"], 512)
+            with Collection.open(index) as collection:
+                execution = collection.snapshot.segments[-1].passages.execution
+            assert len(collection.snapshot.segments) == number
+            assert (execution["devices"], execution["batch_tokens"]) == (["cpu", "cpu"], 512)
         assert run("reencode", index, f"{tiny_folder},precision=bf16")[0] == 0
         with Collection.open(index) as collection:
             assert execution_of(collection)["precision"] == "bf16"

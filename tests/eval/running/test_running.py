@@ -17,7 +17,7 @@ from eval.measures import Policies
 from eval.running import Reason, ResultStore, read_reasons, read_results, run_tasks
 from eval.tasks.base import Reference, TaskResult
 from eval.tasks.system import System
-from indexes.errors import LockedError
+from indexes.errors import LockedError, StorageError
 from tests.eval.running.conftest import ROOT, CountingEncoder, MeanTask, SearchTask
 
 LEXICAL = System("bm25")
@@ -123,8 +123,26 @@ def test_a_task_that_fails_ends_only_itself(surroundings, store):
         ("Broken", "dense", "no texts"),
         ("Strange", "dense", "unexpected ZeroDivisionError: division by zero"),
     ]
+    kept = [(reason.task, reason.reason) for reason in read_reasons(store.folder)]
+    assert kept == [(failed.task, failed.reason) for failed in done.failed]
     with pytest.raises(TaskError, match="no texts"):
         run_tasks([dense()], [broken], surroundings, store, on_error="raise")
+    run_tasks([dense()], [MeanTask("Broken")], surroundings, store)
+    assert [path.name for path in store.folder.glob("Broken*")] == [store.path("Broken", "dense").name]
+
+
+def test_a_reason_that_cannot_be_kept_ends_nothing(surroundings, store, monkeypatch, caplog):
+    strange = MeanTask("Strange", error=TaskError("no file caf\udce9"))
+    run_tasks([dense()], [strange], surroundings, store)
+    assert read_reasons(store.folder) == [Reason("Strange", "dense", "no file caf\\udce9")]
+
+    def full(*_):
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(ResultStore, "write_reason", full)
+    done = run_tasks([dense()], [strange, MeanTask()], surroundings, store)
+    assert names(done.results) == [("Mean", "dense")]
+    assert "no space left" in caplog.text
 
 
 def test_a_number_that_is_none_is_an_error_and_not_a_result(surroundings, store, monkeypatch):
