@@ -78,7 +78,7 @@ def _where(
 def measured_unlike(results: Sequence[TaskResult]) -> bool:
     """Tell whether a policy that two results of a task state is not the same for both.
 
-    What a system itself does with texts, cutting or prompting them, is no such policy.
+    What a system itself does with texts (cutting, prompting) and with equal scores is no such policy.
     """
     said = [_decisions(result) for result in results]
     policies = {policy for one in said for policy in one} - _OF_SYSTEMS
