@@ -1,4 +1,4 @@
-"""Trained on 64 tokens, used on up to 2048: ALiBi beside tables of learned positions.
+"""Trained on 64 tokens, used on up to 8192: ALiBi beside tables of learned positions.
 
 Two encoders are made of the packaged MiniLM by the same training (texts, order, steps, seed) on texts of 64 tokens: one
 with ALiBi, one with a new table of positions. Both have to learn MiniLM's vectors anew with what they have for places.
@@ -25,7 +25,7 @@ from retrieval.training.data import Source
 
 TITLE = "Length extrapolation"
 
-LENGTHS = (64, 128, 512, 1024, 2048)
+LENGTHS = (64, 128, 512, 2048, 8192)
 LONGEST = 8192
 TRAINED = 64
 WINDOW = TRAINED - 2  # and two special tokens
@@ -34,8 +34,8 @@ N_DOCUMENTS = 24
 _ALIBI = builtin_recipe("alibi-distillation").changed(
     {
         "max_tokens": TRAINED,
-        "batch_size": 8,
-        "max_steps": 400,
+        "batch_size": 16,
+        "max_steps": 600,
         "learning_rate": 3e-4,
         "precision": "bf16",
         "loss_settings": {"precision": "bf16"},
