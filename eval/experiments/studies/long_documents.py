@@ -131,6 +131,11 @@ def _ladder(folder: Path, ways: Sequence[Way], options: Options) -> Outcome:
             "all-MiniLM-L6-v2 unless another model is named; lengths in tokens, overlap of passages 32; exact search.",
             "Another model's late chunking: windows as long as it reads, passages of 256 (at most half a window).",
             "Windows of 512 tokens are what the model can read; it was trained on texts cut at 128.",
+            *(
+                f"{name} is a model given by `--model NAME=FOLDER`, such as the study of length extrapolation leaves in "
+                "its `--workspace`."
+                for name in options.models
+            ),
         ],
         numbers=numbers,
     )
