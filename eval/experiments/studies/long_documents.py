@@ -132,8 +132,8 @@ def _ladder(folder: Path, ways: Sequence[Way], options: Options) -> Outcome:
             "Another model's late chunking: windows as long as it reads, passages of 256 (at most half a window).",
             "Windows of 512 tokens are what the model can read; it was trained on texts cut at 128.",
             *(
-                f"{name} is a model given by `--model NAME=FOLDER`, such as the study of length extrapolation leaves in "
-                "its `--workspace`."
+                f"{name} is a model given by `--model NAME=FOLDER`, such as the study of length extrapolation leaves "
+                "in its `--workspace`."
                 for name in options.models
             ),
         ],
