@@ -10,7 +10,9 @@ from eval.experiments.measuring import Pool
 from eval.testsets import read_testset
 
 
-def sampled_pool(folder: Path, split: str, documents: int, seed: int, *, queries: int | None = None) -> Pool:
+def sampled_pool(
+    folder: Path, split: str, documents: int, seed: int, *, queries: int | None = None, unseen: str | None = None
+) -> Pool:
     """Read a test set and keep the documents that are judged for its queries and others at random.
 
     Figures of such a pool are higher than the whole collection's, and comparable with each other only.
@@ -21,12 +23,17 @@ def sampled_pool(folder: Path, split: str, documents: int, seed: int, *, queries
         documents: of the pool; where more are judged, all of those.
         seed: of the choice.
         queries: the first ones are taken; None takes all.
+        unseen: a split that is trained on: queries for documents that are judged there, too, are left out.
 
     Raises:
         EvaluationError: the folder is no test set with documents.
     """
     testset = read_testset(folder, split)
-    texts = dict(list(testset.queries.items())[:queries])
+    seen: set[str] = set()
+    if unseen is not None:
+        seen = {document_id for grades in read_testset(folder, unseen).qrels.values() for document_id in grades}
+    free = [item for item in testset.queries.items() if seen.isdisjoint(testset.qrels[item[0]])]
+    texts = dict(free[:queries])
     qrels = {query_id: testset.qrels[query_id] for query_id in texts}
     judged = {document_id for grades in qrels.values() for document_id in grades}
     everything = list(testset.corpus or ())

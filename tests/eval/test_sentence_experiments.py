@@ -100,6 +100,12 @@ def test_a_sampled_pool_holds_what_is_judged(testset):
     assert sampled_pool(testset, "dev", 1, seed=1, queries=2).ids == ["3", "4", "17"]
 
 
+def test_what_training_sees_is_not_asked_for(testset):
+    (testset / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq2\t17\t1\n", encoding="utf-8")
+    pool = sampled_pool(testset, "dev", 8, seed=1, queries=2, unseen="train")
+    assert list(pool.queries) == ["q0", "q2"]
+
+
 def test_a_sample_keeps_pairs_together():
     pairs = ScoredPairs("ten", [f"a{n}" for n in range(10)], [f"b{n}" for n in range(10)], np.arange(10) / 10)
     some = pairs.sampled(4, seed=1)
