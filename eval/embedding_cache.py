@@ -21,10 +21,10 @@ import msgspec
 import numpy as np
 
 from eval.costs import Encoding
-from eval.wrapped_encoder import WrappedEncoder
 from indexes.locks import WriterLock
 from indexes.storage import make_directory, replace_file
 from retrieval.encoders.base import check_texts, fingerprint
+from retrieval.encoders.wrapped import WrappedEncoder
 from retrieval.encoding import encode_passages
 from retrieval.staging import Staging
 

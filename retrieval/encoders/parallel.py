@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retrieval.batching import distinct, plan_windows
-from retrieval.encoders.base import Encoder, Similarity, check_texts, encode_steps, name_of, settle
-from retrieval.encoders.late_chunking import LateChunkingEncoder, PooledPassages, TextInContext
+from retrieval.encoders.base import Encoder, check_texts, encode_steps, name_of, settle
 from retrieval.encoders.parallel_worker import Encoded, Load, begin, encode, who_is
+from retrieval.encoders.wrapped import WrappedEncoder
 from retrieval.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _AHEAD = 2
 """Steps for each process that are under way: one is encoded while the next one waits."""
 
 
-class ParallelEncoder:
+class ParallelEncoder(WrappedEncoder):
     """An encoder whose passages are encoded by processes of their own.
 
     Made by `load_encoder(MODEL, device=["cuda:0", "cuda:1"])`. Queries, a few texts and late chunking stay in the
@@ -57,7 +57,7 @@ class ParallelEncoder:
         if not devices or not all(isinstance(device, str) for device in devices):
             raise EncoderError(f"device={devices!r}: name at least one device, such as ['cuda:0', 'cuda:1']")
         settle(encoder)  # the processes do so, too: all compute in the same way
-        self._encoder = encoder
+        super().__init__(encoder)
         self._devices = list(devices)
         self._load = load
         self._expected = who_is(encoder)
@@ -65,37 +65,9 @@ class ParallelEncoder:
         self._processes: ProcessPoolExecutor | None = None
         self._is_closed = False
 
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        return self._encoder.dimension
-
-    @property
-    def similarity(self) -> Similarity:
-        """What vectors are compared by."""
-        return self._encoder.similarity
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Tokens of a text that are read."""
-        return self._encoder.max_tokens
-
-    @property
-    def source(self) -> str | None:
-        """Name or path; a collection is opened again without the processes."""
-        return self._encoder.source
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the vectors: the devices do not."""
-        return self._encoder.identity()
-
     def execution(self) -> dict[str, Any]:
         """Return how vectors are computed, with the devices."""
-        return {**self._encoder.execution(), "devices": list(self._devices)}
-
-    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the vectors of queries, (n, dimension) float32."""
-        return self._open().encode_queries(texts)
+        return {**self.inside.execution(), "devices": list(self._devices)}
 
     def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of passages, (n, dimension) float32.
@@ -106,7 +78,7 @@ class ParallelEncoder:
         unique, places = distinct(check_texts(texts))
         windows = list(plan_windows(np.array([len(text) for text in unique], np.int64), self._part_characters(unique)))
         if len(windows) <= 1:
-            return self._open().encode_passages(texts)
+            return super().encode_passages(texts)
         parts = [[unique[row] for row in window.tolist()] for window in windows]
         return np.concatenate(list(self.encode_stream(parts)))[places]
 
@@ -122,7 +94,7 @@ class ParallelEncoder:
         coming = iter(steps)
         first, enough = _first_steps(coming, FEW_CHARACTERS)
         if not enough:
-            yield from encode_steps(self._open(), first)
+            yield from encode_steps(self.inside, first)
             return
         from concurrent.futures.process import BrokenProcessPool
 
@@ -137,31 +109,13 @@ class ParallelEncoder:
                 yield self._checked(under_way.popleft())
         except (BrokenProcessPool, CancelledError):
             raise self._ended(pool) from None
+        except RuntimeError:
+            if self._is_closed:  # by another thread: nothing more can be given to the processes
+                raise self._ended(pool) from None
+            raise
         finally:
             for waiting in under_way:
                 waiting.cancel()
-
-    def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the tokens of each text as a passage, (n,) int64."""
-        return self._open().count_tokens(texts)
-
-    def token_spans(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return the character start and end of each token, (tokens, 2) int64 for each text."""
-        return self._open().token_spans(texts)
-
-    def late_chunking_problem(self) -> str | None:
-        """Say what keeps the encoder from late chunking; None when nothing does."""
-        encoder = self._open()
-        if isinstance(encoder, LateChunkingEncoder):
-            return encoder.late_chunking_problem()
-        return "it gives vectors of texts, not of their tokens"
-
-    def encode_in_context(self, texts: Sequence[TextInContext]) -> Iterator[PooledPassages]:
-        """Yield the vectors of wanted passages, pooled from their whole texts; by the calling process."""
-        encoder = self._open()
-        if not isinstance(encoder, LateChunkingEncoder):
-            raise EncoderError(f"encoder {name_of(encoder)} cannot do late chunking: {self.late_chunking_problem()}")
-        return encoder.encode_in_context(texts)
 
     def close(self) -> None:
         """End the processes and let go of the model; the encoder cannot be used afterwards."""
@@ -169,12 +123,7 @@ class ParallelEncoder:
             processes, self._processes, self._is_closed = self._processes, None, True
         if processes is not None:
             processes.shutdown(cancel_futures=True)
-        self._encoder.close()
-
-    def _open(self) -> Encoder:
-        if self._is_closed:
-            raise EncoderError(f"encoder {name_of(self._encoder)} is closed; load it again")
-        return self._encoder
+        super().close()
 
     def _part_characters(self, texts: Sequence[str]) -> int:
         """Return how many characters of a call's texts go to a process at once: all where they are few."""
@@ -185,7 +134,8 @@ class ParallelEncoder:
 
     def _pool(self) -> ProcessPoolExecutor:
         with self._turn:
-            self._open()
+            if self._is_closed:
+                raise EncoderError(f"encoder {name_of(self.inside)} is closed; load it again")
             if self._processes is None:
                 import multiprocessing
                 from concurrent.futures import ProcessPoolExecutor
@@ -207,9 +157,9 @@ class ParallelEncoder:
             if self._processes is pool:
                 self._processes = None
             if self._is_closed:
-                return EncoderError(f"encoder {name_of(self._encoder)} was closed while it encoded; load it again")
+                return EncoderError(f"encoder {name_of(self.inside)} was closed while it encoded; load it again")
         return EncoderError(
-            f"a process that encodes for {name_of(self._encoder)} on {', '.join(self._devices)} ended: memory did not "
+            f"a process that encodes for {name_of(self.inside)} on {', '.join(self._devices)} ended: memory did not "
             "suffice, or the script that started it does not guard its start by if __name__ == '__main__'"
         )
 
@@ -217,11 +167,11 @@ class ParallelEncoder:
         vectors, who = encoded.result()
         if who.identity != self._expected.identity:
             raise EncoderError(
-                f"model {name_of(self._encoder)} has changed on the disk since it was loaded; load it again"
+                f"model {name_of(self.inside)} has changed on the disk since it was loaded; load it again"
             )
         if who.precision != self._expected.precision:
             raise EncoderError(
-                f"encoder {name_of(self._encoder)} computes in {who.precision} on one of {', '.join(self._devices)}, "
+                f"encoder {name_of(self.inside)} computes in {who.precision} on one of {', '.join(self._devices)}, "
                 f"in {self._expected.precision} on {self._devices[0]}; give one precision for all"
             )
         return vectors

@@ -211,9 +211,14 @@ if __name__ == "__main__":
     def test_after_closing_there_is_no_encoder(self, tiny_folder):
         parallel = load_encoder(tiny_folder, device=["cpu", "cpu"])
         parallel.close()
-        for call in (parallel.encode_passages, parallel.encode_queries, parallel.count_tokens):
-            with pytest.raises(EncoderError, match="is closed"):
-                call(TEXTS)
+        for call in (
+            parallel.encode_passages,
+            parallel.encode_queries,
+            lambda texts: list(parallel.encode_stream([texts])),
+        ):
+            for texts in (TEXTS, ["a"]):
+                with pytest.raises(EncoderError, match="is closed"):
+                    call(texts)
 
 
 class TestArguments:

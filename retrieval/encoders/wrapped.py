@@ -10,8 +10,7 @@ from retrieval.encoders.late_chunking import LateChunkingEncoder, late_chunking_
 if TYPE_CHECKING:
     import numpy as np
 
-    from retrieval.encoders import Encoder
-    from retrieval.encoders.base import Similarity
+    from retrieval.encoders.base import Encoder, Similarity
     from retrieval.encoders.late_chunking import PooledPassages, TextInContext
 
 
