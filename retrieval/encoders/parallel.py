@@ -1,7 +1,6 @@
 """Passages encoded by several processes at once, one on each device.
 
-The way to use several GPUs, or several processors that do not share their memory; on one ordinary processor a single
-process with all its threads is as fast.
+The way to use several GPUs. On one processor a single process uses all cores already.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
 FEW_CHARACTERS = 1 << 15
-"""Texts of so many characters are encoded by the calling process: sending them around takes longer."""
+"""Texts of so many characters are encoded by the calling process, so that no processes are started for them."""
 
 _PART_CHARACTERS = 1 << 19
 """Characters of one call's texts that go to a process at once; some 128,000 tokens."""
