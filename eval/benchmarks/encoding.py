@@ -2,7 +2,7 @@
 
 The same model in memory, the same distinct texts of mixed length: SciFact's abstracts, passages of MS MARCO, titles of
 NFCorpus. Each side is called as its users call it, tokenisation included. Vectors are compared first. A second table
-has texts of one length each.
+has texts of one length each. A third says where the engine's own time goes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from eval.errors import EvaluationError, ReproductionError
 N_TEXTS = 5000
 """Texts of mixed length, a third of each source."""
 
-LENGTH_TOKENS = 100_000
+LENGTH_TOKENS = 20_000
 """Tokens that are encoded at each length."""
 
 SOURCES = {"scifact": "full_text", "msmarco-dl19": "text", "nfcorpus": "title"}
@@ -60,7 +60,7 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3, cores: int = 1)
         arguments = ["compare", str(path), str(repeats), str(max(LENGTHS[-1], round(LENGTH_TOKENS * share)))]
         found = run_worker(arguments, _WORKER, cores=cores)
     check(found["sides"])
-    return [mixed_outcome(found, repeats, cores), length_outcome(found, repeats, cores)]
+    return [mixed_outcome(found, repeats, cores), profile_outcome(found, cores), length_outcome(found, repeats, cores)]
 
 
 def mixed_texts(data: Path, n: int) -> list[str]:
@@ -120,6 +120,21 @@ def mixed_outcome(found: Mapping[str, Any], repeats: int, cores: int) -> Outcome
         *(f"{name} is left out: {reason}" for name, reason in found["left_out"].items()),
     ]
     return Outcome("Encoding", columns, rows, notes, {"measured": dict(found)})
+
+
+def profile_outcome(found: Mapping[str, Any], cores: int) -> Outcome:
+    """Return the table of where the engine's time goes."""
+    profiles: Mapping[str, Mapping[str, float]] = found["profiles"]
+    parts = list(next(iter(profiles.values())))
+    rows = [
+        [part, *(f"{100 * seconds[part] / sum(seconds.values()):.1f} %" for seconds in profiles.values())]
+        for part in parts
+    ]
+    notes = [
+        f"some of the same texts, evenly drawn, once under PyTorch's profiler; shares of the call's time, {cores} "
+        f"core{'s' * (cores > 1)}"
+    ]
+    return Outcome("Encoding, where the time goes", ["part", *profiles], rows, notes, {"profiles": dict(profiles)})
 
 
 def length_outcome(found: Mapping[str, Any], repeats: int, cores: int) -> Outcome:

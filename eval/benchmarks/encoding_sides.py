@@ -18,6 +18,12 @@ Encode = Callable[[Sequence[str]], np.ndarray]
 REFERENCE = "sentence-transformers"
 """The side whose vectors all others are compared with, and whose time is the measure."""
 
+PROFILED = ("engine, fp32", "engine, bf16")
+"""The sides whose time is taken apart."""
+
+_OPENVINO = {"fp32": "f32", "bf16": "bf16"}
+"""Its names of precisions."""
+
 NO_BF16 = "this processor has no instructions for bf16"
 
 
@@ -66,6 +72,20 @@ def _runtime(runtime: str, precision: Precision) -> Side:
     return Side(encoder.encode_passages, precision)
 
 
+def _plain(runtime: str, precision: Precision) -> Side:
+    from eval.benchmarks.plain_loops import exported_embedded, onnx_states, openvino_states, plain_loop
+    from retrieval.encoders.embedded import embedded_folder
+    from retrieval.errors import MissingExtraError
+
+    model = _model()
+    try:
+        network = exported_embedded(model)
+        states = onnx_states(network) if runtime == "onnx" else openvino_states(network, _OPENVINO[precision])
+    except MissingExtraError as error:
+        raise LeftOut(str(error)) from None
+    return Side(plain_loop(embedded_folder(), model.max_seq_length, states), precision)
+
+
 def _model() -> Any:
     from sentence_transformers import SentenceTransformer
 
@@ -86,6 +106,9 @@ def _with_bf16(make: Callable[[], Side]) -> Callable[[], Side]:
 SIDES: Mapping[str, Callable[[], Side]] = {
     REFERENCE: lambda: _library("fp32"),
     "sentence-transformers, bf16": _with_bf16(lambda: _library("bf16")),
+    "ONNX Runtime, fp32": lambda: _plain("onnx", "fp32"),
+    "OpenVINO, fp32": lambda: _plain("openvino", "fp32"),
+    "OpenVINO, bf16": _with_bf16(lambda: _plain("openvino", "bf16")),
     "engine, fp32": lambda: _engine("fp32"),
     "engine, fp32, padded": lambda: _engine("fp32", packed=False, own=False),
     "engine, bf16": _with_bf16(lambda: _engine("bf16")),

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import typer
 
-from eval.benchmarks.encoding_sides import REFERENCE, Encode, load_sides
+from eval.benchmarks.encoding_profile import seconds_by_part
+from eval.benchmarks.encoding_sides import PROFILED, REFERENCE, Encode, load_sides
 from eval.benchmarks.in_turn import in_turn
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -21,6 +22,7 @@ LENGTHS = (8, 16, 32, 64, 128, 256)
 
 NEIGHBOURS = 10
 _NEIGHBOURS_OF = 500  # texts, the first ones
+_PROFILED = 500  # texts, one in so many
 _PEAK_SHAPE = (2048, 384, 1536)  # of the model's widest layer over a batch: rows, inputs, outputs
 _PEAK_PRODUCTS = 10  # in one call, so that the clock has something to measure
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -41,7 +43,9 @@ def compare(path: Path, repeats: int, length_tokens: int) -> None:
     calls: dict[str, Callable[[], object]] = {name: partial(side.encode, texts) for name, side in sides.items()}
     products = peak_calls({side.precision for side in sides.values()})
     agreement = compared({name: side.encode for name, side in sides.items()}, texts)
-    seconds = in_turn({**calls, **products}, repeats)
+    for multiply in products.values():
+        multiply()
+    seconds = in_turn({**calls, **products}, repeats, warm=True)
     measured = {
         "texts": len(texts),
         "tokens": int(counts.sum()),
@@ -50,6 +54,11 @@ def compare(path: Path, repeats: int, length_tokens: int) -> None:
         "sides": {name: {"precision": side.precision, **agreement[name]} for name, side in sides.items()},
         "seconds": seconds,
         "left_out": left_out,
+        "profiles": {
+            name: seconds_by_part(side.encode, texts[:: max(1, len(texts) // _PROFILED)])
+            for name, side in sides.items()
+            if name in PROFILED
+        },
     }
     lengths = []
     if length_tokens:

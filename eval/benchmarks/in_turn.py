@@ -10,14 +10,15 @@ import numpy as np
 from eval.benchmarks.processes import Spread
 
 
-def in_turn(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def in_turn(calls: Mapping[str, Callable[[], object]], repeats: int, *, warm: bool = False) -> dict[str, list[float]]:
     """Time every call once in each of several rounds; returns the seconds by side, in the order of the rounds.
 
     Args:
         calls: what to time, by side; each is called once before the clock starts, which warms caches and compiles.
         repeats: rounds; the order within a round is turned round each time.
+        warm: all have been called already, so that the clock starts at once.
     """
-    for call in calls.values():
+    for call in () if warm else calls.values():
         call()
     seconds: dict[str, list[float]] = {side: [] for side in calls}
     for number in range(repeats):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from retrieval.errors import TrainingError
+from retrieval.execution.precision import processor_has_bf16
 from retrieval.training import Recipe, train
 from retrieval.training.data import Source
 
@@ -26,6 +27,11 @@ class Trained(NamedTuple):
     seconds: float
     steps: int
     notes: dict[str, object]
+
+
+def fast_precision() -> Literal["fp32", "bf16"]:
+    """Return what the processor trains fastest in: mixed bf16 where it has instructions for it."""
+    return "bf16" if processor_has_bf16() else "fp32"
 
 
 def trained(recipe: Recipe, sources: Sequence[Source | Path], folder: Path) -> Trained:

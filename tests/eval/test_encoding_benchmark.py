@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from eval.benchmarks import encoding, encoding_worker
+from eval.benchmarks import encoding, encoding_profile, encoding_worker
 from eval.benchmarks.encoding_sides import REFERENCE
 from eval.errors import EvaluationError, ReproductionError
 
@@ -72,6 +72,12 @@ def test_rows():
     assert encoding._row("engine", found)[4] == ""
 
 
+def test_operations_belong_to_parts():
+    assert encoding_profile.part_of("mkldnn::_linear_pointwise") == "linear layers"
+    assert encoding_profile.part_of("aten::_scaled_dot_product_flash_attention_for_cpu") == "attention"
+    assert encoding_profile.part_of("aten::index_select") == encoding_profile.OTHER
+
+
 def test_texts_of_one_length():
     texts = ["The quick brown fox jumps over the lazy dog, again and again, and sleeps.", "Unaffordable housing costs"]
     found = encoding_worker.texts_of_length(texts, 8, 5)
@@ -83,11 +89,16 @@ def test_texts_of_one_length():
 def test_on_few_texts(data_folder):
     data_folder("msmarco-dl19")
     data_folder("nfcorpus")
-    mixed, by_length = encoding.measure(data_folder("scifact").parent, share=0.003, repeats=1)
+    mixed, profile, by_length = encoding.measure(data_folder("scifact").parent, share=0.003, repeats=1)
     assert mixed.rows[0][0] == REFERENCE
     assert (
-        {"engine, fp32", "engine, fp32, padded"} <= {row[0] for row in mixed.rows} == {row[0] for row in by_length.rows}
+        {"engine, fp32", "engine, fp32, padded", "ONNX Runtime, fp32", "OpenVINO, fp32"}
+        <= {row[0] for row in mixed.rows}
+        == {row[0] for row in by_length.rows}
     )
+    of_engine = profile.numbers["profiles"]["engine, fp32"]
+    assert sum(of_engine.values()) > 0
+    assert of_engine["linear layers"] > of_engine["attention"] > 0
     measured = mixed.numbers["measured"]
     assert measured["texts"] == 30
     for side in measured["sides"].values():

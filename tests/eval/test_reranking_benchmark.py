@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eval.benchmarks import reranking
-from eval.errors import EvaluationError
+from eval.errors import EvaluationError, ReproductionError
+from retrieval.execution.precision import processor_has_bf16
 
 
 def test_candidates_are_those_of_the_first_queries(tmp_path):
@@ -26,21 +27,39 @@ def test_candidates_that_cannot_be_read(tmp_path):
 
 
 def test_rows():
-    way = {
-        "seconds": {"predict": [3.0, 4.0, 8.0], "engine": [1.0, 2.0, 2.0]},
-        "padding": {"predict": 1.3, "engine": 1.0},
+    found = {
+        "differences": {"predict": 0.0, "engine": 2.4e-6},
+        "ways": {
+            "at once": {
+                "seconds": {"predict": [3.0, 4.0, 8.0], "engine": [1.0, 2.0, 2.0]},
+                "padding": {"predict": 1.3, "engine": 1.0},
+            }
+        },
     }
-    expected = ["name", "4.00 (3.00 to 8.00)", "2.00 (1.00 to 2.00)", "3.00 (2.00 to 4.00)", "1.30", "1.00"]
-    assert reranking._row("name", way) == expected
+    expected = ["name", "engine", "2.00 (1.00 to 2.00)", "3.00 (2.00 to 4.00)", "1.00", "2e-06"]
+    assert reranking.row("name", "engine", found, "at once") == expected
+
+
+def test_scores_that_are_others_are_refused():
+    reranking.check("set", {"engine": 9e-6, "engine, bf16": 0.1})
+    for wrong in (2e-5, float("nan")):
+        with pytest.raises(ReproductionError, match="scores of engine on set differ"):
+            reranking.check("set", {"engine": wrong})
 
 
 @pytest.mark.slow
 def test_on_few_candidates(data_folder):
+    data_folder("antique-rerank")
+    data_folder("msmarco-v2-dl21")
     outcome = reranking.measure(data_folder("wikiqa-rerank").parent, share=0.05, repeats=1)
-    assert [row[0] for row in outcome.rows] == [
-        f"{name}, {way}" for name in ("WikiQA", "ANTIQUE") for way in ("at once", "one by one")
+    sides = ("predict", "engine", "predict, bf16", "engine, bf16") if processor_has_bf16() else ("predict", "engine")
+    assert [tuple(row[:2]) for row in outcome.rows] == [
+        (f"{name}, {way}", side)
+        for name in ("MS MARCO", "WikiQA", "ANTIQUE")
+        for way in ("at once", "one by one")
+        for side in sides
     ]
     for found in outcome.numbers["measured"].values():
-        assert found["largest_difference"] < 1e-5 < 0.1 < found["spread"]
+        assert found["differences"]["engine"] < 1e-5 < 0.1 < found["spread"]
         for way in found["ways"].values():
             assert 1 <= way["padding"]["engine"] <= way["padding"]["predict"]
