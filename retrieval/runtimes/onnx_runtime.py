@@ -21,6 +21,9 @@ from retrieval.runtimes.requirements import n_threads, required, version_of
 EXTRA = "onnx"
 PRECISIONS = ("fp32", "int8")
 
+_SHORT_OF_MEMORY = "Failed to allocate memory"
+"""What its errors say then."""
+
 
 class OnnxRuntime(ExportedNetwork):
     """An ONNX file in ONNX Runtime.
@@ -63,8 +66,15 @@ class OnnxRuntime(ExportedNetwork):
         self._session = None
 
     def _states(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        states: np.ndarray = self._session.run(["states"], features)[0]
-        return states
+        try:
+            states: np.ndarray = self._session.run(["states"], features)[0]
+        except Exception as error:  # of the library, and no RuntimeError
+            if _SHORT_OF_MEMORY not in str(error):
+                raise
+            reason = str(error)
+        else:
+            return states
+        raise MemoryError(f"ONNX Runtime: {reason[reason.index(_SHORT_OF_MEMORY) :].strip()}")
 
 
 def in_eight_bits(network: Path) -> Path:

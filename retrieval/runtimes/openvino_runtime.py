@@ -7,6 +7,7 @@ come from NNCF's post-training quantisation, which reads some texts to find the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ class OpenVinoRuntime(ExportedNetwork):
             "INFERENCE_NUM_THREADS": n_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
+        self._compile = partial(core.compile_model, core.read_model(network), "CPU", settings)
         try:
-            self._network: Any = core.compile_model(core.read_model(network), "CPU", settings)
+            self._network: Any = self._compile()
         except RuntimeError as error:
             raise EncoderError(f"OpenVINO cannot run {network}: {' '.join(str(error).split())[:200]}") from error
         self._execution = {
@@ -76,6 +78,9 @@ class OpenVinoRuntime(ExportedNetwork):
         request = self._network.create_infer_request()  # threads must not share one
         found = request.infer(features, share_inputs=True)
         states: np.ndarray = found[0]
+        if states.size == 0:  # what it gives back, without an error, when it could not allocate something
+            self._network = self._compile()  # the one that failed gives nothing back from then on
+            raise MemoryError("OpenVINO gave no states back")
         return states
 
 
