@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +19,17 @@ from eval.benchmarks.command_line import DATA, Data, Json, show
 from eval.benchmarks.in_turn import in_turn, times_slower
 from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread
+from eval.errors import EvaluationError
 from eval.measures import evaluate_run
 from eval.testsets import TestSet, read_testset
+from retrieval.documents import read_documents
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.errors import EncoderError, MissingExtraError
 
 COLLECTIONS = {"scifact": "SciFact", "nfcorpus": "NFCorpus"}
+
+CALIBRATION = "msmarco-dl19"
+"""Collection whose first passages show OpenVINO's int8 the ranges of activations."""
 
 SIDES: dict[str, dict[str, Any]] = {
     "PyTorch fp32": {"runtime": "torch"},
@@ -87,11 +93,7 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3) -> Outcome:
     """
     collections = [shared(read_testset(data / folder), name, share) for folder, name in COLLECTIONS.items()]
     texts = [text for each in collections for text in list(each.documents.values())[: round(_TIMED * share / 2) + 16]]
-    calibration = [
-        text
-        for each in collections
-        for text in list(each.documents.values())[-max(8, round(_CALIBRATION * share / 2)) :]
-    ]
+    calibration = calibration_texts(data, max(16, round(_CALIBRATION * share)))
     encoders, notes = load_sides(calibration)
     seconds = in_turn({side: _call(encoder, texts) for side, encoder in encoders.items()}, repeats)
     found = {side: [search(encoder, each) for each in collections] for side, encoder in encoders.items()}
@@ -131,7 +133,7 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3) -> Outcome:
         f"cosine and overlap: with the vectors and the ten best documents of {_REFERENCE}; in brackets: the difference "
         "to its nDCG@10",
         "int8: ONNX Runtime finds the ranges of activations as it runs, OpenVINO from "
-        f"{len(calibration)} documents of both collections",
+        f"{len(calibration)} passages of {CALIBRATION}, another collection",
         *notes,
     ]
     return Outcome(
@@ -148,6 +150,17 @@ def shared(testset: TestSet, name: str, share: float) -> Texts:
     others = [document for document in corpus if document not in judged]
     kept = judged | set(others[: max(50, round(len(others) * share))])
     return Texts(name, queries, qrels, {document: text for document, text in corpus.items() if document in kept})
+
+
+def calibration_texts(data: Path, n: int) -> list[str]:
+    """Return the first n passages of another collection: what is measured is not what ranges were taken from.
+
+    Raises:
+        EvaluationError: the collection is missing.
+    """
+    if not (data / CALIBRATION).is_dir():
+        raise EvaluationError(f"{data} has no collection {CALIBRATION!r} to calibrate with")
+    return [document.text for document in islice(read_documents(data / CALIBRATION, format="beir"), n)]
 
 
 def load_sides(calibration: list[str]) -> tuple[dict[str, Encoder], list[str]]:

@@ -106,15 +106,16 @@ def mixed_outcome(found: Mapping[str, Any], repeats: int, cores: int) -> Outcome
     """Return the table of texts of mixed length."""
     columns = ["side", "seconds", "tokens/s", "times faster", "share of peak", "cosine mean", "min", "neighbours"]
     rows = [_row(name, found) for name in found["sides"]]
-    peaks = {name: found["peak_flops"] / min(times) / 1e9 for name, times in found["seconds"].items() if _peak(name)}
+    peaks = {precision: found["peak_flops"] / min(times) / 1e9 for precision, times in found["peaks"].items()}
     notes = [
         f"{found['texts']:,} distinct texts, {found['tokens']:,} tokens: abstracts, passages, titles in equal parts; "
         f"MiniLM-L6, tokenisation included, {cores} core{'s' * (cores > 1)}",
         f"median of {repeats} rounds in one process, in turn, with the range; times faster than {REFERENCE} with its "
         "defaults: round by round",
         "share of peak: multiplications and additions that the texts need, padding left out, against "
-        + ", ".join(f"{speed:,.0f} GFLOP/s of {name.removeprefix('peak, ')}" for name, speed in peaks.items())
-        + ", a product of matrices as the model's largest has them, measured in the same rounds",
+        + ", ".join(f"{speed:,.0f} GFLOP/s of {precision}" for precision, speed in peaks.items())
+        + ", the fastest of nine products of matrices (three shapes, two of them the model's, in three ways) in each "
+        "round",
         f"cosines are to the vectors of {REFERENCE}; neighbours: share of each text's {NEIGHBOURS} nearest that are "
         "the same",
         *(f"{name} is left out: {reason}" for name, reason in found["left_out"].items()),
@@ -156,7 +157,7 @@ def throughput(measured: Mapping[str, Any], side: str) -> float:
 
 def _row(name: str, found: Mapping[str, Any]) -> list[str]:
     side, seconds = found["sides"][name], found["seconds"][name]
-    peak = found["seconds"].get(f"peak, {side['precision']}")
+    peak = found["peaks"].get(side["precision"])
     # Work and time of both: the share is of two speeds that were measured in the same round.
     shares = (
         None
@@ -173,10 +174,6 @@ def _row(name: str, found: Mapping[str, Any]) -> list[str]:
         f"{side['min']:.6f}",
         f"{side['overlap']:.3f}",
     ]
-
-
-def _peak(name: str) -> bool:
-    return name.startswith("peak, ")
 
 
 def main(

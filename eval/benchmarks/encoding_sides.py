@@ -5,7 +5,11 @@ To add a side, add a function to `SIDES` that returns what encodes texts, or say
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +76,45 @@ def _runtime(runtime: str, precision: Precision) -> Side:
     return Side(encoder.encode_passages, precision)
 
 
+def _fastembed() -> Side:
+    from importlib import import_module
+
+    from eval.benchmarks.plain_loops import exported_embedded
+    from retrieval.encoders.embedded import embedded_folder
+    from retrieval.errors import MissingExtraError
+    from retrieval.runtimes.requirements import n_threads
+
+    try:
+        library, described = import_module("fastembed"), import_module("fastembed.common.model_description")
+    except ImportError:
+        raise LeftOut(
+            "it is not installed: it asks for an older huggingface-hub, but runs with this one (--no-deps)"
+        ) from None
+    model = _model()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        try:
+            shutil.copy(exported_embedded(model), folder / "model.onnx")
+        except MissingExtraError as error:
+            raise LeftOut(str(error)) from None
+        for name in ("config.json", "special_tokens_map.json", "tokenizer.json"):
+            shutil.copy(embedded_folder() / name, folder)
+        settings = json.loads((embedded_folder() / "tokenizer_config.json").read_text())
+        cut = {"model_max_length": model.max_seq_length, "max_length": model.max_seq_length}
+        (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **cut}))
+        library.TextEmbedding.add_custom_model(
+            model="embedded",
+            pooling=described.PoolingType.MEAN,
+            normalization=True,
+            sources=described.ModelSource(hf="embedded"),
+            dim=model.get_embedding_dimension(),
+            model_file="model.onnx",
+        )
+        loaded = library.TextEmbedding("embedded", specific_model_path=str(folder), threads=n_threads())
+        loaded.model  # noqa: B018  # the network is read before the folder goes
+    return Side(lambda texts: np.array(list(loaded.embed(list(texts))), np.float32), "fp32")
+
+
 def _plain(runtime: str, precision: Precision) -> Side:
     from eval.benchmarks.plain_loops import exported_embedded, onnx_states, openvino_states, plain_loop
     from retrieval.encoders.embedded import embedded_folder
@@ -109,6 +152,7 @@ SIDES: Mapping[str, Callable[[], Side]] = {
     "ONNX Runtime, fp32": lambda: _plain("onnx", "fp32"),
     "OpenVINO, fp32": lambda: _plain("openvino", "fp32"),
     "OpenVINO, bf16": _with_bf16(lambda: _plain("openvino", "bf16")),
+    "fastembed": _fastembed,
     "engine, fp32": lambda: _engine("fp32"),
     "engine, fp32, padded": lambda: _engine("fp32", packed=False, own=False),
     "engine, bf16": _with_bf16(lambda: _engine("bf16")),

@@ -23,7 +23,9 @@ LENGTHS = (8, 16, 32, 64, 128, 256)
 NEIGHBOURS = 10
 _NEIGHBOURS_OF = 500  # texts, the first ones
 _PROFILED = 500  # texts, one in so many
-_PEAK_SHAPE = (2048, 384, 1536)  # of the model's widest layer over a batch: rows, inputs, outputs
+_PEAK_SHAPES = ((2048, 384, 1536), (2048, 1536, 384), (1024, 1152, 1024))
+"""Rows, inputs, outputs: the model's widest layers over a batch, and a block of as many operations."""
+
 _PEAK_PRODUCTS = 10  # in one call, so that the clock has something to measure
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -43,14 +45,21 @@ def compare(path: Path, repeats: int, length_tokens: int) -> None:
     calls: dict[str, Callable[[], object]] = {name: partial(side.encode, texts) for name, side in sides.items()}
     products = peak_calls({side.precision for side in sides.values()})
     agreement = compared({name: side.encode for name, side in sides.items()}, texts)
-    for multiply in products.values():
-        multiply()
-    seconds = in_turn({**calls, **products}, repeats, warm=True)
+    peaks: dict[str, dict[str, list[float]]] = {precision: {} for precision in products}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats):
+        order = list(calls) if number % 2 == 0 else list(reversed(calls))
+        for name, times in in_turn({name: calls[name] for name in order}, 1, warm=True).items():
+            seconds[name] += times
+        for precision, ways in products.items():  # in each round, so that both meet the same machine
+            for name, times in in_turn(ways, 1).items():
+                peaks[precision].setdefault(name, []).extend(times)
     measured = {
         "texts": len(texts),
         "tokens": int(counts.sum()),
         "flops": flops(counts),
-        "peak_flops": _PEAK_PRODUCTS * 2 * int(np.prod(_PEAK_SHAPE)),
+        "peak_flops": _PEAK_PRODUCTS * 2 * int(np.prod(_PEAK_SHAPES[0])),
+        "peaks": best_peaks(peaks),
         "sides": {name: {"precision": side.precision, **agreement[name]} for name, side in sides.items()},
         "seconds": seconds,
         "left_out": left_out,
@@ -158,22 +167,38 @@ def flops(lengths: np.ndarray) -> float:
     return float(layers * (linear + attention))
 
 
-def peak_calls(precisions: set[str]) -> dict[str, Callable[[], object]]:
-    """Return a call for each precision that does nothing but multiply: the measure of what there is to be had."""
+def peak_calls(precisions: set[str]) -> dict[str, dict[str, Callable[[], object]]]:
+    """Return by precision calls that do nothing but multiply matrices, of several shapes and in several ways.
+
+    All of them take as many multiplications and additions; the fastest is the measure of what there is to be had.
+    """
     import torch
 
-    rows, inputs, outputs = _PEAK_SHAPE
-    found: dict[str, Callable[[], object]] = {}
+    functions: dict[str, Callable[[Any, Any], object]] = {
+        "linear": torch.nn.functional.linear,
+        "mm": lambda left, right: torch.mm(left, right.T),
+        "mm, laid out": torch.mm,
+    }
+    found: dict[str, dict[str, Callable[[], object]]] = {}
     for precision in sorted(precisions & set(_DTYPES)):
         dtype = getattr(torch, _DTYPES[precision])
-        left, right = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
+        found[precision] = calls = {}
+        for rows, inputs, outputs in _PEAK_SHAPES:
+            for name, function in functions.items():
+                left = torch.randn(rows, inputs).to(dtype)
+                right = torch.randn(*((inputs, outputs) if name == "mm, laid out" else (outputs, inputs))).to(dtype)
 
-        def multiply(left: Any = left, right: Any = right) -> None:
-            for _ in range(_PEAK_PRODUCTS):
-                torch.nn.functional.linear(left, right)
+                def multiply(function: Any = function, left: Any = left, right: Any = right) -> None:
+                    for _ in range(_PEAK_PRODUCTS):
+                        function(left, right)
 
-        found[f"peak, {precision}"] = multiply
+                calls[f"{name} {rows} x {inputs} x {outputs}"] = multiply
     return found
+
+
+def best_peaks(found: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
+    """Return by precision the shortest time of any way to multiply, round by round."""
+    return {precision: [min(times) for times in zip(*ways.values(), strict=True)] for precision, ways in found.items()}
 
 
 def _encoder() -> Any:

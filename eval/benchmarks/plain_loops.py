@@ -46,7 +46,7 @@ def plain_loop(folder: Path, max_tokens: int, states: States) -> Callable[[Seque
                 "attention_mask": mask,
                 "token_type_ids": np.zeros_like(mask),
             }
-            pooled = (states(inputs) * mask[:, :, None]).sum(axis=1, dtype=np.float32)
+            pooled = np.einsum("nwd,nw->nd", states(inputs), mask.astype(np.float32))
             vectors.append(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
         return np.concatenate(vectors)
 

@@ -1,8 +1,9 @@
 """Pointwise reranking against `CrossEncoder.predict`: `python -m eval.benchmarks.reranking --data ../shared/data`.
 
-The same model in memory, the same candidates: BM25's hundred of MS MARCO, WikiQA's sentences of like length and
-ANTIQUE's answers of three words to three hundred. The library sorts pairs by characters and takes 32 at a time; the
-engine runs without padding and computes the last layer for the [CLS] token alone. Scores are compared first.
+The same model in memory, the same candidates, the texts of a query distinct: BM25's hundred of MS MARCO, WikiQA's
+sentences of like length and ANTIQUE's answers of three words to three hundred. The library sorts pairs by characters
+and takes 32 at a time; the engine runs without padding and computes the last layer for the [CLS] token alone. Scores
+are compared first.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3, cores: int = 1)
         f"{NAMES[name]} {each['queries']} queries, {each['pairs']:,} pairs" for name, each in measured.items()
     )
     notes = [
-        f"{sizes}; MiniLM-L6 with a random head of one logit, {cores} core{'s' * (cores > 1)}; predict: "
-        "`CrossEncoder.predict` with its defaults; without a precision fp32"
+        f"{sizes}, the texts of a query distinct; MiniLM-L6 with a random head of one logit, {cores} "
+        f"core{'s' * (cores > 1)}; predict: `CrossEncoder.predict` with its defaults; without a precision fp32"
         + ("" if any("bf16" in row[1] for row in rows) else f"; bf16 is left out: {NO_BF16}"),
         f"median of {repeats} rounds in one process, in turn, with the range; times faster than predict: round by "
         "round",
@@ -99,7 +100,9 @@ def check(name: str, differences: Mapping[str, float]) -> None:
 
 
 def run_lists(folder: Path, run: str, n: int) -> list[dict[str, Any]]:
-    """Return the first n queries of a test set with the passages that a run file ranks, the best first.
+    """Return the first n queries of a test set with the distinct texts that a run file ranks, the best first.
+
+    The engine scores equal texts of a query once, which is not what is measured here.
 
     Args:
         folder: in BEIR's layout.
@@ -113,13 +116,13 @@ def run_lists(folder: Path, run: str, n: int) -> list[dict[str, Any]]:
     texts = {document.id: document.full_text for document in testset.corpus or ()}
     rankings = read_run(folder / run)
     return [
-        {"query": testset.queries[query], "texts": [texts[name] for name, _ in rankings[query]]}
+        {"query": testset.queries[query], "texts": list(dict.fromkeys(texts[name] for name, _ in rankings[query]))}
         for query in list(testset.queries)[:n]
     ]
 
 
 def candidate_lists(folder: Path, n: int) -> Iterator[dict[str, Any]]:
-    """Yield the first n queries of a test set with their passages.
+    """Yield the first n queries of a test set with their passages, each once.
 
     Args:
         folder: with `test.tsv` of query id, label, query and passage below a header, lines of a query together.
@@ -140,14 +143,14 @@ def candidate_lists(folder: Path, n: int) -> Iterator[dict[str, Any]]:
             raise EvaluationError(f"{file}, line {number}: {len(fields)} columns, not {_COLUMNS}")
         if fields[0] != current:
             if texts:
-                yield {"query": query, "texts": texts}
+                yield {"query": query, "texts": list(dict.fromkeys(texts))}
                 yielded += 1
             if yielded == n:
                 return
             current, query, texts = fields[0], fields[2], []
         texts.append(fields[3])
     if texts:
-        yield {"query": query, "texts": texts}
+        yield {"query": query, "texts": list(dict.fromkeys(texts))}
 
 
 def row(name: str, side: str, found: Mapping[str, Any], way: str) -> list[str]:

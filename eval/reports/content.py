@@ -183,7 +183,7 @@ _COSTS_FIRST = (
     "query_p99_ms",
     "encode_tokens_per_second",
     "bytes_per_document",
-    "build_seconds",
+    "index_seconds",
     "process_peak_memory_bytes",
     "seconds",
 )

@@ -76,7 +76,7 @@ class ClusteringTask(TextTask[ClusteringDefinition]):
         table.texts(definition.text)
         labels = np.asarray(table.labels(definition.label))
         if len(set(labels)) < 2:
-            raise TaskError(f"{file} has only the label {labels[0]!r}; a clustering needs two")
+            raise TaskError(f"{file} has only the label {labels[0].item()!r}; a clustering needs two")
         measured = self._sampled if definition.protocol == "v2" else self._whole
         return measured(table, labels, vectors, seed)
 

@@ -14,6 +14,9 @@ from eval.tasks.ranking_definitions import RerankingDefinition
 from eval.tasks.tables import Table, read_table
 from retrieval.rerankers.base import Candidates
 
+LEFT_OUT = "queries left out, as the definition says"
+"""Count: of queries that `RerankingDefinition.measured_queries` leaves out."""
+
 
 @dataclass(frozen=True)
 class JudgedPools:
@@ -34,8 +37,8 @@ def read_pools(file: Path, definition: RerankingDefinition) -> JudgedPools:
     """Read a table of judged pairs.
 
     Raises:
-        TaskError: the file cannot be read; a grade or rank is no whole number, or a grade below the lowest; a query has
-            two texts; a passage id comes twice for a query; or no query is left to measure.
+        TaskError: the file cannot be read; a grade or rank is no whole number, or a grade below the lowest; an id is
+            empty or none; a query has two texts; a passage id comes twice for a query; or no query is left to measure.
     """
     named = (definition.query_id, definition.query, definition.passage, definition.passage_id, definition.grade)
     table = read_table(file, (*named, definition.rank))
@@ -45,18 +48,17 @@ def read_pools(file: Path, definition: RerankingDefinition) -> JudgedPools:
             raise TaskError(f"{table.where(row)}: the grade {grade} is below the lowest, {definition.lowest_grade}")
     ranks = _whole_numbers(table, definition.rank) if definition.rank else [0] * len(table)
     rows_of: dict[str, list[int]] = {}
-    for row, query_id in enumerate(table.columns[definition.query_id]):
-        rows_of.setdefault(str(query_id), []).append(row)
+    for row, query_id in enumerate(table.repeated_ids(definition.query_id)):
+        rows_of.setdefault(query_id, []).append(row)
+    passage_ids = table.repeated_ids(definition.passage_id)
     texts = table.texts(definition.passage)
     lists, qrels, counts = [], {}, Counter[str]()
     for query_id, rows in rows_of.items():
-        relevant = {grades[row] >= definition.relevant for row in rows}
-        if (definition.measured_queries == "both" and len(relevant) < 2) or (
-            definition.measured_queries == "with_relevant" and True not in relevant
-        ):
-            counts["queries left out, as the definition says"] += 1
+        if not definition.measures_query(grades[row] for row in rows):
+            counts[LEFT_OUT] += 1
             continue
-        ids = _ids(table, definition, query_id, rows)
+        ids = [passage_ids[row] for row in rows]
+        _check_unique(ids, table, query_id, rows)
         best_first = sorted(range(len(rows)), key=lambda place: ranks[rows[place]])
         chosen = [texts[rows[place]] for place in best_first]
         counts["passages twice in a pool"] += len(chosen) - len(set(chosen))
@@ -77,16 +79,12 @@ def _whole_numbers(table: Table, name: str) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _ids(table: Table, definition: RerankingDefinition, query_id: str, rows: list[int]) -> list[str]:
-    if not definition.passage_id:
-        return [str(table.lines[row]) for row in rows]
-    ids = [str(table.columns[definition.passage_id][row]) for row in rows]
+def _check_unique(ids: list[str], table: Table, query_id: str, rows: list[int]) -> None:
     seen: set[str] = set()
     for row, name in zip(rows, ids, strict=True):
         if name in seen:
             raise TaskError(f"{table.where(row)}: passage {name!r} is twice in the pool of query {query_id!r}")
         seen.add(name)
-    return ids
 
 
 def _query(table: Table, definition: RerankingDefinition, query_id: str, rows: list[int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from eval.errors import MissingDataError, TaskError
 from eval.tasks.base import Task
@@ -78,33 +79,55 @@ def find_tasks(data: str | Path, names: Sequence[str] | None = None) -> FoundTas
     Raises:
         TaskError: the data folder does not exist, a definition cannot be used (where tasks are named: and one of these
             is in no other), two have the same name, or a name is not known (those that are known are listed).
+        MissingDataError: a definition that lies in the folder (where tasks are named: one of these) has no data.
     """
     data = Path(data)
     if not data.is_dir():
         raise TaskError(f"no data folder {data}; give the folder that holds the data sets")
     own = sorted({file for pattern in _OWN_PATTERNS for file in data.glob(pattern)})
-    definitions = [(definition, data) for definition in packaged_definitions()]
+    definitions = [_Placed(definition, data) for definition in packaged_definitions()]
     faulty: TaskError | None = None
     for file in own:
         try:
-            definitions += [(definition, file.parent) for definition in read_definitions(file)]
+            definitions += [_Placed(definition, file.parent, file) for definition in read_definitions(file)]
         except TaskError as fault:
             if names is None:
                 raise
             faulty = faulty or fault
-    _check_unique([definition for definition, _ in definitions])
+    _check_unique([placed.definition for placed in definitions])
     tasks: list[Task] = []
     missing: dict[str, str] = {}
-    for definition, place in _chosen(definitions, names, faulty):
-        # Nothing is imported for what is not there; ir_datasets keeps its data elsewhere.
-        if not (definition.folder.startswith(PREFIX) or definition.place(place).is_dir()):
-            missing[definition.name] = f"no folder {definition.place(place)}"
-            continue
+    for placed in _chosen(definitions, names, faulty):
         try:
-            tasks.append(task_class(definition.kind).from_definition(definition, place))
+            tasks.append(placed.task())
         except MissingDataError as fault:
-            missing[definition.name] = str(fault)
+            if placed.file is not None:  # whoever put it beside the data meant it to be run
+                raise MissingDataError(
+                    f"task {placed.definition.name} of {placed.file} has no data: {fault}; correct the definition or "
+                    "the file's name"
+                ) from None
+            missing[placed.definition.name] = str(fault)
     return FoundTasks(sorted(tasks, key=lambda task: task.name), missing)
+
+
+class _Placed(NamedTuple):
+    """A definition, what its folder is below, and the file that a user wrote it in; None for a packaged one."""
+
+    definition: Definition
+    data: Path
+    file: Path | None = None
+
+    def task(self) -> Task:
+        """Return the task.
+
+        Raises:
+            MissingDataError: its data is not there.
+        """
+        definition, place = self.definition, self.definition.place(self.data)
+        # Nothing is imported for what is not there; ir_datasets keeps its data elsewhere.
+        if not (definition.folder.startswith(PREFIX) or place.is_dir()):
+            raise MissingDataError(f"no folder {place}")
+        return task_class(definition.kind).from_definition(definition, self.data)
 
 
 def _check_unique(definitions: Sequence[Definition]) -> None:
@@ -116,21 +139,21 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
 
 
 def _chosen(
-    definitions: Sequence[tuple[Definition, Path]], names: Sequence[str] | None, faulty: TaskError | None
-) -> list[tuple[Definition, Path]]:
+    definitions: Sequence[_Placed], names: Sequence[str] | None, faulty: TaskError | None
+) -> list[_Placed]:
     if names is None:
         return list(definitions)
     if isinstance(names, str):
         raise TaskError(f"expected a list of task names, not the single text {names!r}; put it in a list")
-    chosen: dict[str, tuple[Definition, Path]] = {}
+    chosen: dict[str, _Placed] = {}
     for name in names:
-        found = [pair for pair in definitions if name in (pair[0].name, _family(pair[0]))]
+        found = [each for each in definitions if name in (each.definition.name, _family(each.definition))]
         if not found and faulty is not None:
             raise faulty  # it may be the one that is asked for
         if not found:
-            known = sorted({_family(definition) for definition, _ in definitions})
+            known = sorted({_family(each.definition) for each in definitions})
             raise TaskError(f"no task {name!r}; one of {', '.join(known)}")
-        chosen |= {definition.name: (definition, place) for definition, place in found}
+        chosen |= {each.definition.name: each for each in found}
     return list(chosen.values())
 
 

@@ -37,6 +37,13 @@ class PairClassificationDefinition(TextDefinition, frozen=True, kw_only=True, fo
     ignored: tuple[str, ...] = ()
     id: str = ""
 
+    def __post_init__(self) -> None:
+        kinds: dict[str, str] = {}
+        for kind in ("positive", "negative", "ignored"):
+            for label in getattr(self, kind):
+                if kinds.setdefault(label, kind) != kind:
+                    raise ValueError(f"label {label!r} is listed as {kinds[label]} and as {kind}; leave one out")
+
 
 class PairClassificationTask(TextTask[PairClassificationDefinition]):
     """Pairs of two kinds, as MTEB measures them: each measure by each similarity, and its maximum over these.

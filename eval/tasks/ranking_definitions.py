@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from eval.tasks.definition import Definition
@@ -28,6 +29,11 @@ class RetrievalDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
     fields: tuple[Literal["title", "text"], ...] = ("title", "text")
     ignore_identical_ids: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("relevant", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
 
 class LongDocumentRetrievalDefinition(RetrievalDefinition, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys of retrieval of documents that are longer than encoders read: those of retrieval, with other measures."""
@@ -47,10 +53,10 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
         passage_id: column of the passages' ids; by default the number of the line.
         grade: column of the judgements, whole numbers.
         lowest_grade: the one that says "not relevant at all"; gains of nDCG are counted from it.
-        relevant: the lowest grade that counts as relevant for binary measures.
+        relevant: the lowest grade that counts as relevant for binary measures, above the lowest of all.
         rank: column of the rank that a first stage gave the passage; empty where there is none.
-        measured_queries: "all" of them, those "with_relevant" passages, or those with passages of "both" sorts; the
-            field's papers differ by set.
+        measured_queries: "all" of them, those "with_relevant" passages, or those with passages of "both" sorts, among
+            what people judged; the field's papers differ by set.
         candidates: first-stage results below the folder, which is then one of a retrieval task (BEIR's or MS MARCO's
             layout) with judgements of the split: a run file, TREC's or MS MARCO's, or MS MARCO's `top1000.dev` with its
             texts, which is streamed; empty for a table of pairs.
@@ -74,3 +80,16 @@ class RerankingDefinition(Definition, frozen=True, kw_only=True, forbid_unknown_
     candidate_depth: int = 100
     measure: str = "AP"
     measures: tuple[str, ...] = ("AP", "RR", "RR@10", "nDCG@10")
+
+    def __post_init__(self) -> None:
+        if self.relevant <= self.lowest_grade:
+            raise ValueError(f"relevant must be above lowest_grade, {self.lowest_grade}, not {self.relevant}")
+        if self.candidate_depth < 1:
+            raise ValueError(f"candidate_depth must be at least 1, not {self.candidate_depth}")
+
+    def measures_query(self, grades: Iterable[int]) -> bool:
+        """Say whether a query counts, by the grades that people gave its passages."""
+        relevant = {grade >= self.relevant for grade in grades}
+        if self.measured_queries == "both":
+            return len(relevant) == 2
+        return self.measured_queries == "all" or True in relevant

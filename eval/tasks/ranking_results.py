@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from eval.measures import Evaluation, Policies
 from eval.tasks.base import Reference
 from eval.tasks.definition import Definition
-from eval.tasks.system import System
+from eval.tasks.system import LongPolicy, System
 
 _LONG = {
     "truncate": "what is beyond the encoder's maximum of tokens is not read; such texts are counted",
     "chunk": "texts beyond the encoder's maximum of tokens are read in passages, of which the best counts; queries are "
     "cut",
 }
+
+_BUDGETS = ("max_tokens", "query_tokens", "document_tokens")
+"""What rerankers call their budgets in their identities, where they have one."""
 
 
 def policies_of(relevant: int, given: Policies) -> Policies:
@@ -22,16 +27,42 @@ def policies_of(relevant: int, given: Policies) -> Policies:
 
 
 def ranking_policies(policies: Policies, evaluation: Evaluation, system: System) -> dict[str, str]:
+    """Return the sentences of a task whose system searches a collection: of its measures, and of how texts are read."""
+    return measure_policies(policies, evaluation) | (_encoder_policies(system.long) if system.encoder else {})
+
+
+def measure_policies(policies: Policies, evaluation: Evaluation) -> dict[str, str]:
     """Return a sentence for each policy; that of ties says what the other reading would give, where it differs."""
     sentences = policies.describe()
     if evaluation.other_ties:
         other = "trec_eval's order" if policies.ties == "as returned" else "the order as returned"
         values = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.other_ties.items())
         sentences["ties"] += f"; {other} of equal scores would give {values}"
-    if system.encoder is not None:
-        sentences["truncation"] = _LONG[system.long]
-        sentences["prompts"] = "the encoder's own for queries and passages"
     return sentences
+
+
+def candidate_policies(source: str, system: System) -> dict[str, str]:
+    """Return how the texts of candidates are read by what scores them; nothing for what reads them to their end.
+
+    Args:
+        source: what the scores come from, see `eval.tasks.candidate_scoring.ScoredCandidates`.
+        system: that scores; its policy for long texts is that of collections, and has no part in it.
+    """
+    if source == "similarities":
+        return _encoder_policies("truncate")
+    if source == "reranker" and system.reranker is not None:
+        return {"truncation": _cut_pairs(system.reranker.identity())}
+    return {}
+
+
+def _encoder_policies(long: LongPolicy) -> dict[str, str]:
+    return {"truncation": _LONG[long], "prompts": "the encoder's own for queries and passages"}
+
+
+def _cut_pairs(identity: Mapping[str, Any]) -> str:
+    budget = ", ".join(f"{name} {identity[name]}" for name in _BUDGETS if identity.get(name) is not None)
+    of = f" ({budget})" if budget else ""
+    return f"pairs of query and passage are cut at the reranker's own budget of tokens{of}; cut ones are not counted"
 
 
 def reference_of(definition: Definition, system: System, *, by_encoder: bool, as_published: bool) -> Reference | None:

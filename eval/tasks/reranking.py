@@ -21,7 +21,13 @@ from eval.tasks.base import EQUAL_SCORES, Surroundings, TaskResult
 from eval.tasks.candidate_scoring import FIRST_STAGE, ScoredCandidates, scoring_mode
 from eval.tasks.file_task import FileTask
 from eval.tasks.ranking_definitions import RerankingDefinition
-from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
+from eval.tasks.ranking_results import (
+    candidate_policies,
+    evaluation_counts,
+    measure_policies,
+    policies_of,
+    reference_of,
+)
 from eval.tasks.reranking_data import read_reranking_data
 from eval.tasks.system import System
 from eval.tasks.tables import existing_file
@@ -92,7 +98,7 @@ class RerankingTask(FileTask[RerankingDefinition]):
             list(map(str, names)),
             policies,
         )
-        sentences = ranking_policies(policies, evaluation, system)
+        sentences = measure_policies(policies, evaluation) | candidate_policies(scored.source, system)
         if data.pooled:
             sentences["ties"] = _POOL_TIES
         elif system.reranker is not None or system.encoder is not None:

@@ -64,7 +64,12 @@ class STSTask(TextTask[STSDefinition]):
             n_items=len(gold),
             gold=gold,
             predicted=[float(value) for value in similarities["cosine"]],
-            policies={"ties": "equal scores share the mean of their ranks", **SIMILARITY_POLICIES},
+            policies={
+                "ties": "equal scores share the mean of their ranks",
+                "predictions that are all equal": "have no correlation with anything, and score 0; they are counted",
+                **SIMILARITY_POLICIES,
+            },
+            counts={"similarities that are equal for all pairs": sum(map(_constant, similarities.values()))},
         )
 
 
@@ -77,9 +82,13 @@ def correlations(gold: list[float], predicted: np.ndarray) -> dict[str, float]:
     """
     from scipy.stats import pearsonr, spearmanr
 
-    if np.ptp(predicted) == 0.0:
+    if _constant(predicted):
         return {"spearman": 0.0, "pearson": 0.0}
     return {
         "spearman": float(spearmanr(gold, predicted).statistic),
         "pearson": float(pearsonr(gold, predicted).statistic),
     }
+
+
+def _constant(predicted: np.ndarray) -> bool:
+    return bool(np.ptp(predicted) == 0.0)

@@ -81,16 +81,25 @@ class Table:
         Raises:
             TaskError: an id is empty or comes twice.
         """
-        if not name:
-            return [str(line) for line in self.lines]
         first: dict[str, int] = {}
-        for row, value in enumerate(self.columns[name]):
-            if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
-                raise TaskError(f"{self.where(row)}: {name} is {value!r:.80}, not an id")
-            earlier = first.setdefault(str(value), row)
+        for row, value in enumerate(self.repeated_ids(name)):
+            earlier = first.setdefault(value, row)
             if earlier != row:
                 raise TaskError(f"{self.where(row)}: {name} {value!r} was there before, in line {self.lines[earlier]}")
         return list(first)
+
+    def repeated_ids(self, name: str) -> list[str]:
+        """Return an id for each row, as `ids` does, of which one may come several times.
+
+        Raises:
+            TaskError: an id is empty, or neither a text nor a whole number.
+        """
+        if not name:
+            return [str(line) for line in self.lines]
+        for row, value in enumerate(self.columns[name]):
+            if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+                raise TaskError(f"{self.where(row)}: {name} is {value!r:.80}, not an id")
+        return [str(value) for value in self.columns[name]]
 
 
 def finite_number(value: Any, name: str, where: str) -> float:

@@ -30,6 +30,7 @@ def test_a_search_ranks_all_documents():
 def test_on_a_few_texts(data_folder, monkeypatch):
     sides = {name: encoder_runtimes.SIDES[name] for name in ("PyTorch fp32", "PyTorch bf16", "ONNX Runtime fp32")}
     monkeypatch.setattr(encoder_runtimes, "SIDES", sides)
+    data_folder("msmarco-dl19")
     outcome = encoder_runtimes.measure(data_folder("scifact").parent, share=0.001, repeats=1)
     rows = {row[0]: row for row in outcome.rows}
     assert {"PyTorch fp32", "PyTorch bf16"} <= set(rows)

@@ -64,12 +64,19 @@ def test_rows():
         "flops": 50.0,
         "peak_flops": 100.0,
         "sides": {"engine": {"precision": "fp32", "mean": 1.0, "min": 0.9999994, "overlap": 0.9994}},
-        "seconds": {REFERENCE: [3.0, 4.0, 8.0], "engine": [1.0, 2.0, 2.0], "peak, fp32": [1.0, 1.0, 1.0]},
+        "seconds": {REFERENCE: [3.0, 4.0, 8.0], "engine": [1.0, 2.0, 2.0]},
+        "peaks": {"fp32": [1.0, 1.0, 1.0]},
     }
     expected = ["engine", "2.00 (1.00 to 2.00)", "300", "3.00 (2.00 to 4.00)", "25 %", "1.000000", "0.999999", "0.999"]
     assert encoding._row("engine", found) == expected
     found["sides"]["engine"]["precision"] = "int8"
     assert encoding._row("engine", found)[4] == ""
+
+
+def test_the_peak_is_the_fastest_product_of_each_round():
+    assert encoding_worker.best_peaks({"fp32": {"a": [1.0, 5.0], "b": [2.0, 4.0]}}) == {"fp32": [1.0, 4.0]}
+    shapes = {int(np.prod(shape)) for shape in encoding_worker._PEAK_SHAPES}
+    assert len(shapes) == 1, "all ways take as many operations"
 
 
 def test_operations_belong_to_parts():

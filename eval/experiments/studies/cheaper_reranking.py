@@ -19,24 +19,24 @@ import numpy as np
 from eval.benchmarks.outcome import Outcome
 from eval.experiments.candidates import CandidateSet, bm25_candidates
 from eval.experiments.options import Options
-from eval.experiments.training import trained
+from eval.experiments.stages_of_rerankers import DATA, READS, reranker_recipes
+from eval.experiments.training import fast_precision, trained
 from eval.significance import compare_means
 from retrieval.rerankers import Candidates, RoutingReranker, load_reranker
 from retrieval.rerankers.early_exit import EarlyExitReranker
 from retrieval.rerankers.energy import RoutedBy, entropy, free_energy, log_odds
 from retrieval.rerankers.mono import MonoReranker
 from retrieval.rerankers.query_routing import flatness
-from retrieval.training import Recipe, builtin_recipe
+from retrieval.training import builtin_recipe
 from retrieval.training.data.sources import Source
 
 TITLE = "Cheaper reranking: early exits, routing, eight bits"
 
-THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-_QUERIES, _CANDIDATES = 60, 20
-_STEPS, _SWIFT_STEPS, _RAMP_STEPS = 120, 200, 60
+_QUERIES, _CANDIDATES = 100, 20
+_RAMP_STEPS = 400
 _SWIFT_LAYERS = 2
-_TOKENS = {"query_tokens": 24, "max_tokens": 96}
 _FLATNESS_DEPTH = 10
 
 _Found = TypeVar("_Found")
@@ -70,52 +70,41 @@ class Task:
 def run(options: Options) -> list[Outcome]:
     """Train both, give the larger one off-ramps, and turn the knobs."""
     (seed, *_) = options.seeds_or(0)
-    source = Source(options.data / "qa-train-msmarco-format")
-    recipes = _recipes(options, seed)
+    source = Source(options.data / DATA)
+    whole = reranker_recipes(options, seed)["mono"]
+    first = first_layers(options.workspace / f"first-{_SWIFT_LAYERS}-layers", _SWIFT_LAYERS)
     models = {
-        name: trained(recipe, [source], options.workspace / f"cheaper-{name.replace(' ', '-')}-{seed}")
-        for name, recipe in recipes.items()
+        "six layers": trained(whole, [source], options.workspace / f"mono-{seed}"),
+        "two layers": trained(
+            whole.changed({"model_settings": {"backbone": str(first)}}),
+            [source],
+            options.workspace / f"mono-of-{_SWIFT_LAYERS}-layers-{seed}",
+        ),
     }
     ramps = builtin_recipe("early-exit").changed(
         {
             "model_settings": {"backbone": str(models["six layers"].folder)},
             "max_steps": options.scaled(_RAMP_STEPS),
             "seed": seed,
-            "precision": "fp32",
+            "precision": fast_precision(),
         }
     )
-    exits = trained(ramps, [source], options.workspace / f"cheaper-off-ramps-{seed}")
+    exits = trained(ramps, [source], options.workspace / f"off-ramps-{seed}")
     task = _task(options)
     seconds = ", ".join(f"{name} {model.seconds:.0f} s" for name, model in (*models.items(), ("off-ramps", exits)))
-    steps = ", ".join(f"{name} {recipe.max_steps}" for name, recipe in (*recipes.items(), ("off-ramps", ramps)))
     notes = [
         f"n = {len(task.queries)} dev questions that training has not seen, the {_CANDIDATES} passages that BM25 puts "
         "first, of those that training draws on as well; ms: processor time for a query, tokens included, one thread",
-        f"trained on qa-train-msmarco-format's training questions from all-MiniLM-L6-v2, the small one from its first "
-        f"{_SWIFT_LAYERS} layers, by the recipes mono and early-exit: steps {steps}; {_TOKENS['max_tokens']} tokens, "
-        f"seed {seed}; {seconds}: small models of short training, whose curves and not whose heights count",
+        f"trained on {DATA}'s training questions from all-MiniLM-L6-v2, the small one from its first {_SWIFT_LAYERS} "
+        f"layers, {whole.precision}, seed {seed}: both {whole.max_steps} steps of {whole.batch_size} triples, the "
+        f"large one is the study of cross-encoders' mono; off-ramps {ramps.max_steps} steps of {ramps.batch_size}; "
+        f"{READS} tokens; {seconds}",
     ]
     return [
         _exits_outcome(exits.folder, task, notes, seed),
         _routing_outcome(models["two layers"].folder, models["six layers"].folder, task, notes, seed),
         _precision_outcome(models["six layers"].folder, task, notes, seed),
     ]
-
-
-def _recipes(options: Options, seed: int) -> dict[str, Recipe]:
-    plain = builtin_recipe("mono").changed(
-        {
-            "model_settings": dict(_TOKENS),
-            "batch_size": 8,
-            "max_steps": options.scaled(_STEPS),
-            "learning_rate": 1e-4,
-            "seed": seed,
-            "precision": "fp32",
-        }
-    )
-    first = first_layers(options.workspace / f"first-{_SWIFT_LAYERS}-layers", _SWIFT_LAYERS)
-    small = {"model_settings": {"backbone": str(first)}, "max_steps": options.scaled(_SWIFT_STEPS)}
-    return {"six layers": plain, "two layers": plain.changed(small)}
 
 
 def first_layers(folder: Path, layers: int) -> Path:
@@ -140,8 +129,7 @@ def first_layers(folder: Path, layers: int) -> Path:
 
 
 def _task(options: Options) -> Task:
-    folder = options.data / "qa-train-msmarco-format"
-    return Task(bm25_candidates(folder, "dev", options.scaled(_QUERIES), _CANDIDATES, seed=0))
+    return Task(bm25_candidates(options.data / DATA, "dev", options.scaled(_QUERIES), _CANDIDATES, seed=0))
 
 
 def _timed(call: Callable[[], _Found], task: Task) -> tuple[_Found, float]:
