@@ -216,8 +216,8 @@ def falling_scores(query_id: str, ranking: Ranking) -> Iterator[np.float32]:
 
 
 def _check_column(what: str, text: str) -> None:
-    if not text or text.split() != [text]:
-        raise RunError(f"{what} {text!r} is empty or holds white space, which a run file cannot carry")
+    if not text or text.encode("utf-8", "surrogatepass").split() != [text.encode("utf-8", "surrogatepass")]:
+        raise RunError(f"{what} {text!r} is empty or holds white space of ASCII, which a run file cannot carry")
     if not is_encodable(text):
         raise RunError(f"{what} {text!r} holds a lone surrogate, which a file in UTF-8 cannot carry")
     if text.startswith("\ufeff"):  # at the beginning of the file it would be taken for the mark of UTF-8

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 from eval.comparison.correlations import compare_correlations_of
 from eval.comparison.items import ItemPolicy
@@ -38,7 +39,7 @@ def compare_results(
 
     Raises:
         ComparisonError: the baseline is not among the systems, there are two results of a combination, systems of a
-            task differ in main score or gold scores, or (under "same") in their items.
+            task differ in main score, gold scores, definition or files of the task, or (under "same") in their items.
     """
     systems = list(dict.fromkeys(result.system for result in results))
     if baseline is not None and baseline not in systems:
@@ -49,6 +50,7 @@ def compare_results(
         scores = list(dict.fromkeys(result.main_score for result in ordered))
         if len(scores) > 1:
             raise ComparisonError(f"task {task!r}: systems differ in their main score ({', '.join(scores)})")
+        _check_same_data(task, ordered)
         found += _of_task(ordered, baseline, items, seed)
     return Comparisons(tuple(_corrected(found, family)), baseline, items, family, alpha, seed)
 
@@ -68,6 +70,27 @@ def by_task(results: Sequence[TaskResult]) -> dict[str, dict[str, TaskResult]]:
                 "that differ different names"
             )
     return tasks
+
+
+def _check_same_data(task: str, results: Sequence[TaskResult]) -> None:
+    """Refuse systems that were measured on other data: files that changed between two runs into one folder."""
+    known = [result for result in results if isinstance(result.settings.get("task"), Mapping)]
+    for other in known[1:]:
+        tasks = [_without_references(each.settings["task"]) for each in (known[0], other)]
+        if tasks[0] == tasks[1]:
+            continue
+        files = [dict(each.get("files") or {}) for each in tasks]
+        changed = sorted(name for name in files[0].keys() | files[1].keys() if files[0].get(name) != files[1].get(name))
+        what = f"other files ({', '.join(changed)})" if changed else "another definition"
+        raise ComparisonError(
+            f"task {task!r}: {known[0].system!r} and {other.system!r} were measured on {what}; run `retrieval compare` "
+            "again with both, or name other tasks or systems"
+        )
+
+
+def _without_references(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task without its published figures, which have no say in what is measured."""
+    return {name: value for name, value in task.items() if name != "references"}
 
 
 def _of_task(

@@ -92,11 +92,11 @@ def _documents(corpus: Any) -> Iterator[Document]:
 
 
 def _digest(corpus: Any) -> tuple[str, int]:
-    """Return a digest of ids, titles and texts in their order, and how many documents there are."""
+    """Return a digest of ids, titles and texts in their order, and how many documents have a text."""
     digest, n_documents = hashlib.sha256(), 0
     for document in _documents(corpus):
         for part in (document.id, document.title, document.text):
             encoded = part.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
-        n_documents += 1
+        n_documents += bool(document.full_text.strip())  # a collection leaves blank ones out
     return digest.hexdigest(), n_documents

@@ -143,7 +143,10 @@ class _Run:
             _LOGGER.warning("%s; it is run again", error)
             return None
         timed = 0 if result is None else result.settings.get("latency_sample", 0)
-        return result if timed >= self._surroundings.latency_sample else None
+        if result is None or timed < self._surroundings.latency_sample:
+            return None
+        self._store.forget_reason(task.name, system.name)  # of a run in between, of other facts
+        return result
 
     def _settings(self, decisive: Mapping[str, Any], reused: int) -> dict[str, Any]:
         """Return what belongs to a result beside what its task says of it."""

@@ -106,7 +106,7 @@ class ResultStore:
         make_directory(self.folder)
         whole = {"format": FORMAT, "digest": _digest(content), **content}
         replace_file(path, msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
-        self._path(result.task, result.system, _REASON_SUFFIX).unlink(missing_ok=True)
+        self.forget_reason(result.task, result.system)
         return path
 
     def write_reason(self, task: str, system: str, reason: str) -> None:
@@ -119,6 +119,10 @@ class ResultStore:
         said = reason.encode("utf-8", "backslashreplace").decode()  # it may name a file whose name is no text
         content = msgspec.json.encode(Reason(task, system, said))
         replace_file(self._path(task, system, _REASON_SUFFIX), msgspec.json.format(content, indent=1) + b"\n")
+
+    def forget_reason(self, task: str, system: str) -> None:
+        """Remove the reason why there is no result, where there is one: its result holds."""
+        self._path(task, system, _REASON_SUFFIX).unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[StoredResult]:
         """Yield all results in the order of their files' names.
@@ -144,12 +148,14 @@ def read_results(folder: Path) -> list[TaskResult]:
 
 
 def read_reasons(folder: Path) -> list[Reason]:
-    """Return why systems have no result on tasks, by task and system; those that have one are left out.
+    """Return why systems have no result on tasks, by task and system.
+
+    One that has a result nevertheless has an earlier one: the latest run could not measure it again.
 
     Raises:
         ResultError: a file is damaged; it is named.
     """
-    store, reasons = ResultStore(folder), []
+    reasons = []
     for path in sorted(folder.glob(f"*{_REASON_SUFFIX}")):
         try:
             reason = msgspec.json.decode(path.read_bytes(), type=Reason)
@@ -157,8 +163,7 @@ def read_reasons(folder: Path) -> list[Reason]:
             raise ResultError(f"cannot read {path}: {error.strerror or error}") from None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ResultError(f"{path} is no reason for a missing result: {error}; remove the file") from None
-        if not store.path(reason.task, reason.system).exists():
-            reasons.append(reason)
+        reasons.append(reason)
     return sorted(reasons, key=lambda reason: (reason.task, reason.system))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import msgspec
+
 from eval.errors import EvaluationError, TaskError
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.definition import Definition
@@ -80,7 +82,8 @@ class FileTask(ABC, Generic[D]):
         """Measure a system that has no problem with the task."""
 
     def identity(self) -> Mapping[str, Any]:
-        """Return the definition and the digests of the files, by their paths below the definition's folder."""
+        """Return the definition, its published figures, and the files' digests by their paths below its folder."""
         place = self.definition.place(self.data)
         files = {file.relative_to(place).as_posix(): sha256_of(file) for file in self.files()}
-        return {"definition": self.definition.as_dict(), "files": files}
+        figures = msgspec.to_builtins(self.definition.references)
+        return {"definition": self.definition.as_dict(), "references": figures, "files": files}

@@ -138,9 +138,7 @@ def _check_unique(definitions: Sequence[Definition]) -> None:
         seen.add(definition.name)
 
 
-def _chosen(
-    definitions: Sequence[_Placed], names: Sequence[str] | None, faulty: TaskError | None
-) -> list[_Placed]:
+def _chosen(definitions: Sequence[_Placed], names: Sequence[str] | None, faulty: TaskError | None) -> list[_Placed]:
     if names is None:
         return list(definitions)
     if isinstance(names, str):

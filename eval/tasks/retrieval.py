@@ -172,6 +172,7 @@ def _counts(testset: TestSet, report: Report, facts: IndexFacts, system: System)
         "blank queries": report.blank_queries,
         "relevant documents that are not in the corpus": report.unknown_documents or 0,
         "cut texts": facts.cut_texts,
+        "texts whose vectors came from the cache": facts.reused or 0,
         "cut queries": _cut_queries(testset, system),
         **{f"documents left out: {reason}": count for reason, count in facts.left_out.items()},
         **evaluation_counts(report.evaluation),
@@ -190,9 +191,10 @@ def _costs(report: Report, facts: IndexFacts, n_bytes: int, seconds: float) -> d
     costs = {
         "seconds": seconds,
         "search_seconds": report.seconds,
-        "index_seconds": facts.seconds,
         "bytes_per_document": n_bytes / facts.documents,
     }
+    if facts.reused is not None:  # or it may be the time of a build that found its vectors
+        costs["index_seconds"] = facts.seconds
     latency = report.latency
     if latency is not None:
         costs |= {"query_p50_ms": latency.p50, "query_p95_ms": latency.p95, "query_p99_ms": latency.p99}

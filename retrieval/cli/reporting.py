@@ -67,7 +67,6 @@ def report(
     from eval.errors import ReportError
     from eval.reports import FORMATS, gather, render, write_content
     from eval.reports.terminal import terminal_report
-    from eval.running import read_results
     from indexes.storage import replace_file
 
     chosen = parse_formats(formats, FORMATS)
@@ -77,7 +76,7 @@ def report(
     if as_file and out is not None and not out.parent.is_dir():
         raise ReportError(f"cannot write the report: no folder {out.parent}")
     places = [_results_folder(folder) for folder in folders]
-    results = _chosen([result for place in places for result in read_results(place)], tasks, systems)
+    results = _chosen([result for place in places for result in _holding(place)], tasks, systems)
     content = gather(
         results,
         baseline=baseline,
@@ -103,6 +102,19 @@ def _results_folder(folder: Path) -> Path:
     """Return the folder, or the folder `results` in it where that is what `retrieval compare` wrote."""
     inner = folder / "results"
     return inner if inner.is_dir() and not any(folder.glob("*.result.json")) else folder
+
+
+def _holding(place: Path) -> list[TaskResult]:
+    """Return the results of a folder; not those that the latest run could not measure again, which are out of date."""
+    from eval.errors import ReportError
+    from eval.running import read_reasons, read_results
+
+    results = read_results(place)
+    failed = {(reason.task, reason.system) for reason in read_reasons(place)}
+    holding = [result for result in results if (result.task, result.system) not in failed]
+    if not holding:
+        raise ReportError(f"the latest runs into {place} could measure nothing; run `retrieval compare` again")
+    return holding
 
 
 def _reasons(

@@ -23,7 +23,7 @@ from retrieval.errors import EncoderError
 from retrieval.execution.runtime import Runtime, Task, TokenBatch
 
 FEW_OPERATIONS = 2e9
-"""Additions and multiplications of a query or two, which always go through NumPy."""
+"""Additions and multiplications of a query or two, which go through NumPy until the library is loaded anyway."""
 
 OPERATIONS = 3e10
 """Likewise, of larger requests together, before the library is loaded: NumPy needs as long for them as loading does."""
@@ -170,6 +170,8 @@ class DeferredEncoder:
     def _encode_few(self, texts: list[str], task: Task) -> np.ndarray | None:
         """Return vectors, (n, dimension) float32, where the texts are few enough for NumPy; else None."""
         runtime = self._open()
+        if self._loaded is not None:  # faster for any texts; NumPy spares the loading
+            return None
         self._check_files()
         numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # equal texts get the same bits
         if not numbers:
@@ -189,7 +191,7 @@ class DeferredEncoder:
             return True
         with self._turn:
             self._spent += operations
-            return self._loaded is None and self._spent <= OPERATIONS
+            return self._spent <= OPERATIONS
 
     def _check_files(self) -> None:
         """Refuse mapped weights that are others by now.

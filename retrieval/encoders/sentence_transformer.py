@@ -24,7 +24,7 @@ from retrieval.execution.ahead import one_ahead
 from retrieval.execution.padded_runtime import PaddedRuntime, run_modules
 from retrieval.execution.precision import Precision, in_precision
 from retrieval.execution.runtime import Runtime
-from retrieval.execution.splitting import run_batches
+from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.execution.versions import torch_execution
 
 BATCH_TOKENS = 2048
@@ -105,6 +105,7 @@ class SentenceTransformerEncoder:
         self._model: Any = in_precision(model, precision).eval()
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+        self._limit = MemoryLimit()
         self._truncated = model.truncate_dim
         self._dimension: int = model.get_embedding_dimension() or 0  # until a text has been encoded
         self._runtime = self._runtime_of(runtime, packed, own)
@@ -200,7 +201,7 @@ class SentenceTransformerEncoder:
             prompt=self._prompts["document"],
             max_tokens=self._max_tokens,
             batch_tokens=self._batch_tokens,
-            moved=self._moved,
+            limit=self._limit,
         )
         for pooled in pooling.encode(texts):
             checked = check_vectors(pooled.vectors, len(pooled.passages), self._dimension, self._name)
@@ -253,6 +254,7 @@ class SentenceTransformerEncoder:
         runtime, tokens = self._runtime, prepared.tokens
 
         def run(rows: np.ndarray) -> np.ndarray:
+            self._open()  # another thread may have closed it since the last batch
             if runtime is None or tokens is None:
                 found = run_modules(model, prepared.features(rows), task)
             else:
@@ -260,7 +262,7 @@ class SentenceTransformerEncoder:
             return found[:, : self._truncated]
 
         plan = plan_packed_batches if self._is_packed else plan_batches
-        return run_batches(plan(prepared.lengths, self._batch_tokens), run, prepared.lengths)
+        return run_batches(plan(prepared.lengths, self._batch_tokens), run, prepared.lengths, self._limit)
 
     def _runtime_of(self, given: Runtime | None, pack: bool, copied: bool) -> Runtime | None:
         """Return what runs token ids; None where only the library makes the model's input."""
@@ -277,9 +279,6 @@ class SentenceTransformerEncoder:
                 f"{self._name} makes its input itself, not by a tokenizer alone; only PyTorch runs such a model"
             )
         return None
-
-    def _moved(self, value: Any) -> Any:
-        return value.to(self._device) if hasattr(value, "to") else value
 
 
 def _windows(steps: Iterable[Sequence[str]], characters: int) -> Iterator[_Window]:

@@ -6,7 +6,7 @@ This is what a sentence-transformers model with mean pooling does to a whole tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,9 @@ from retrieval.batching import plan_batches
 from retrieval.encoders.late_chunking import PooledPassages, TextInContext, TokenWindow, token_ranges, token_windows
 from retrieval.encoders.model_inputs import ModelInputs, TokenizedInputs
 from retrieval.errors import EncoderError
+from retrieval.execution.devices import on_device
 from retrieval.execution.padded_runtime import AFTER_POOLING
+from retrieval.execution.splitting import MemoryLimit, run_batches
 
 _WINDOW_TOKENS = 8192
 """Tokens of a window of a model that has no limit."""
@@ -70,7 +72,7 @@ class SpanPooling:
         prompt: of passages.
         max_tokens: that the model reads; None where it has no limit.
         batch_tokens: tokens of a batch, padding included; a window longer than that is a batch of its own.
-        moved: brings a tensor to the model's device.
+        limit: what the owner of the model has learnt of its batches.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class SpanPooling:
         prompt: str,
         max_tokens: int | None,
         batch_tokens: int,
-        moved: Callable[[Any], Any],
+        limit: MemoryLimit,
     ) -> None:
         self._model = model
         self._inputs = inputs
@@ -89,22 +91,29 @@ class SpanPooling:
         self._window = max_tokens or _WINDOW_TOKENS
         self._has_limit = max_tokens is not None
         self._batch_tokens = batch_tokens
-        self._moved = moved
+        self._limit = limit
         # Positions at the beginning that the model's own pooling leaves out.
         self._unpooled = 0 if model[1].include_prompt or not prompt else inputs.prompt_length(prompt)
 
     def encode(self, texts: Sequence[TextInContext]) -> Iterator[PooledPassages]:
-        """Yield the wanted passages' vectors, batch by batch, (m, d) float32; see `LateChunkingEncoder`."""
+        """Yield the wanted passages' vectors, batch by batch, (m, d) float32; see `LateChunkingEncoder`.
+
+        Raises:
+            EncoderError: a single window does not fit into memory.
+        """
         import torch
 
         parts = [part for number, text in self._tokenised(texts) for part in self._parts(number, *text)]
         lengths = np.array([len(part.sequence) for part in parts], np.int64)
-        for rows in plan_batches(lengths, self._batch_tokens):
-            batch = [parts[row] for row in rows.tolist()]
+
+        def run(rows: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                vectors = self._vectors(batch)
+                return self._vectors([parts[row] for row in rows.tolist()])
+
+        batches = plan_batches(lengths, self._batch_tokens)
+        for rows, vectors in run_batches(batches, run, lengths, self._limit):
             done = 0
-            for part in batch:
+            for part in (parts[row] for row in rows.tolist()):
                 found = vectors[done : done + len(part.passages)]
                 done += len(part.passages)
                 yield PooledPassages(part.text, np.array(part.passages, np.int64), found)
@@ -150,8 +159,7 @@ class SpanPooling:
         import torch
 
         features = self._inputs.padded([part.sequence for part in batch])
-        moved = {name: self._moved(value) for name, value in features.items()}
-        states = self._model[0](moved)["token_embeddings"]  # (batch, width, hidden)
+        states = self._model[0](on_device(features, self._model.device))["token_embeddings"]  # (batch, width, hidden)
         width = features["input_ids"].shape[1]
         if states.shape[:2] != (len(batch), width):
             raise EncoderError(

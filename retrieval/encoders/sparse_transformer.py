@@ -23,8 +23,9 @@ from retrieval.encoders.sentence_transformer import (
 )
 from retrieval.encoders.sparse import check_sparse
 from retrieval.errors import EncoderError
+from retrieval.execution.devices import on_device
 from retrieval.execution.precision import Precision, in_precision
-from retrieval.execution.splitting import run_batches
+from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.execution.versions import torch_execution
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class SparseTransformerEncoder:
         self._model: Any = in_precision(model, precision).eval()
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+        self._limit = MemoryLimit()
         self._most_active = model.max_active_dims
         self._packed = self._without_padding(own) if packed else None
         settings = _bucket_settings(model)
@@ -196,7 +198,7 @@ class SparseTransformerEncoder:
         def run(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             return self._entries(self._vectors(prepared, rows, task))
 
-        for rows, entries in run_batches(batches, run, prepared.lengths):
+        for rows, entries in run_batches(batches, run, prepared.lengths, self._limit):
             counts[rows] = np.bincount(entries[0], minlength=len(rows))
             found.append((rows, *entries[1:]))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
@@ -227,15 +229,13 @@ class SparseTransformerEncoder:
         import torch
         from sentence_transformers.util import select_max_active_dims
 
+        packed = self._packed  # before the model, which `close` lets go of first: it was there if the model is
         model = self._open()
         with torch.inference_mode():
-            if self._packed is not None and prepared.tokens is not None:
-                vectors = self._packed.run(prepared.tokens(rows)).float()
+            if packed is not None and prepared.tokens is not None:
+                vectors = packed.run(prepared.tokens(rows)).float()
             else:
-                features = prepared.features(rows)
-                moved = {
-                    name: value.to(self._device) if hasattr(value, "to") else value for name, value in features.items()
-                }
+                moved = on_device(prepared.features(rows), self._device)
                 given: dict[str, Any] = {"task": task}
                 if self._most_active is not None:
                     given["max_active_dims"] = self._most_active

@@ -75,9 +75,6 @@ class PackedNetwork:
         parts: of the network; its own modules are called, so that what its owner changes in them counts.
         copied: lay the weights of its linear layers out for the processor, in a copy of up to `PREPACKED_BYTES`; for
             networks that nobody else changes.
-
-    Attributes:
-        copied: whether that was done.
     """
 
     def __init__(self, parts: BackboneParts, *, copied: bool = False) -> None:
@@ -86,7 +83,6 @@ class PackedNetwork:
         self.dtype: torch.dtype = parts.network.dtype
         copied = copied and sum(map(linear_bytes, parts.layers)) <= PREPACKED_BYTES
         self._layers = [_layer(each, copied) for each in parts.layers]
-        self.copied = copied and all(isinstance(each.project, _Together) for each in self._layers)
         self._varlen = _varlen_attention(self.device, self.dtype)
 
     @property

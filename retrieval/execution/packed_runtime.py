@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from retrieval.execution.packed import PackedNetwork, packed_network
+from retrieval.errors import EncoderError
+from retrieval.execution.packed import PackedNetwork, PackedStates, packed_network
 from retrieval.execution.padded_runtime import AFTER_POOLING, PaddedRuntime
 from retrieval.execution.probing import agree, probe_batch
 from retrieval.execution.runtime import TokenBatch
@@ -23,17 +24,21 @@ class PackedRuntime:
     """
 
     def __init__(self, model: Any, network: PackedNetwork) -> None:
-        self._model = model
-        self._network = network
+        self._parts: tuple[Any, PackedNetwork] | None = (model, network)
 
     def run(self, batch: TokenBatch) -> np.ndarray:
-        """Return the vectors of texts, (n, d) float32."""
+        """Return the vectors of texts, (n, d) float32.
+
+        Raises:
+            EncoderError: the runtime is closed; a run that has begun is finished.
+        """
+        model, network = self._open()
         with torch.inference_mode():
-            states, offsets, order = self._network.states(batch)
+            states, offsets, order = _pooled_states(model, network, batch)
             features: dict[str, Any] = {"token_embeddings": states[None], "cu_seq_lens_q": offsets}
             if batch.prompt_length:
                 features["prompt_length"] = batch.prompt_length
-            for module in list(self._model)[1:]:
+            for module in list(model)[1:]:
                 features = module(features)
             found: np.ndarray = features["sentence_embedding"].float().cpu().numpy()
         vectors = np.empty_like(found)
@@ -42,11 +47,37 @@ class PackedRuntime:
 
     def execution(self) -> dict[str, Any]:
         """Return precision, device, versions, and that nothing is padded."""
-        return {**torch_execution(self._model), "packed": True}
+        model, _ = self._open()
+        return {**torch_execution(model), "packed": True}
 
     def close(self) -> None:
         """Let go of the model."""
-        self._model = self._network = None  # type: ignore[assignment]
+        self._parts = None
+
+    def _open(self) -> tuple[Any, PackedNetwork]:
+        parts = self._parts  # read once: another thread may close the runtime
+        if parts is None:
+            raise EncoderError("the encoder is closed; load it again")
+        return parts
+
+
+def _pooled_states(model: Any, network: PackedNetwork, batch: TokenBatch) -> PackedStates:
+    """Return the token states that the model's pooling reads: of pooling by the first token, those tokens alone."""
+    if not _reads_first_tokens(model, batch) or network.device.type != "cpu":
+        # On a GPU the whole layer is some kernels; attention of the first tokens would be some for each length.
+        return network.states(batch)
+    first = network.first_states(batch)  # (n, d)
+    n = len(first)
+    return PackedStates(first, torch.arange(n + 1, dtype=torch.int32), np.arange(n))
+
+
+def _reads_first_tokens(model: Any, batch: TokenBatch) -> bool:
+    """Tell whether nothing behind a model's network reads other states than those of the texts' first tokens."""
+    pooling: Any = model[1]
+    if pooling.pooling_mode != "cls" or (batch.prompt_length and not pooling.include_prompt):
+        return False
+    read = (getattr(module, "module_input_name", "sentence_embedding") for module in list(model)[2:])
+    return all(name == "sentence_embedding" for name in read)
 
 
 def packed_runtime(model: Any, pad_id: int, *, copied: bool = False) -> PackedRuntime | None:

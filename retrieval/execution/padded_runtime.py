@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from retrieval.errors import EncoderError
+from retrieval.execution.devices import on_device
 from retrieval.execution.runtime import TokenBatch
 from retrieval.execution.versions import torch_execution
 
@@ -26,22 +28,33 @@ class PaddedRuntime:
         self._pad_id = pad_id
 
     def run(self, batch: TokenBatch) -> np.ndarray:
-        """Return the vectors of padded texts, (n, d) float32."""
+        """Return the vectors of padded texts, (n, d) float32.
+
+        Raises:
+            EncoderError: the runtime is closed; a run that has begun is finished.
+        """
         import torch
 
+        model = self._open()
         features: dict[str, Any] = {name: torch.from_numpy(value) for name, value in batch.padded(self._pad_id).items()}
         features["modality"] = "text"
         if batch.prompt_length:
             features["prompt_length"] = batch.prompt_length
-        return run_modules(self._model, features, batch.task)
+        return run_modules(model, features, batch.task)
 
     def execution(self) -> dict[str, Any]:
         """Return precision, device and versions."""
-        return torch_execution(self._model)
+        return torch_execution(self._open())
 
     def close(self) -> None:
         """Let go of the model."""
         self._model = None
+
+    def _open(self) -> Any:
+        model = self._model  # read once: another thread may close the runtime
+        if model is None:
+            raise EncoderError("the encoder is closed; load it again")
+        return model
 
 
 def run_modules(model: Any, features: dict[str, Any], task: str) -> np.ndarray:
@@ -54,8 +67,7 @@ def run_modules(model: Any, features: dict[str, Any], task: str) -> np.ndarray:
     """
     import torch
 
-    device = model.device
-    moved = {name: value.to(device) if hasattr(value, "to") else value for name, value in features.items()}
+    moved = on_device(features, model.device)
     with torch.inference_mode():
         vectors: np.ndarray = model(moved, task=task)["sentence_embedding"].float().cpu().numpy()
     return vectors

@@ -15,12 +15,40 @@ logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-_SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
-"""What a `RuntimeError` of a library says when memory is short."""
+_SIGNS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "cublas_status_alloc_failed",
+    "could not create a memory object",  # oneDNN
+)
+"""What a `RuntimeError` of a library says when memory is short, in small letters."""
+
+
+class MemoryLimit:
+    """What was learnt of the memory for a network's batches, kept by the network's owner from call to call.
+
+    Threads may share one: of two that lower it at once one may go unheard, and is heard at its next failure.
+
+    Attributes:
+        tokens: of a batch of several texts, at most; infinite until a batch did not fit. It only falls.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = math.inf
+
+    def lower(self, tokens: float) -> None:
+        """Allow so many tokens at most; what allows more changes nothing."""
+        self.tokens = min(self.tokens, tokens)
 
 
 def run_batches(
-    batches: Iterable[np.ndarray], run: Callable[[np.ndarray], Found], lengths: np.ndarray
+    batches: Iterable[np.ndarray],
+    run: Callable[[np.ndarray], Found],
+    lengths: np.ndarray,
+    limit: MemoryLimit | None = None,
 ) -> Iterator[tuple[np.ndarray, Found]]:
     """Yield the rows of each batch with what was found for them.
 
@@ -30,17 +58,18 @@ def run_batches(
         batches: (m,) int64 rows each.
         run: from rows to their results.
         lengths: (n,) tokens of each row.
+        limit: what earlier calls learnt, and later ones are to know; by default nothing is known or kept.
 
     Raises:
         EncoderError: a single text does not fit.
     """
-    most = math.inf  # tokens of a batch
+    limit = limit or MemoryLimit()
     for batch in batches:
         waiting = [batch]
         while waiting:
             rows = waiting.pop()
             tokens = int(lengths[rows].sum())
-            if tokens > most and len(rows) > 1:
+            if tokens > limit.tokens and len(rows) > 1:
                 middle = len(rows) // 2
                 waiting += [rows[middle:], rows[:middle]]
                 continue
@@ -58,7 +87,7 @@ def run_batches(
                 raise EncoderError(
                     f"a text of {tokens} tokens does not fit into memory ({reason}); set max_tokens lower"
                 )
-            most = tokens / 2
+            limit.lower(tokens / 2)
             logger.warning(
                 "a batch of %d texts, %d tokens, does not fit into memory (%s); it is run again in halves, and so are "
                 "larger ones: set batch_tokens lower",

@@ -19,8 +19,9 @@ from retrieval.encoders.tokenization import PROBES
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import EncoderError, RerankerError
 from retrieval.execution import precision as floating_point
+from retrieval.execution.devices import on_device
 from retrieval.execution.precision import Precision
-from retrieval.execution.splitting import run_batches
+from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.rerankers.precision import RerankerPrecision, in_precision, name_of_precision
 
 BATCH_TOKENS = 2048
@@ -80,37 +81,39 @@ class Classifier:
         self._model: Any = reading_first_token(model) if self._is_plain else model
         self._device = self._model.device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+        self._limit = MemoryLimit()
 
     def logits(self, prepared: PreparedTexts) -> np.ndarray:
         """Return the logits of prepared inputs, (n, n_labels) float32.
 
         Inputs of like length go through the model together, whichever query they are of.
         """
-        self._open()
-        if self._whole.training:
-            self._whole.eval()  # its owner goes on training it; dropout is no part of a score, as in `predict`
+        whole, packed = self._whole, self._packed  # before the model, which `close` lets go of first
+        model = self._open()
+        if whole.training:
+            whole.eval()  # its owner goes on training it; dropout is no part of a score, as in `predict`
         found = np.empty((len(prepared.lengths), self.n_labels), np.float32)
-        tokens = prepared.tokens if self._packed is not None else None
+        tokens = prepared.tokens if packed is not None else None
         if tokens is not None:
             batches = plan_packed_batches(prepared.lengths, self._batch_tokens)
         else:
             batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
 
         def run(rows: np.ndarray) -> np.ndarray:
-            if self._packed is None or tokens is None:
-                return self._padded_logits(prepared.features(rows))
-            return self._packed.logits(tokens(rows))
+            if packed is None or tokens is None:
+                return self._padded_logits(model, prepared.features(rows))
+            return packed.logits(tokens(rows))
 
-        for rows, logits in run_batches(batches, run, prepared.lengths):
+        for rows, logits in run_batches(batches, run, prepared.lengths, self._limit):
             found[rows] = logits.reshape(len(rows), self.n_labels)
         return found
 
-    def _padded_logits(self, features: dict[str, Any]) -> np.ndarray:
+    def _padded_logits(self, model: Any, features: dict[str, Any]) -> np.ndarray:
         import torch
 
-        moved = {name: self._moved(value) for name, value in features.items()}
+        moved = on_device(features, self._device)
         with torch.inference_mode():
-            output = self._open()(**moved).logits if self._is_plain else self._open()(moved)["scores"]
+            output = model(**moved).logits if self._is_plain else model(moved)["scores"]
             logits: np.ndarray = output.float().cpu().numpy()
         return logits
 
@@ -137,9 +140,6 @@ class Classifier:
         if self._model is None:
             raise RerankerError("the reranker is closed; load it again")
         return self._model
-
-    def _moved(self, value: Any) -> Any:
-        return value.to(self._device) if hasattr(value, "to") else value
 
 
 def model_batches(lengths: np.ndarray, batch_tokens: int, device: Any) -> Iterator[np.ndarray]:

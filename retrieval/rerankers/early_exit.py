@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from retrieval.encoders.model_inputs import PreparedTexts
+from retrieval.execution.devices import on_device
+from retrieval.execution.splitting import run_batches
 from retrieval.rerankers.base import Candidates, check_queries
 from retrieval.rerankers.classifier import Classifier, model_batches
 from retrieval.rerankers.mono import MonoReranker
@@ -83,16 +85,22 @@ class EarlyExitClassifier(Classifier):
 
         from retrieval.models.rankers.off_ramps import run_with_exits
 
+        layered, ramps = self._layered, self._ramps  # before the model, which `close` lets go of first
         self._open()
         if self._never:
-            return super().logits(prepared), np.full(len(prepared.lengths), len(self._layered.layers), np.int64)
+            return super().logits(prepared), np.full(len(prepared.lengths), len(layered.layers), np.int64)
         logits = np.empty((len(prepared.lengths), self.n_labels), np.float32)
         layers = np.empty(len(prepared.lengths), np.int64)
-        with torch.inference_mode():
-            for rows in model_batches(prepared.lengths, self._batch_tokens, self._device):
-                features = {name: self._moved(value) for name, value in prepared.features(rows).items()}
-                found = run_with_exits(self._layered, self._ramps, features, self.thresholds)
-                logits[rows], layers[rows] = found.logits.float().cpu().numpy(), found.layers.cpu().numpy()
+
+        def run(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            with torch.inference_mode():
+                features = on_device(prepared.features(rows), self._device)
+                found = run_with_exits(layered, ramps, features, self.thresholds)
+                return found.logits.float().cpu().numpy(), found.layers.cpu().numpy()
+
+        batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+        for rows, found in run_batches(batches, run, prepared.lengths, self._limit):
+            logits[rows], layers[rows] = found
         return logits, layers
 
     def close(self) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from retrieval.batching import plan_windows
+from retrieval.batching import plan_batches, plan_windows
 from retrieval.encoders.base import check_texts
 from retrieval.encoders.sentence_transformer import BATCH_TOKENS_GPU
 from retrieval.encoders.weights import remembered_digest, tensors_digest
 from retrieval.errors import RerankerError
+from retrieval.execution.devices import on_device
 from retrieval.execution.precision import Precision, in_precision, name_of_dtype, set_precision
+from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
 from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, check_precision, model_batches
 from retrieval.rerankers.model_loading import reranker_folder
@@ -26,8 +28,22 @@ if TYPE_CHECKING:
     from retrieval.encoders.model_inputs import PreparedTexts
     from retrieval.models.rankers.base import RankingNetwork
 
+Found = TypeVar("Found")
+
 _QUERIES = 1024
 """Queries whose states are in memory at a time."""
+
+
+class _States(NamedTuple):
+    """States of texts of one side.
+
+    Attributes:
+        values: (n, tokens, any width).
+        mask: (n, tokens) bool, those that count.
+    """
+
+    values: Tensor
+    mask: Tensor
 
 
 class NetworkReranker:
@@ -67,6 +83,7 @@ class NetworkReranker:
         self._name = name
         self._device = next(network.parameters()).device
         self._batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+        self._limit, self._interaction_limit = MemoryLimit(), MemoryLimit()
 
     @property
     def name(self) -> str:
@@ -121,6 +138,7 @@ class NetworkReranker:
 
         Raises:
             RerankerError: a score is not finite; the message names query and document.
+            EncoderError: a single pair or text does not fit into memory.
         """
         check_queries(queries, candidates)
         scores: list[np.ndarray] = []
@@ -145,7 +163,7 @@ class NetworkReranker:
 
         network = self._two_sided()
         prepared = network.prepare_passages(check_texts(texts))
-        batches = ((rows, *self._encoded(network.encode_passages, prepared, rows)) for rows in self._batches(prepared))
+        batches = ((rows, *states) for rows, states in self._run(prepared, network.encode_passages))
         packed = pack(batches, len(texts), network.width, np.dtype(dtype))
         if not np.isfinite(packed.values).all():
             raise RerankerError(f"reranker {self._name!r} made states that {dtype} cannot hold; keep them as float32")
@@ -163,7 +181,7 @@ class NetworkReranker:
         if states.values.shape[1] != network.width:
             raise RerankerError(f"states have {states.values.shape[1]} numbers; this network's have {network.width}")
         prepared = network.prepare_queries([query])
-        encoded, mask = self._encoded(network.encode_queries, prepared, np.zeros(1, np.int64))
+        _, (encoded, mask) = next(self._run(prepared, network.encode_queries))
         return network.interact_packed(encoded[0][mask[0]], states, self._batch_tokens).astype(np.float64)
 
     def close(self) -> None:
@@ -178,73 +196,90 @@ class NetworkReranker:
 
     def _together(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
         """Return the scores of pairs that go through the network as one input each, (n,) float64."""
-        import torch
-
-        prepared = self.network.prepare(queries, documents, rows)
+        network = self.network
+        prepared = network.prepare(queries, documents, rows)
         scores = np.empty(len(rows), np.float64)
-        with torch.inference_mode():
-            for batch in self._batches(prepared):
-                scores[batch] = self.network(self._moved(prepared.features(batch))).float().cpu().numpy()
+        for batch, found in self._run(prepared, lambda features: network(features).float().cpu().numpy()):
+            scores[batch] = found
         return scores
 
     def _apart(self, queries: list[str], documents: list[str], rows: np.ndarray) -> np.ndarray:
         """Return the scores of pairs, (n,) float64: each batch of passages meets its queries."""
-        import torch
-
         network = self._two_sided()
-        query_states, query_mask = self._all_queries(queries)
+        of_queries = self._all_queries(queries)
         prepared = network.prepare_passages(documents)
         order = np.argsort(rows[:, 1], kind="stable")  # pairs by passage
         ends = np.searchsorted(rows[order, 1], np.arange(len(documents)), side="right")
         scores = np.empty(len(rows), np.float64)
-        for batch in self._batches(prepared):
-            states, mask = self._encoded(network.encode_passages, prepared, batch)
+        for batch, states in self._run(prepared, network.encode_passages):
             starts = np.where(batch > 0, ends[batch - 1], 0)
             own = [order[start:end] for start, end in zip(starts, ends[batch], strict=True)]
             pairs = np.concatenate(own)
             place = np.repeat(np.arange(len(batch)), [len(each) for each in own])
-            at_once = max(self._batch_tokens // (query_states.shape[1] + max(states.shape[1], 1)), 1)
-            for start in range(0, len(pairs), at_once):
-                chosen = pairs[start : start + at_once]
-                of_query = torch.from_numpy(rows[chosen, 0]).to(self._device)
-                of_passage = torch.from_numpy(place[start : start + at_once]).to(self._device)
-                with torch.inference_mode():
-                    found = network.interact(
-                        query_states[of_query], query_mask[of_query], states[of_passage], mask[of_passage]
-                    )
-                scores[chosen] = found.float().cpu().numpy()
+            scores[pairs] = self._interactions(network, of_queries, _States(*states), rows[pairs, 0], place)
         return scores
 
-    def _all_queries(self, queries: list[str]) -> tuple[Tensor, Tensor]:
-        """Return the states of queries, (n, most tokens, any width), and a mask, (n, most tokens) bool."""
+    def _interactions(
+        self, network: Any, queries: _States, passages: _States, query: np.ndarray, passage: np.ndarray
+    ) -> np.ndarray:
+        """Return the scores of pairs, (n,) float32.
+
+        Args:
+            network: the two-sided one.
+            queries: states that some pairs are of.
+            passages: likewise.
+            query: (n,) int64, which of the queries each pair is of.
+            passage: (n,) int64, likewise.
+        """
+        import torch
+
+        def run(pairs: np.ndarray) -> np.ndarray:
+            of_query, of_passage = (torch.from_numpy(each[pairs]).to(self._device) for each in (query, passage))
+            with torch.inference_mode():
+                found = network.interact(
+                    queries.values[of_query],
+                    queries.mask[of_query],
+                    passages.values[of_passage],
+                    passages.mask[of_passage],
+                )
+            of_pairs: np.ndarray = found.float().cpu().numpy()
+            return of_pairs
+
+        scores = np.empty(len(query), np.float32)
+        lengths = np.full(len(query), queries.values.shape[1] + max(passages.values.shape[1], 1))
+        batches = plan_batches(lengths, self._batch_tokens)
+        for pairs, found in run_batches(batches, run, lengths, self._interaction_limit):
+            scores[pairs] = found
+        return scores
+
+    def _all_queries(self, queries: list[str]) -> _States:
+        """Return the states of all queries."""
         import torch
 
         network = self._two_sided()
         prepared = network.prepare_queries(queries)
-        found = [(rows, *self._encoded(network.encode_queries, prepared, rows)) for rows in self._batches(prepared)]
-        first = found[0][1]
-        most = max(states.shape[1] for _, states, _ in found)
+        found = list(self._run(prepared, network.encode_queries))
+        first = found[0][1][0]
+        most = max(states.shape[1] for _, (states, _) in found)
         all_states = first.new_zeros((len(queries), most, first.shape[2]))
         all_masks = torch.zeros((len(queries), most), dtype=torch.bool, device=first.device)
-        for rows, states, mask in found:
+        for rows, (states, mask) in found:
             at = torch.from_numpy(rows).to(first.device)
             all_states[at, : states.shape[1]], all_masks[at, : states.shape[1]] = states, mask
-        return all_states, all_masks
+        return _States(all_states, all_masks)
 
-    def _encoded(self, encode: Any, prepared: PreparedTexts, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, prepared: PreparedTexts, run: Callable[[dict[str, Any]], Found]
+    ) -> Iterator[tuple[np.ndarray, Found]]:
+        """Yield the rows of each batch with what is made of their features, which are where the network is."""
         import torch
 
-        with torch.inference_mode():
-            states, mask = encode(self._moved(prepared.features(rows)))
-        return states, mask
+        def of_rows(rows: np.ndarray) -> Found:
+            with torch.inference_mode():
+                return run(on_device(prepared.features(rows), self._device))
 
-    def _batches(self, prepared: PreparedTexts) -> Iterator[np.ndarray]:
-        return model_batches(prepared.lengths, self._batch_tokens, self._device)
-
-    def _moved(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: self._moved(each) for name, each in value.items()}
-        return value.to(self._device) if hasattr(value, "to") else value
+        batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+        return run_batches(batches, of_rows, prepared.lengths, self._limit)
 
     def _two_sided(self) -> Any:
         from retrieval.models.rankers.base import TwoSidedNetwork

@@ -7,16 +7,18 @@ made once, when a document is indexed, and what a query costs is its own encodin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from indexes.token_vectors import TokenVectors
 from retrieval.batching import plan_batches
 from retrieval.errors import RerankerError
+from retrieval.execution.devices import on_device
+from retrieval.execution.splitting import MemoryLimit, run_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 StatesSpec: TypeAlias = "str | Path | Reranker | TwoSidedNetwork | StateEncoder"
 """The name or folder of a late-interaction reranker; such a reranker, or its network; or what is made of them here."""
+
+Found = TypeVar("Found")
 
 BATCH_TOKENS = 2048
 BATCH_TOKENS_GPU = 65_536
@@ -83,6 +87,7 @@ class StateEncoder:
         self.source = source
         self.width = int(network.width)
         self.batch_tokens = batch_tokens or (BATCH_TOKENS if self._device.type == "cpu" else BATCH_TOKENS_GPU)
+        self._limit = MemoryLimit()
         self._identity = network_identity(network) if identity is None else {**identity, "width": self.width}
 
     def identity(self) -> dict[str, Any]:
@@ -122,17 +127,21 @@ class StateEncoder:
         Raises:
             RerankerError: the network returned something else than states of its width whose first ones count, or
                 states that are not finite.
+            EncoderError: a single passage does not fit into memory.
         """
         import torch
 
         blocks: list[np.ndarray] = [np.empty((0, self.width), np.float32)] * len(rows)
-        with torch.inference_mode():
-            for batch in plan_batches(prepared.lengths[rows], self.batch_tokens):
-                states, mask = self._network.encode_passages(self._moved(prepared.features(rows[batch])))
-                lengths = self._lengths(states, mask, len(batch))
-                values = states.float().cpu().numpy()
-                for number, place in enumerate(batch.tolist()):
-                    blocks[place] = values[number, : lengths[number]]
+
+        def run(batch: np.ndarray) -> tuple[np.ndarray, list[int]]:
+            with torch.inference_mode():
+                features = on_device(prepared.features(rows[batch]), self._device)
+                states, mask = self._network.encode_passages(features)
+                return states.float().cpu().numpy(), self._lengths(states, mask, len(batch))
+
+        for batch, (values, lengths) in self._run_batches(prepared.lengths[rows], run):
+            for number, place in enumerate(batch.tolist()):
+                blocks[place] = values[number, : lengths[number]]
         offsets = np.cumsum([0, *map(len, blocks)], dtype=np.int64)
         packed = np.concatenate([np.empty((0, self.width), np.float32), *blocks])
         if not np.isfinite(packed).all():
@@ -140,17 +149,24 @@ class StateEncoder:
         return TokenVectors(offsets, packed)
 
     def encode_queries(self, queries: Sequence[str]) -> list[QueryStates]:
-        """Return queries, encoded, equal ones once."""
+        """Return queries, encoded, equal ones once.
+
+        Raises:
+            EncoderError: a single query does not fit into memory.
+        """
         import torch
 
         distinct = list(dict.fromkeys(queries))
         prepared = self._network.prepare_queries(distinct)
         found: dict[str, QueryStates] = {}
-        with torch.inference_mode():
-            for batch in plan_batches(prepared.lengths, self.batch_tokens):
-                states, mask = self._network.encode_queries(self._moved(prepared.features(batch)))
-                for number, row in enumerate(batch.tolist()):
-                    found[distinct[row]] = QueryStates(states[number], mask[number])
+
+        def run(batch: np.ndarray) -> tuple[Tensor, Tensor]:
+            with torch.inference_mode():
+                return self._network.encode_queries(on_device(prepared.features(batch), self._device))
+
+        for batch, (states, mask) in self._run_batches(prepared.lengths, run):
+            for number, row in enumerate(batch.tolist()):
+                found[distinct[row]] = QueryStates(states[number], mask[number])
         return [found[query] for query in queries]
 
     def score(self, query: QueryStates, passages: TokenVectors) -> np.ndarray:
@@ -177,8 +193,10 @@ class StateEncoder:
         found: list[int] = lengths.tolist()
         return found
 
-    def _moved(self, features: dict[str, Any]) -> dict[str, Any]:
-        return {name: value.to(self._device) if hasattr(value, "to") else value for name, value in features.items()}
+    def _run_batches(
+        self, lengths: np.ndarray, run: Callable[[np.ndarray], Found]
+    ) -> Iterator[tuple[np.ndarray, Found]]:
+        return run_batches(plan_batches(lengths, self.batch_tokens), run, lengths, self._limit)
 
 
 def passage_limit(network: TwoSidedNetwork) -> int | None:

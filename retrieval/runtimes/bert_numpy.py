@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retrieval.errors import EncoderError
 from retrieval.execution.runtime import TokenBatch
 from retrieval.runtimes.heads import SentenceHead
 
@@ -87,16 +88,19 @@ class NumpyBert:
     """
 
     def __init__(self, shape: BertShape, tensors: Mapping[str, np.ndarray], head: SentenceHead) -> None:
-        self._shape = shape
-        self._tensors = tensors
+        self._network: _Network | None = _Network(shape, tensors)
         self._head = head
-        self._activation = ACTIVATIONS[shape.hidden_act]
-        self._met: set[str] = set()
-        self._turned: dict[str, np.ndarray] = {}  # (in, out) each
 
     def run(self, batch: TokenBatch) -> np.ndarray:
-        """Return the vectors of texts, (n, d) float32."""
-        return self._head(self.states(batch), batch.lengths)
+        """Return the vectors of texts, (n, d) float32.
+
+        Raises:
+            EncoderError: the runtime is closed; a run that has begun is finished.
+        """
+        network = self._network  # read once: another thread may close the runtime
+        if network is None:
+            raise EncoderError("the encoder is closed; load it again")
+        return self._head(network.states(batch), batch.lengths)
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime and version."""
@@ -104,8 +108,18 @@ class NumpyBert:
 
     def close(self) -> None:
         """Let go of the weights."""
-        self._tensors = {}
-        self._turned = {}
+        self._network = None
+
+
+class _Network:
+    """The layers of a BERT; see `NumpyBert`."""
+
+    def __init__(self, shape: BertShape, tensors: Mapping[str, np.ndarray]) -> None:
+        self._shape = shape
+        self._tensors = tensors
+        self._activation = ACTIVATIONS[shape.hidden_act]
+        self._met: set[str] = set()
+        self._turned: dict[str, np.ndarray] = {}  # (in, out) each
 
     def states(self, batch: TokenBatch) -> np.ndarray:
         """Return the last layer's states of all tokens, (total, hidden) float32."""

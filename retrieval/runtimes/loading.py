@@ -72,10 +72,11 @@ def load_runtime(
     if name == "onnx":
         network = onnx_runtime.in_eight_bits(network) if precision == "int8" else network
         return onnx_runtime.OnnxRuntime(network, head, inputs.pad_id, names, precision)
+    digest = None
     if precision == "int8":
         samples, digest = _samples(inputs, calibration, passage_prompt)
         network = openvino_runtime.in_eight_bits(network, samples, digest)
-    return openvino_runtime.OpenVinoRuntime(network, head, inputs.pad_id, names, precision)
+    return openvino_runtime.OpenVinoRuntime(network, head, inputs.pad_id, names, precision, calibration=digest)
 
 
 def _samples(

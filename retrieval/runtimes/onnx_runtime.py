@@ -1,7 +1,10 @@
 """ONNX Runtime on the processor, in fp32, or with linear layers in eight bits.
 
 Eight bits: weights by a scale for each output channel, activations by one for each batch, found as it runs
-(`onnxruntime.quantization.quantize_dynamic`).
+(`onnxruntime.quantization.quantize_dynamic`). So a text's vector hangs on the texts that stand beside it: of eight
+short texts of MiniLM, alone and together, the lowest cosine was 0.97. Ranges fixed beforehand (`quantize_static`, from
+100 passages) were farther from the exact vectors, a mean cosine of 0.936 over 150 texts instead of 0.994. OpenVINO's
+calibrated eight bits do not hang on the batch.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _QUANTISED = "network.xml"
+_DIGITS = 16
 
 
 class OpenVinoRuntime(ExportedNetwork):
@@ -36,13 +37,23 @@ class OpenVinoRuntime(ExportedNetwork):
         pad_id: the token that stands where no token is.
         input_names: that the network reads.
         precision: of the computation; "int8" for a file of `in_eight_bits`, whose other layers stay in fp32.
+        calibration: digest of the texts that the ranges of "int8" come from.
 
     Raises:
         MissingExtraError: the package is missing.
         EncoderError: the processor has no such precision, or the file cannot be read.
     """
 
-    def __init__(self, network: Path, head: SentenceHead, pad_id: int, input_names: list[str], precision: str) -> None:
+    def __init__(
+        self,
+        network: Path,
+        head: SentenceHead,
+        pad_id: int,
+        input_names: list[str],
+        precision: str,
+        *,
+        calibration: str | None = None,
+    ) -> None:
         super().__init__(head, pad_id, input_names)
         library = required("openvino", EXTRA)
         core = library.Core()
@@ -65,6 +76,8 @@ class OpenVinoRuntime(ExportedNetwork):
             "device": "cpu",
             "openvino": version_of(library),
         }
+        if calibration is not None:
+            self._execution["calibration"] = calibration[:_DIGITS]
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime and version."""

@@ -69,6 +69,18 @@ def test_a_run_file_gives_the_same_values_elsewhere(cli, index, testset, tmp_pat
     assert report["measures"]["nDCG@10"] == pytest.approx(measured[ir_measures.nDCG @ 10])
 
 
+def test_ids_that_a_run_file_cannot_carry_take_no_measure_away(cli, tmp_path, testset):
+    for file in ("corpus.jsonl", "qrels/test.tsv"):
+        text = (testset / file).read_text(encoding="utf-8")
+        (testset / file).write_text(text.replace("csv.DictReader", "csv DictReader"), encoding="utf-8")
+    assert cli("index", tmp_path / "x.index", testset, "--no-dense").status == 0
+    found = cli("evaluate", tmp_path / "x.index", testset, "--run", tmp_path / "run.txt")
+    assert found.status == 2
+    assert "'csv DictReader' is empty or holds white space" in found.err
+    assert "nDCG@10" in found.out
+    assert not (tmp_path / "run.txt").exists()
+
+
 def test_ranking_options_are_passed_on(cli, index, testset):
     report = cli("evaluate", index, testset, "--json", "--k1", "0.9", "--b", "0.4", "--where", "year < 2021").json
     assert "0.9" in str(report["options"]["bm25"])

@@ -93,15 +93,30 @@ def test_why_a_system_was_not_measured_is_said(cli, stored):
     (result, *_) = sample_results()
     store.write_reason("Unheard", BM25, "bm25 has no ears")
     store.write_reason("Unheard", "nobody", "a system without any result is not reported")
-    store.write_reason(result.task, result.system, "measured all the same")
     found = cli("report", stored, "--format", "json").json
     reasons = {(one["task"], one["system"]): one["reason"] for one in found["unmeasured"]}
     assert reasons["Unheard", BM25] == "bm25 has no ears"
     assert "nobody" not in {system for _, system in reasons}
     assert (result.task, result.system) not in reasons
+    store.write_reason(result.task, result.system, "its file is gone")
+    found = cli("report", stored, "--format", "json").json
+    reasons = {(one["task"], one["system"]): one["reason"] for one in found["unmeasured"]}
+    assert reasons[result.task, result.system] == "its file is gone", "what was measured before is out of date"
     (damaged, *_) = (stored / "results").glob("Unheard*")
     damaged.write_text("{", encoding="utf-8")
     assert str(damaged) in cli("report", stored).error
+
+
+def test_systems_measured_on_other_data_are_refused(cli, stored):
+    store = ResultStore(stored / "results")
+    first, second = (result for result in sample_results() if result.task == "SciFact" and result.system != HYBRID)
+    for result, digest in ((first, "1"), (second, "2")):
+        changed = replace(result, settings={"task": {"definition": {}, "files": {"qrels/test.tsv": digest}}})
+        store.write(changed, {"seed": 42})
+    found = cli("report", stored)
+    assert found.status == 2
+    assert "measured on other files (qrels/test.tsv)" in found.error
+    assert cli("report", stored, "--system", first.system).status == 0
 
 
 @pytest.mark.parametrize(

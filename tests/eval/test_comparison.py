@@ -204,6 +204,18 @@ def test_what_cannot_be_compared():
     assert compare_results([ranking("a", A), ranking("a", A)]).pairs == (), "the same result twice is one"
 
 
+def test_systems_have_to_be_measured_on_the_same_data():
+    def on(system, definition="d", digest="1", references=()):
+        task = {"definition": {"name": definition}, "files": {"a": digest, "b": "0"}, "references": list(references)}
+        return ranking(system, A, settings={"task": task})
+
+    compare_results([on("a"), on("b", references=["a new figure"]), ranking("c", B)])
+    with pytest.raises(ComparisonError, match=r"'a' and 'b' were measured on other files \(a\)"):
+        compare_results([on("a"), on("b", digest="2")])
+    with pytest.raises(ComparisonError, match="'a' and 'b' were measured on another definition"):
+        compare_results([on("a"), on("b", definition="e")])
+
+
 def test_more_tests_than_draws_can_decide_are_said():
     def correction(n, family):
         rows = [ranking(f"s{each}", np.linspace(0, each / n, 20)) for each in range(n)]

@@ -37,6 +37,15 @@ def test_vectors_are_searched_as_by_brute_force(tmp_path):
     assert scores["ndcg_at_10"] == pytest.approx(np.mean(expected), abs=1e-5)
 
 
+def test_a_corpus_with_blank_documents_is_found_again(tmp_path):
+    documents, texts = toy.corpus(), toy.queries()
+    judged = toy.qrels(documents, list(texts))
+    documents[3] |= {"title": "", "text": " \n"}
+    task = toy.retrieval_task({"default": toy.retrieval_split(documents, texts, judged)})
+    search = as_mteb_search(tmp_path, None, mode="bm25")
+    assert toy.scores_of(search, task) == toy.scores_of(search, task)
+
+
 @pytest.mark.parametrize(
     "options",
     [

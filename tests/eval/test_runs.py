@@ -84,6 +84,12 @@ def test_what_the_format_cannot_carry_is_refused_and_nothing_is_left(tmp_path, r
     assert (tmp_path / "a.run").read_text() == "before"
 
 
+def test_ids_with_spaces_that_are_not_of_ascii_can_be_carried(tmp_path):
+    run = {"q\u3000x": [("d\u00a0one", 2.0), ("d\u2003two", 1.0)]}
+    write_run(tmp_path / "a.run", run)
+    assert read_run(tmp_path / "a.run") == run
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
         write_run(tmp_path / "nowhere" / "a.run", RUN)

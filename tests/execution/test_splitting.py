@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import EncoderError
-from retrieval.execution.splitting import run_batches
+from retrieval.execution.splitting import MemoryLimit, run_batches
 
 
 class Machine:
@@ -55,6 +55,22 @@ def test_it_is_said(caplog):
     ]
 
 
+def test_what_is_learnt_is_known_to_later_calls():
+    lengths, limit = np.full(8, 10), MemoryLimit()
+    machine = Machine(lengths, 20)
+    for _ in range(3):
+        assert sum(len(rows) for rows, _ in run_batches([np.arange(8)], machine, lengths, limit)) == 8
+    assert machine.failed == [80, 40]
+    assert limit.tokens == 20
+
+
+def test_a_limit_only_falls():
+    limit = MemoryLimit()
+    for tokens in (40, 20, 30):
+        limit.lower(tokens)
+    assert limit.tokens == 20
+
+
 def test_a_single_text_that_does_not_fit():
     lengths = np.array([5, 900])
     with pytest.raises(EncoderError, match=r"a text of 900 tokens does not fit into memory \(full\); set max_tokens"):
@@ -68,6 +84,8 @@ def test_a_single_text_that_does_not_fit():
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("could not create a memory object"),
     ],
     ids=str,
 )

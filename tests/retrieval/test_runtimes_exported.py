@@ -122,6 +122,8 @@ def test_openvino_in_eight_bits(tiny_model, cache):
     encoder = load_encoder(tiny_model(), runtime="openvino", precision="int8", calibration=samples)
     exact = load_encoder(tiny_model())
     assert encoder.execution()["precision"] == "int8"
+    other = load_encoder(tiny_model(), runtime="openvino", precision="int8", calibration=samples[:3])
+    assert encoder.execution()["calibration"] != other.execution()["calibration"], "other ranges, other vectors"
     found = cosines(encoder.encode_passages(samples), exact.encode_passages(samples))
     assert 0.9 < found.min() < 0.999999
 

@@ -131,6 +131,15 @@ def test_a_task_that_fails_ends_only_itself(surroundings, store):
     assert [path.name for path in store.folder.glob("Broken*")] == [store.path("Broken", "dense").name]
 
 
+def test_a_stored_result_that_holds_again_has_no_reason(surroundings, store):
+    run_tasks([dense()], [MeanTask()], surroundings, store)
+    run_tasks([dense()], [MeanTask(texts=("owl",), error=TaskError("no texts"))], surroundings, store)
+    assert [reason.reason for reason in read_reasons(store.folder)] == ["no texts"]
+    again = run_tasks([dense()], [MeanTask()], surroundings, store)
+    assert again.n_stored == 1
+    assert read_reasons(store.folder) == []
+
+
 def test_a_reason_that_cannot_be_kept_ends_nothing(surroundings, store, monkeypatch, caplog):
     strange = MeanTask("Strange", error=TaskError("no file caf\udce9"))
     run_tasks([dense()], [strange], surroundings, store)

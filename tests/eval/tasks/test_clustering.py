@@ -89,7 +89,8 @@ def test_single_texts_and_equal_vectors_are_counted(task_of, measure, encoder):
 @pytest.mark.parametrize(
     ("content", "keys", "message"),
     [
-        (table(["a", "b"], ["x", "x"]), "", "has only the label"),
+        (table(["a", "b"], ["x", "x"]), "", "has only the label 'x'; a clustering"),
+        (table(["a", "b"], [1, 1]), "", "has only the label 1; a clustering"),
         (table([], []), "", "holds no rows"),
         (
             table(["a", "b", "c"], ["x", "y", "z"]),

@@ -13,6 +13,8 @@ from eval.tasks.loading import packaged_definitions
 from retrieval.encoders import FunctionEncoder
 
 STS = 'name = "Mine"\nkind = "STS"\n'
+RERANKING = 'name = "Mine"\nkind = "Reranking"\n'
+PAIRS = 'name = "Mine"\nkind = "PairClassification"\n'
 
 
 def definition_file(folder: Path, content: str, name: str = "task.toml") -> Path:
@@ -60,6 +62,13 @@ def test_packaged_figures_carry_source_and_belong_to_a_subset_that_exists():
         (STS + "subsets = ['b', 'b']", "twice"),
         (STS + "encode = 'both'", "encode"),
         (STS + "references = 3", "references"),
+        (RERANKING + "relevant = 0", "relevant must be above lowest_grade, 0, not 0"),
+        (RERANKING + "lowest_grade = 1", "relevant must be above lowest_grade, 1, not 1"),
+        (RERANKING + "candidate_depth = 0", "candidate_depth must be at least 1, not 0"),
+        ('name = "R"\nkind = "Retrieval"\nrelevant = 0', "relevant must be at least 1, not 0"),
+        ('name = "R"\nkind = "LongDocumentRetrieval"\ndepth = -1', "depth must be at least 1, not -1"),
+        (PAIRS + "positive = ['1', '2']\nnegative = ['0', '2']", "label '2' is listed as positive and as negative"),
+        (PAIRS + "ignored = ['0']", "label '0' is listed as negative and as ignored"),
         ("name = ", "not TOML"),
     ],
 )
@@ -156,6 +165,19 @@ class TestFinding:
     def test_a_named_task_without_data_is_an_error(self, tmp_path):
         with pytest.raises(MissingDataError, match="STSBenchmark has no data: no folder"):
             load_tasks(tmp_path, ["STSBenchmark"])
+
+    @pytest.mark.parametrize("names", [None, ["Mine"]])
+    @pytest.mark.parametrize(
+        ("key", "missing"), [("file = 'tset.tsv'", r"no file tset\.tsv"), ("folder = 'gone'", "no folder .*gone")]
+    )
+    def test_a_definition_beside_the_data_has_its_data(self, tmp_path, names, key, missing):
+        file = definition_file(with_data(tmp_path / "mine"), STS + key)
+        with pytest.raises(MissingDataError, match=rf"task Mine .* has no data: {missing}.*; correct") as caught:
+            find_tasks(tmp_path, names)
+        assert str(file) in str(caught.value)
+        # Others can be named all the same.
+        definition_file(with_data(tmp_path / "good"), 'name = "Good"\nkind = "STS"')
+        assert [task.name for task in load_tasks(tmp_path, ["Good"])] == ["Good"]
 
     def test_a_name_stands_for_all_subsets(self, tmp_path):
         folder = with_data(tmp_path / "mine", "a.tsv")

@@ -171,7 +171,8 @@ def test_the_order_of_the_first_stage(task_of, rerank, pools_of):
     [
         ("q\t1.5\tx\ta", "", r"test.tsv:2: label is 1.5, not a whole number"),
         ("q\tyes\tx\ta", "", r"test.tsv:2: label is 'yes', not a number"),
-        ("q\t0\tx\ta", "lowest_grade = 1", r"test.tsv:2: the grade 0 is below the lowest, 1"),
+        ("q\t0\tx\ta", "lowest_grade = 1\nrelevant = 2", r"test.tsv:2: the grade 0 is below the lowest, 1"),
+        (" \t1\tx\ta", "", r"test.tsv:2: qid is ' ', not an id"),
         ("q\t1\tx\ta\nq\t0\ty\tb", "", r"test.tsv:3: query 'q' had another text in line 2"),
         ("q\t1\tx\ta\nq\t0\tx\ta", 'passage_id = "passage"', r"test.tsv:3: passage 'a' is twice in the pool"),
         ("q\t0\tx\ta", "", r"none of the 1 queries has passages of the grades"),
@@ -182,6 +183,39 @@ def test_faults_of_tables_are_named(task_of, rerank, rows, keys, words):
     task = task_of("Reranking", {"test.tsv": f"qid\tlabel\tquery\tpassage\n{rows}"}, keys)
     with pytest.raises(TaskError, match=words):
         rerank(task, by(lambda query, text: 0.0))
+
+
+@pytest.mark.parametrize("key", ["qid", "docid"])
+@pytest.mark.parametrize(("value", "shown"), [("null", "None"), ('""', "''"), ("true", "True"), ("1.5", "1.5")])
+def test_what_is_no_id_is_named(task_of, rerank, key, value, shown):
+    row = '{"qid": %s, "docid": %s, "label": 1, "query": "x", "passage": "a"}\n'
+    values = {"qid": ("1", value), "docid": ("2", "3")} if key == "qid" else {"qid": ("1", "1"), "docid": ("2", value)}
+    rows = "".join(row % (values["qid"][n], values["docid"][n]) for n in (0, 1))
+    task = task_of("Reranking", {"test.jsonl": rows}, 'file = "test.jsonl"\npassage_id = "docid"')
+    with pytest.raises(TaskError, match=rf"test\.jsonl:2: {key} is {shown}, not an id"):
+        rerank(task, by(length))
+
+
+def test_the_policies_are_those_of_what_scores(pools_of, rerank, encoder):
+    """Texts of pools are cut whatever collections do with long ones; an encoder that did not score says nothing."""
+
+    def policies(system):
+        told = rerank(pools_of(), system).policies
+        return told.get("truncation"), told.get("prompts")
+
+    made = encoder(max_tokens=2)
+    cut, prompts = policies(System("dense", made))
+    assert "beyond the encoder's maximum of tokens is not read" in cut and "the encoder's own" in prompts
+    assert policies(System("dense", made, long="chunk")) == (cut, prompts)
+    reranker = by(length).reranker
+    pairs = "pairs of query and passage are cut at the reranker's own budget of tokens; cut ones are not counted"
+    for long in ("chunk", "truncate"):
+        assert policies(System("both", made, long=long, reranker=reranker)) == (pairs, None)
+    assert policies(System("alone", reranker=reranker)) == (pairs, None)
+    reranker.identity = lambda: {"kind": "mono", "max_tokens": 512, "query_tokens": None}
+    assert policies(System("alone", reranker=reranker)) == (pairs.replace("tokens;", "tokens (max_tokens 512);"), None)
+    assert policies(System("lexical", made, {"mode": "bm25"})) == (None, None)
+    assert policies(System("BM25")) == (None, None)
 
 
 # ------------------------------------------------------------------------------------------------- candidates
@@ -235,6 +269,67 @@ def test_a_run_is_reranked(candidates_of, rerank, format_name):
     assert first.values == {"7": 1 / 2, "8": 1 / 2, "10": 0.0}
     cut = candidates_of(lambda path: write_run(path, RUN), "candidate_depth = 1")
     assert rerank(cut, by(length)).values == {"7": 0.0, "8": 0.0, "10": 0.0}
+
+
+GRADED = "7\t0\td1\t3\n7\t0\td3\t1\n8\t0\td3\t2\n8\t0\td4\t1\n10\t0\td3\t3\n"
+
+
+def graded(candidates_of, keys, qrels=GRADED):
+    def write(path):
+        write_run(path, RUN)
+        (path.parent / "qrels.dev.tsv").write_text(qrels)
+
+    return candidates_of(write, keys)
+
+
+def test_grades_of_candidates_count_from_the_lowest(candidates_of, rerank):
+    task = graded(candidates_of, 'lowest_grade = 1\nrelevant = 2\nmeasured_queries = "all"')
+    result = rerank(task, System("first", options={"mode": "first stage"}))
+    # Grade 1 says "not relevant at all": query 7 has its first relevant document in place 2, and so has 8.
+    assert result.values == {"7": 1 / 2, "8": 1 / 2, "10": 0.0}
+    assert result.main_score == "RR@10"
+
+
+def test_gains_of_candidates_count_from_the_lowest(tmp_path, rerank):
+    place = tmp_path / "graded"
+    place.mkdir()
+    (place / "collection.tsv").write_text("a\tcats\nb\tdogs\n")
+    (place / "queries.dev.tsv").write_text("7\tcats\n")
+    (place / "qrels.dev.tsv").write_text("7\t0\ta\t1\n7\t0\tb\t3\n")
+    write_run(place / "candidates", {"7": [("a", 2.0), ("b", 1.0)]})
+    keys = 'split = "dev"\ncandidates = "candidates"\nlowest_grade = 1\nrelevant = 3\nmeasure = "nDCG@10"'
+    (place / "task.toml").write_text(f'name = "G"\nkind = "Reranking"\nmeasures = ["nDCG@10", "AP"]\n{keys}')
+    (task,) = load_task(place / "task.toml")
+    result = rerank(task, System("first", options={"mode": "first stage"}))
+    # Gains 0 and 2 in places 1 and 2, against 2 in place 1.
+    assert result.scores == pytest.approx({"nDCG@10": 1 / np.log2(3), "AP(rel=2)": 1 / 2})
+
+
+@pytest.mark.parametrize(
+    ("measured", "counting"), [("all", ["7", "8", "10"]), ("with_relevant", ["7", "10"]), ("both", ["7"])]
+)
+@pytest.mark.parametrize("with_texts", [False, True])
+def test_the_measured_queries_of_candidates(candidates_of, rerank, measured, counting, with_texts):
+    keys = "relevant = 3" + (f'\nmeasured_queries = "{measured}"' if measured != "with_relevant" else "")
+    task = graded(candidates_of, keys)
+    if with_texts:
+        texts_file(GROUPED)(task.files()[0])
+    result = rerank(task, by(length))
+    assert list(result.values) == counting
+    assert result.counts.get("queries left out, as the definition says", 0) == 3 - len(counting)
+    assert result.counts.get("queries without relevant documents", 0) == int(measured == "all")
+    assert set(result.queries) == set(counting) - {"10"}
+
+
+def test_no_query_of_the_grades_that_are_asked_for(candidates_of, rerank):
+    with pytest.raises(TaskError, match=r"none of the 3 judged queries .* \(relevant = 4, .*'with_relevant'\); put"):
+        rerank(graded(candidates_of, "relevant = 4"), by(length))
+
+
+def test_texts_of_another_set_are_refused(candidates_of, rerank):
+    task = candidates_of(lambda path: path.write_text("elsewhere\td1\tcats\tcats sleep\n"))
+    with pytest.raises(TaskError, match="holds no candidates for the judged queries of marco; is it another set's run"):
+        rerank(task, by(length))
 
 
 def texts_file(order):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
 import pytrec_eval
 
+from eval.embedding_cache import CachedEncoder
 from eval.errors import MissingDataError, TaskError
 from eval.measures import Policies
 from eval.tasks import Surroundings, System, load_task, load_tasks
@@ -115,6 +117,39 @@ def test_an_interrupted_index_is_completed(place, measure, encoder, tmp_path):
     note.unlink()
     assert measure(task, encoder()).scores == whole.scores
     assert note.exists()
+
+
+FROM_CACHE = "texts whose vectors came from the cache"
+
+
+def test_a_build_says_how_many_vectors_it_did_not_make(place, measure, encoder, tmp_path):
+    documents = {**DOCUMENTS, "copy": DOCUMENTS["d0"]}  # equal texts are encoded once, with or without a cache
+    with contextlib.closing(CachedEncoder(encoder(max_tokens=4), tmp_path / "cache")) as cached:
+        first = measure(write(place, documents), cached)
+        assert FROM_CACHE not in first.counts
+        # Another corpus is another collection, whose texts have been encoded but for one.
+        other = measure(write(place, {**documents, "new": "something else"}), cached)
+        assert other.counts[FROM_CACHE] == len(DOCUMENTS)
+        assert other.costs["index_seconds"] > 0
+        assert measure(write(place, {**documents, "new": "something else"}), cached).counts[FROM_CACHE] == 20
+    assert first.counts["cut texts"] == other.counts["cut texts"] == 21
+
+
+def test_a_completed_build_counts_what_was_there(place, measure, encoder, tmp_path):
+    task = write(place)
+    whole = measure(task, encoder(max_tokens=4))
+    (note,) = (tmp_path / "collections").glob("*.json")
+    note.unlink()
+    again = measure(task, encoder(max_tokens=4))
+    assert again.counts == whole.counts | {FROM_CACHE: len(DOCUMENTS)}
+    assert whole.counts["cut texts"] == len(DOCUMENTS)
+    # A note of an earlier version does not say where the vectors came from, so its time is not shown.
+    facts = json.loads(note.read_text())
+    del facts["reused"]
+    note.write_text(json.dumps(facts))
+    old = measure(task, encoder(max_tokens=4))
+    assert old.counts == whole.counts
+    assert "index_seconds" in again.costs and "index_seconds" not in old.costs
 
 
 def test_bm25_without_an_encoder_and_problems(place, tmp_path, encoder):

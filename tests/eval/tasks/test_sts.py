@@ -136,8 +136,12 @@ def test_bad_json_lines_are_errors_that_name_file_and_line(task_of, measure, lin
 
 
 def test_an_encoder_whose_vectors_are_all_alike_scores_zero(task_of, measure, encoder):
-    result = measure(task_of("STS", {"test.tsv": pairs(10)[0]}), encoder(lambda text: [1.0, 1.0]))
+    task = task_of("STS", {"test.tsv": pairs(10)[0]})
+    result = measure(task, encoder(lambda text: [1.0, 1.0]))
     assert result.score == 0.0
+    assert result.counts == {"similarities that are equal for all pairs": 4}
+    assert "score 0" in result.policies["predictions that are all equal"]
+    assert measure(task).counts == {}
 
 
 def test_a_system_without_encoder_is_a_problem(task_of, tmp_path):
