@@ -23,11 +23,8 @@ from eval.tasks.candidate_scores import (
     in_blocks,
 )
 from eval.tasks.reranking_data import RerankingData
-from eval.tasks.system import System
+from eval.tasks.system import FIRST_STAGE, System
 from retrieval.progress import progress
-
-FIRST_STAGE = "first stage"
-"""The mode of a system that leaves candidates in the order that they came in."""
 
 _KEPT = 200
 """Lists that are kept for measuring the latency of single queries."""

@@ -18,7 +18,7 @@ import numpy as np
 from eval.errors import MissingDataError, TestSetError
 from eval.measures import Qrels, Ranking, Run, evaluate_run, parse_measures
 from eval.tasks.base import EQUAL_SCORES, Surroundings, TaskResult
-from eval.tasks.candidate_scoring import FIRST_STAGE, ScoredCandidates, scoring_mode
+from eval.tasks.candidate_scoring import ScoredCandidates, scoring_mode
 from eval.tasks.file_task import FileTask
 from eval.tasks.ranking_definitions import RerankingDefinition
 from eval.tasks.ranking_results import (
@@ -29,7 +29,7 @@ from eval.tasks.ranking_results import (
     reference_of,
 )
 from eval.tasks.reranking_data import read_reranking_data
-from eval.tasks.system import System
+from eval.tasks.system import FIRST_STAGE, System
 from eval.tasks.tables import existing_file
 from eval.testsets import find_testset
 

@@ -16,7 +16,7 @@ from eval.tasks.file_task import FileTask
 from eval.tasks.indexing import IndexFacts, index_corpus
 from eval.tasks.ranking_definitions import RetrievalDefinition
 from eval.tasks.ranking_results import evaluation_counts, policies_of, ranking_policies, reference_of
-from eval.tasks.system import System
+from eval.tasks.system import FIRST_STAGE, System
 from eval.testsets import PREFIX, TestSet, find_testset, read_testset
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class RetrievalTask(FileTask[D]):
         mode = system.search_options.get("mode")
         if system.encoder is None and mode in ("dense", "hybrid"):
             return f"{mode} search needs vectors, and {system.name} has no encoder"
+        if mode == FIRST_STAGE:
+            return "there are no candidates whose order could be left as it is"
         if mode == "sparse":
             return "the collections of tasks have no sparse vectors"
         return None

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 LongPolicy = Literal["chunk", "truncate"]
 
 
+FIRST_STAGE = "first stage"
+"""The mode of a system that leaves the candidates of reranking tasks in the order that they came in."""
+
+
 @dataclass(frozen=True)
 class System:
     """What is measured: an encoder, a way to search, a reranker, or all of them together.

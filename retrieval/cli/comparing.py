@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     "given",
     metavar="[NAME=]SYSTEM",
     multiple=True,
-    help="bm25; embedded; folder or name of an encoder; hybrid; or stages such as bm25:1000,mono:50. By default "
-    "embedded and bm25.",
+    help="bm25; embedded; folder or name of an encoder; hybrid; first-stage (candidates as they come); or stages such "
+    "as bm25:1000,mono:50. By default embedded and bm25.",
 )
 @click.option(
     "--reranker",

@@ -3,6 +3,7 @@
     bm25                     words
     embedded                 the encoder that comes with the package, by vectors
     path/to/model            any other encoder
+    first-stage              the candidates of a reranking task in the order that they come in
     hybrid                   BM25 and the vectors of --encoder, fused
     bm25:1000,mono:50        a pipeline; its rerankers are given by --reranker, its vectors are those of --encoder
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from eval.tasks.system import System
     from retrieval.encoders import Encoder
     from retrieval.pipeline.stages import Pipeline
+
+FIRST_STAGE_OPTION = "first-stage"
 
 DEFAULT_SYSTEMS = ("embedded", "bm25")
 PRECISION = "fp32"
@@ -93,10 +96,12 @@ class _Loaded:
 
 
 def _system(name: str, text: str, pipeline: Pipeline | None, loaded: _Loaded) -> System:
-    from eval.tasks.system import System
+    from eval.tasks.system import FIRST_STAGE, System
 
     if text == "bm25":
         return System(name)
+    if text == FIRST_STAGE_OPTION:
+        return System(name, options={"mode": FIRST_STAGE})
     if text == "hybrid":
         return System(name, loaded.encoder(), {"mode": "hybrid"})
     if pipeline is None:
@@ -121,6 +126,7 @@ def _named(text: str) -> tuple[str, str]:
         raise QueryError(f"--system {text!r}: write NAME=SYSTEM, as in --system mine=path/to/model")
     if not equals:
         name = Path(text).resolve().name if Path(text).is_dir() else text
+        name = "first stage" if text == FIRST_STAGE_OPTION else name  # as published figures call it
     return name, specification or text
 
 

@@ -126,6 +126,22 @@ def test_systems_of_every_sort(compare, data, models):
     assert models.pairs == sum(min(3, each) for each in MATCHES) + 2 * len(QUERIES)
 
 
+def test_candidates_as_they_come(compare, data, models):
+    (data / "search" / "top.run").write_text(
+        "".join(f"{query} Q0 {name} {rank} {-rank} first\n" for query in QUERIES for rank, name in enumerate(ROWS, 1))
+    )
+    (data / "search" / "task.toml").unlink()
+    definition = 'name = "Top"\nkind = "Reranking"\ncandidates = "top.run"\nmeasure = "RR@10"\n'
+    (data / "search" / "task.toml").write_text(definition + 'measured_queries = "all"\n')
+    done = compare("--system", "first-stage", "--system", "bm25", "--latency", 0, "--json")
+    assert done.status == 0, done.err
+    order = list(ROWS)
+    expected = [1 / (1 + min(order.index(name) for name, grade in QRELS[query].items() if grade)) for query in QUERIES]
+    assert scores(done)["Top", "first stage"] == pytest.approx(sum(expected) / len(expected))
+    assert ("Pairs", "first stage") not in scores(done)
+    assert ("Top", "bm25") in scores(done)
+
+
 def test_pipelines_score_as_an_index_does(compare, cli, models, data, tmp_path):
     done = compare("--system", "bm25:5,mono:5", "--reranker", "mono=r", "--task", "Birds", "--json")
     index = tmp_path / "birds.index"
