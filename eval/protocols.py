@@ -22,13 +22,13 @@ class Protocol:
     Attributes:
         name: as it is asked for.
         measures: names, the main one first.
-        depth: documents of a query that are looked at.
+        depth: documents of a query that are looked at; None for all.
         policies: what the measures leave open.
     """
 
     name: str
     measures: tuple[str, ...]
-    depth: int = 1000
+    depth: int | None = 1000
     policies: Policies = field(default_factory=Policies)
 
     @property

@@ -34,6 +34,7 @@ from retrieval.cli.terminal import note, shows_progress, write_json, write_rende
 @click.option("--ignore-identical-ids", is_flag=True, help="Leave out documents with the query's id, as for ArguAna.")
 @click.option("--latency", type=click.IntRange(min=0), default=200, metavar="N", help="Searches to time (200).")
 @click.option("--run", type=click.Path(path_type=Path), metavar="FILE", help="Write the rankings as a TREC run file.")
+@click.option("--exact-scores", is_flag=True, help="With --run: scores as they are, equal ones equal.")
 @click.option("--per-query", is_flag=True, help="With --json: also the values of each query.")
 @json_option
 def evaluate(
@@ -48,6 +49,7 @@ def evaluate(
     ignore_identical_ids: bool,
     latency: int,
     run: Path | None,
+    exact_scores: bool,
     per_query: bool,
     as_json: bool,
     **ranking: Any,
@@ -93,5 +95,5 @@ def evaluate(
     else:
         write_renderable(report.table())
     if run is not None:  # last: ids that a run file cannot carry take nothing away from what was measured
-        write_run(run, report.run, tag=report.mode or "retrieval")
+        write_run(run, report.run, tag=report.mode or "retrieval", exact_scores=exact_scores)
         note(f"wrote the run to {run}")
