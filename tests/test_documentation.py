@@ -262,6 +262,17 @@ def test_every_option_in_the_prose_exists():
     assert named <= known | {"-c"}  # pip's
 
 
+def test_trainings_in_the_prose_name_all_that_they_need():
+    """Those with an option; others speak of the command."""
+    from retrieval.cli import application
+
+    spans = (span.split() for span in re.findall(r"`(retrieval\s[^`]+)`", prose()))
+    trainings = [words[2:] for words in spans if words[1] == "train" and any(word[:2] == "--" for word in words)]
+    assert "early-exit" in {arguments[0] for arguments in trainings}
+    for arguments in trainings:
+        application.commands["train"].make_context("train", list(arguments))  # raises on what is missing
+
+
 def names_of(command) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts} | {"--help"}
 

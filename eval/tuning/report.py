@@ -11,6 +11,8 @@ from eval.errors import TuningError
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from eval.report import Latency
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -19,9 +21,10 @@ class Setting:
     Attributes:
         stages: the pipeline's text.
         measures: value by measure.
-        calls: model calls a query, the mean.
+        calls: model calls a query, the mean; where a reranker routes candidates by what a first model says of them,
+            at most.
         milliseconds: a query, the mean: what its first stage took, and its calls at the stages' mean time for a call.
-            Taken in batches of queries; a single search takes longer.
+            Taken in batches of queries; a single search takes longer, see `Check.latency`.
     """
 
     stages: str
@@ -38,11 +41,15 @@ class Check:
         measures: value by measure.
         identical: queries whose ranking is exactly the simulated one.
         queries: how many there are.
+        calls: model calls a query, the mean, as the searches report them.
+        latency: times of single searches, one after another, each for as many documents as the measures look at.
     """
 
     measures: Mapping[str, float]
     identical: int
     queries: int
+    calls: float
+    latency: Latency | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,12 @@ class TuningReport:
             measured = ", ".join(f"{name} {value:.4f}" for name, value in self.check.measures.items())
             alike = f"{self.check.identical:,} of {self.check.queries:,} rankings are exactly the simulated ones"
             facts.append(f"searched for real: {measured}; {alike}")
+            if self.check.latency:
+                taken = self.check.latency
+                facts.append(
+                    f"single searches: {taken.mean:,.1f} ms in the mean, {taken.p95:,.1f} ms at the 95th percentile of "
+                    f"{taken.n:,}; the table's milliseconds are those of searches in batches"
+                )
         return Group(Text(title, style="italic"), table, *(Text(fact, style="dim") for fact in facts))
 
 

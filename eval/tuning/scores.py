@@ -20,21 +20,19 @@ from typing import Any, Literal
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_scores, is_pointwise
+from retrieval.rerankers.base import PROBES, Candidates, Reranker, calls_for, check_answers, check_scores, is_pointwise
 from retrieval.results import Hit
 
 Kind = Literal["pointwise", "pairwise", "listwise"]
 Head = tuple[int, ...]
 """Documents of one query, as numbers, best first."""
 
-_PROBES = (1, 2, 3, 7, 50, 1_000_000)
-
 
 def kind_of(reranker: Reranker) -> Kind:
     """Tell how a reranker's scores depend on the set of candidates."""
     if is_pointwise(reranker):
         return "pointwise"
-    if all(reranker.calls(n) == n * (n - 1) for n in _PROBES) and all(
+    if all(reranker.calls(n) == n * (n - 1) for n in PROBES) and all(
         hasattr(reranker, name) for name in ("probabilities", "aggregation")
     ):
         return "pairwise"
@@ -49,7 +47,7 @@ class Scores:
         reranker: that of the stage.
 
     Attributes:
-        calls: model calls so far.
+        calls: model calls so far, by the reranker's own count (`base.calls_for`).
         seconds: that they took.
     """
 
@@ -96,6 +94,26 @@ class Scores:
                 own.append(self._part(answered[holding], chosen))
             scores.append(own)
         return scores
+
+    def calls_of(
+        self, heads: Sequence[Sequence[tuple[Head, np.ndarray]]], documents: Sequence[Sequence[Hit]]
+    ) -> list[list[int]]:
+        """Return the model calls of every set of candidates of every query, if a search had it alone.
+
+        Args:
+            heads: as for `score`.
+            documents: likewise.
+        """
+        known: dict[tuple[int, Head, bytes], int] = {}
+        counts: list[list[int]] = []
+        for number, sets in enumerate(heads):
+            counts.append([])
+            for head, before in sets:
+                key = (number, head, before.tobytes())
+                if head and key not in known:  # settings share many of their lists, and counting may read the texts
+                    known[key] = calls_for(self._reranker, _candidates(head, before, documents[number]))
+                counts[-1].append(known.get(key, 0))
+        return counts
 
     def _pools(self, heads: Sequence[Head]) -> list[list[int]]:
         """Return sets of documents, ascending, such that each head lies in one: what the model is asked about."""
@@ -156,7 +174,7 @@ class Scores:
         """Call the model, and count."""
         if not queries:
             return []
-        self.calls += sum(self._reranker.calls(len(given)) for given in candidates)
+        self.calls += sum(calls_for(self._reranker, given) for given in candidates)
         began = time.perf_counter()
         reranker: Any = self._reranker
         answers = reranker.probabilities(queries, candidates) if self._kind == "pairwise" else None

@@ -43,7 +43,8 @@ class Simulated:
     Attributes:
         pipeline: its numbers.
         run: rankings by query id, with the scores that a search presents.
-        calls: model calls of each reranking stage, all queries together.
+        calls: model calls of each reranking stage, all queries together, as searches report them; of a reranker that
+            routes candidates by what a first model says of them, at most.
     """
 
     pipeline: Pipeline
@@ -178,6 +179,7 @@ class _Walk:
             taken = [head.cut(n_scored(reranker, len(head.rows))) for head in heads]
             wanted.append([(tuple(head.rows.tolist()), head.scores) for head in taken])
         found = scores.score(self._queries, wanted, self._documents)
+        counts = scores.calls_of(wanted, self._documents)
         self.states = {}
         for place, ((begin, limits), limit) in enumerate(steps):
             state = before[begin, limits]
@@ -186,7 +188,7 @@ class _Walk:
                 reordered(ranked, Step("", given, best_first(given)))
                 for ranked, given in zip(state.lists, own, strict=True)
             ]
-            calls = sum(reranker.calls(len(given)) for given in own if len(given))
+            calls = sum(of_query[place] for of_query in counts)
             self.states[begin, (*limits, limit)] = _State(lists, (*state.calls, calls))
 
     def ranking(self, number: int, ranked: Hits) -> Ranking:

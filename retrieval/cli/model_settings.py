@@ -12,12 +12,14 @@ from retrieval.errors import QueryError
 if TYPE_CHECKING:
     from retrieval.encoders import EncoderSpec
 
-_SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>[^,]*)", re.DOTALL)
-""",setting=value" behind a model."""
+_SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>\[[^\]]*\]|[^,]*)", re.DOTALL)
+""",setting=value" behind a model; a value may be a list, "[0.1,0.2]"."""
 
 
 def parse_model(text: str, option: str) -> tuple[str, dict[str, Any]]:
     """Return a model's name or path and its settings; the path of a folder that is there is nothing else.
+
+    Values are JSON, and what is none is a word: 0.1, [0.1,0.2], int8.
 
     Args:
         text: what the user wrote.

@@ -35,9 +35,19 @@ from retrieval.errors import QueryError
     "and retrievers keep theirs.",
 )
 @click.option("--max-calls", type=float, metavar="N", help="Model calls a query that the best setting may take.")
-@click.option("--max-ms", type=float, metavar="N", help="Milliseconds a query that the best setting may take.")
+@click.option(
+    "--max-ms",
+    type=float,
+    metavar="N",
+    help="Milliseconds a query that the best setting may take in batches of queries: its first stage, and its model "
+    "calls at their mean time. A single search takes longer; --check times some.",
+)
 @ranking_options
-@click.option("--check/--no-check", default=True, help="Search with the best setting for real, and compare (yes).")
+@click.option(
+    "--check/--no-check",
+    default=True,
+    help="Search with the best setting for real, compare, and time single searches (yes).",
+)
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw quality over model calls, as SVG.")
 @json_option
 def tune(
@@ -67,7 +77,7 @@ def tune(
 
     if ranking["stages"] is None:
         raise QueryError("tuning needs --stages, with the largest number of each: --stages bm25:1000,mono:100")
-    numbers = dict(map(_numbers, tried))
+    numbers = _numbers(tried)
     if plot is not None:
         check_plot(plot)  # said now, not when everything has been measured
     prepare_kernels()
@@ -95,10 +105,16 @@ def tune(
         write_renderable(report.table())
 
 
-def _numbers(text: str) -> tuple[str, list[int]]:
-    """Read "mono=10,20,50"."""
-    name, _, numbers = text.partition("=")
-    parts = [part.strip() for part in numbers.split(",")]
-    if not name or not all(part.isascii() and part.isdigit() and len(part) < 12 for part in parts):
-        raise QueryError(f"--try {text!r}: write a stage and whole numbers, as in --try mono=10,20,50")
-    return name.strip(), [int(part) for part in parts]
+def _numbers(tried: tuple[str, ...]) -> dict[str, list[int]]:
+    """Read "mono=10,20,50" of each stage."""
+    found: dict[str, list[int]] = {}
+    for text in tried:
+        name, _, numbers = text.partition("=")
+        name, parts = name.strip(), [part.strip() for part in numbers.split(",")]
+        if not name or not all(part.isascii() and part.isdigit() and len(part) < 12 for part in parts):
+            raise QueryError(f"--try {text!r}: write a stage and whole numbers, as in --try mono=10,20,50")
+        if name in found:
+            together = ",".join(map(str, [*found[name], *parts]))
+            raise QueryError(f"--try {name} is given twice; give all of its numbers once: --try {name}={together}")
+        found[name] = [int(part) for part in parts]
+    return found

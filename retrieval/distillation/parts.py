@@ -81,6 +81,16 @@ class Parts:
                 raise TrainingError(f"part {number:,} in {self._folder} is missing or damaged; run the same again")
             yield content
 
+    def digest(self) -> str | None:
+        """Return the SHA-256 of a file made of all parts; None where one is missing or damaged, or there is none."""
+        digest = hashlib.sha256()
+        for number in range(len(self._names)):
+            content = self._content(number) if number in self._names else None
+            if content is None:
+                return None
+            digest.update(content)
+        return digest.hexdigest() if self._names else None
+
     def remove(self) -> None:
         """Remove the folder: the file is finished."""
         file_operations.remove_tree(self._folder)

@@ -86,7 +86,8 @@ def score_tuples(
 
     Raises:
         TrainingDataError: there are no tuples, or they do not fit the form of the file.
-        TrainingError: the file is there already, or it or its parts are of another teacher or of other data.
+        TrainingError: the file is there already and holds something else than these scores, or it or its parts are of
+            another teacher or of other data.
         LockedError: another process writes the same file.
         RerankerError: the teacher compares passages with each other, or gave something else than finite scores.
         DocumentError: a file cannot be opened, or a row is bad and `strict`.
@@ -111,10 +112,13 @@ def score_tuples(
             n_tuples, summary = record["tuples"], record["report"]
             return ScoringReport(target, n_tuples, n_tuples, 0, time.perf_counter() - began, summary)
         if not folder.exists():
-            raise TrainingError(f"{target} is there already; choose another name")
+            raise TrainingError(_there_already(target))
     make_directory(folder)
     with WriterLock(folder / "writer.lock"):
         parts = Parts(folder, settings)
+        if target.exists() and parts.digest() != sha256_of(target):
+            # Not what a run wrote that was killed before the record: somebody else's.
+            raise TrainingError(f"{_there_already(target)}, or move it away to go on with the parts in {folder}")
         report = ReadReport(strict=strict)
         with progress_bar(
             f"scoring with {teacher.name}", unit="tuples", total=files.count() if progress else None, enabled=progress
@@ -135,7 +139,7 @@ def score_tuples(
         if not n_parts:
             parts.remove()
             raise TrainingDataError(f"no tuple in {files.tuples} can be scored: {_summary(report)}")
-        _assemble(target, parts, n_parts)
+        _assemble(target, parts, n_parts, folder)
         record = {**settings, "name": teacher.name, "execution": teacher.execution(), "tuples": report.read}
         write_provenance(target, {**record, "report": _summary(report)})
         parts.remove()
@@ -178,13 +182,24 @@ def _summary(report: ReadReport) -> str:
     return report.summary().replace(" document", " tuple", 1)
 
 
-def _assemble(target: Path, parts: Parts, n_parts: int) -> None:
-    """Make the file of its parts; it is there whole, or not at all."""
+def _there_already(target: Path) -> str:
+    return f"{target} is there already; choose another name"
+
+
+def _assemble(target: Path, parts: Parts, n_parts: int, folder: Path) -> None:
+    """Make the file of its parts; it is there whole, or not at all.
+
+    Raises:
+        TrainingError: another file has taken its place since the scoring began; the parts are kept.
+    """
     temporary = target.with_name(target.name + ".tmp")
     file_operations.remove(temporary)  # an interrupted run's
     with file_operations.create(temporary) as file:
         for content in parts.contents(n_parts):
             file.write(content)
     sync_all([temporary])
+    if target.exists() and sha256_of(target) != sha256_of(temporary):
+        file_operations.remove(temporary)
+        raise TrainingError(f"{target} was written while its scores were computed; move it away to go on from {folder}")
     file_operations.rename(temporary, target)
     confirm(target.parent, f"{target} is written")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import PurePath
 from typing import Any
 
-from retrieval.errors import QueryError
+from retrieval.errors import QueryError, RerankerError
 from retrieval.pipeline.grammar import StagesSpec, parse_stages
 from retrieval.pipeline.plan import check_known
 from retrieval.pipeline.stages import FIRST_STAGES, Pipeline
 from retrieval.rerankers.base import Reranker
-from retrieval.rerankers.function import FunctionReranker
-from retrieval.rerankers.loading import is_cross_encoder
+from retrieval.rerankers.given import as_reranker
 
 
 def as_pipeline(
@@ -72,15 +70,7 @@ def as_rerankers(rerankers: Mapping[str, Any] | None) -> dict[str, Reranker]:
 def _as_reranker(name: Any, given: Any) -> Reranker:
     if name in FIRST_STAGES:
         raise QueryError(f"a reranker cannot be called {name!r}: that is a retriever; give it another name")
-    is_class = isinstance(given, type)  # which has a reranker's members as well, without anything behind them
-    if isinstance(given, Reranker) and not is_class:
-        return given
-    is_model = is_cross_encoder(given)  # it can be called, but not with a query and texts
-    if is_class or is_model or not callable(given):
-        hint = "; load it once, with load_reranker(…)" if is_model or isinstance(given, (str, PurePath)) else ""
-        hint = "; that is a class, give an object of it" if is_class else hint
-        raise QueryError(
-            f"reranker {name!r} is neither a reranker nor a function from a query and texts to scores: "
-            f"{given!r:.80}{hint}"
-        )
-    return FunctionReranker(given, name=name)
+    try:
+        return as_reranker(given, f"reranker {name!r}", name)
+    except RerankerError as error:
+        raise QueryError(str(error)) from None

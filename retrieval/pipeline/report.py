@@ -16,7 +16,8 @@ class StageReport(NamedTuple):
     Attributes:
         name: the retriever or reranker; "fusion" where lists were fused.
         documents: how many it returned (retrievers, fusion) or scored (rerankers).
-        calls: inputs that went through a reranker's model, by its own count (`calls_for`); 0 for what calls none.
+        calls: inputs that went through a reranker's model, by its own count (`score_with_calls`, `calls_for`);
+            0 for what calls none.
         seconds: wall time of the stage for all queries that were searched together.
         queries: how many those were.
         states: of the documents, those whose stored states were read instead of their texts.

@@ -15,7 +15,7 @@ from retrieval.pipeline.order import Step, best_first, reordered
 from retrieval.pipeline.plan import n_scored
 from retrieval.pipeline.report import StageReport
 from retrieval.pipeline.stored_states import StateReranker
-from retrieval.rerankers.base import Candidates, calls_for, check_answers, check_scores
+from retrieval.rerankers.base import Candidates, check_answers, check_scores, score_with_calls
 
 if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
@@ -112,13 +112,14 @@ def _scores(
     if not queries:
         return [], []
     candidates = _candidates(snapshot, heads)
-    answers = check_answers(reranker.score(queries, candidates), len(queries), name)
+    found = score_with_calls(reranker, queries, candidates)
+    answers = check_answers(found.scores, len(queries), name)
     scores = [
         # A copy: what the reranker does with its array later must not change results.
         check_scores(answer, query, given, name).copy()
         for answer, query, given in zip(answers, queries, candidates, strict=True)
     ]
-    return scores, [calls_for(reranker, given) for given in candidates]
+    return scores, list(found.calls)
 
 
 def _candidates(snapshot: Snapshot, heads: Sequence[Hits]) -> list[Candidates]:

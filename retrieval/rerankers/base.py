@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,9 +72,10 @@ class Reranker(Protocol):
         """Return how often the model is called for n candidates of one query at most: inputs that go through it.
 
         Of n alone, so that costs are known beforehand; where texts are equal or short, a model may do with fewer. A
-        reranker whose calls depend on the texts may have `calls_for(candidates)` as well, which knows them; one whose
-        scores depend on the other candidates, or which calls its model several times for each, says by a property
-        `pointwise` whether a score is the candidate's own, see `is_pointwise`.
+        reranker whose calls depend on the texts may have `calls_for(candidates)` as well, which knows them, and one
+        that does not know them before it has scored `score_with_calls(queries, candidates)`, see `score_with_calls`;
+        one whose scores depend on the other candidates, or which calls its model several times for each, says by a
+        property `pointwise` whether a score is the candidate's own, see `is_pointwise`.
         """
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
@@ -87,7 +88,20 @@ class Reranker(Protocol):
         """Let go of the model."""
 
 
-_PROBES = (1, 2, 3, 7, 50, 1_000_000)
+PROBES = (1, 2, 3, 7, 50, 1_000_000)
+"""Numbers of candidates for which `calls` tells how a reranker's calls grow."""
+
+
+class Counted(NamedTuple):
+    """What a reranker answers, and what that took.
+
+    Attributes:
+        scores: for each query (n_i,) float64; what a reranker of somebody else's returned is yet to be checked.
+        calls: for each query how often the model was called.
+    """
+
+    scores: Any
+    calls: Sequence[int]
 
 
 def is_pointwise(reranker: Reranker) -> bool:
@@ -96,13 +110,25 @@ def is_pointwise(reranker: Reranker) -> bool:
     A property `pointwise` says so, or that it does not; without it, one model call for each candidate does.
     """
     said = getattr(reranker, "pointwise", None)
-    return all(reranker.calls(n) == n for n in _PROBES) if said is None else bool(said)
+    return all(reranker.calls(n) == n for n in PROBES) if said is None else bool(said)
 
 
 def calls_for(reranker: Reranker, candidates: Candidates) -> int:
     """Return how often a reranker's model is called for the candidates of one query, as well as it can say."""
     counted = getattr(reranker, "calls_for", None)
     return int(counted(candidates)) if counted is not None else reranker.calls(len(candidates))
+
+
+def score_with_calls(reranker: Reranker, queries: Sequence[str], candidates: Sequence[Candidates]) -> Counted:
+    """Return a reranker's scores and how often its model was called for each query, as well as it can say.
+
+    By its own method `score_with_calls`, which returns both, where it has one: those have it that route candidates by
+    what a first model says. Else by `calls_for`.
+    """
+    counting = getattr(reranker, "score_with_calls", None)
+    if counting is not None:
+        return Counted(*counting(queries, candidates))
+    return Counted(reranker.score(queries, candidates), [calls_for(reranker, given) for given in candidates])
 
 
 def check_queries(queries: Sequence[str], candidates: Sequence[Candidates]) -> None:

@@ -7,13 +7,14 @@ budgets and aggregation.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
 from retrieval.execution.precision import Precision, set_precision
-from retrieval.rerankers.aggregation import Aggregation
+from retrieval.rerankers.aggregation import Aggregation, Method
 from retrieval.rerankers.classifier import Classifier, check_precision, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
 from retrieval.rerankers.model_loading import (
@@ -99,7 +100,9 @@ def save_duo(folder: str | Path, model: Any, tokenizer: Any, budget: DuoBudget, 
 def load_duo(
     name_or_path: str | Path,
     *,
-    aggregation: Aggregation | None = None,
+    aggregation: Aggregation | Method | None = None,
+    m: int | None = None,
+    seed: int | None = None,
     precision: Precision | None = "fp32",
     batch_tokens: int | None = None,
     device: str | None = None,
@@ -108,16 +111,19 @@ def load_duo(
 
     Args:
         name_or_path: of its folder.
-        aggregation: instead of the folder's.
+        aggregation: instead of the folder's; its method by name will do.
+        m: of "sample", documents that each is compared with.
+        seed: of "sample".
         precision: "fp32", "bf16", "fp16" or "auto" as for encoders; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included.
         device: "cpu", "cuda", …; by default a GPU when there is one.
 
     Raises:
-        RerankerError: it cannot be loaded, or its settings are not of this version.
+        RerankerError: it cannot be loaded, its settings are not of this version, or there is no such aggregation.
     """
     folder, name = reranker_folder(name_or_path)
     budget, of_folder = duo_settings(folder)
+    chosen = _chosen(aggregation, of_folder, m, seed)
     check_precision(precision)
     model, tokenizer = load_classifier(folder, name, device=device)
     check_duo(model, tokenizer, budget, name)
@@ -129,7 +135,22 @@ def load_duo(
     }
     set_precision(model, precision)  # after the weights have been hashed
     classifier = Classifier(model, batch_tokens=batch_tokens, own=True)
-    return DuoReranker(classifier, DuoInputs(tokenizer, budget), aggregation or of_folder, name, identity)
+    return DuoReranker(classifier, DuoInputs(tokenizer, budget), chosen, name, identity)
+
+
+def _chosen(given: Aggregation | Method | None, of_folder: Aggregation, m: int | None, seed: int | None) -> Aggregation:
+    """Return the aggregation that users mean by a method's name and its settings, or by these alone."""
+    settings: dict[str, Any] = {name: value for name, value in (("m", m), ("seed", seed)) if value is not None}
+    if isinstance(given, Aggregation):
+        if settings:
+            raise RerankerError(
+                f"an Aggregation has its own {' and '.join(settings)}; give the name of a method instead"
+            )
+        return given
+    made = replace(of_folder, **settings) if given is None else Aggregation(given, **settings)
+    if seed is not None and made.method != "sample":
+        raise RerankerError(f"seed is for aggregation 'sample', not for {made.method!r}")
+    return made
 
 
 def grow_segments(model: Any, n: int = N_SEGMENTS) -> None:

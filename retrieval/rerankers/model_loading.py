@@ -47,7 +47,7 @@ def load_classifier(
         **settings: of the model's config, instead of those that its file has.
 
     Raises:
-        RerankerError: it cannot be loaded, or its parameters are not those of the network.
+        RerankerError: it cannot be loaded, its parameters are not those of the network, or there is no such device.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -62,7 +62,29 @@ def load_classifier(
         )
         check_names(model, notes, name, new_head=new_head)
         tokenizer = AutoTokenizer.from_pretrained(readable, **options)
-    return model.to(device or _default_device()), tokenizer
+    return moved(model, device, name), tokenizer
+
+
+def moved(model: Any, device: str | None, name: str) -> Any:
+    """Return a model on a device.
+
+    Args:
+        model: of torch; it is moved.
+        device: "cpu", "cuda", …; by default a GPU when there is one.
+        name: what the model is called, for the message.
+
+    Raises:
+        RerankerError: there is no such device here, or no room on it.
+    """
+    try:
+        return model.to(_default_device() if device is None else device)
+    except (
+        Exception
+    ) as error:  # without CUDA an AssertionError, for unknown names a RuntimeError, for others a TypeError
+        reason = " ".join(str(error).split())[:300]
+        raise RerankerError(
+            f"model {name!r} cannot be on device {device!r}: {reason}; take cpu, or leave it out"
+        ) from error
 
 
 def load_cross_encoder(folder: Path, name: str, device: str | None) -> Any:

@@ -18,7 +18,7 @@ from retrieval.execution.precision import Precision, in_precision, name_of_dtype
 from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
 from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, check_precision, model_batches
-from retrieval.rerankers.model_loading import reranker_folder
+from retrieval.rerankers.model_loading import moved, reranker_folder
 from retrieval.rerankers.pairs import score_pairs
 
 if TYPE_CHECKING:
@@ -308,8 +308,6 @@ def load_network_reranker(
     Raises:
         RerankerError: it cannot be loaded, or its weights are not those of its network.
     """
-    import torch
-
     from retrieval.models.rankers.kinds import load_network
 
     folder, name = reranker_folder(name_or_path)
@@ -317,6 +315,6 @@ def load_network_reranker(
     network = load_network(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json"))
     weights = remembered_digest("network", files, lambda: tensors_digest(network.state_dict().values()))
-    network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = moved(network, device, name)
     set_precision(network, precision)  # after the weights have been hashed
     return NetworkReranker(network, name, batch_tokens=batch_tokens, weights=weights)

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, ScoreKind, check_answers, check_scores, is_pointwise
+from retrieval.rerankers.base import (
+    PROBES,
+    Candidates,
+    Reranker,
+    ScoreKind,
+    check_answers,
+    check_scores,
+    is_pointwise,
+)
 from retrieval.rerankers.splitting import SplitTexts, Splitting, TokenSpans
-
-_PROBES = (1, 2, 3, 7, 50, 1_000_000)
 
 
 class PassageScorer:
@@ -24,16 +30,25 @@ class PassageScorer:
         what: who asks, for messages.
 
     Raises:
-        RerankerError: the reranker is not pointwise, or nothing is known of how its scores become probabilities.
+        RerankerError: the reranker is not pointwise, takes another number of model calls than one for each passage, or
+            nothing is known of how its scores become probabilities.
     """
 
     def __init__(self, reranker: Reranker, probabilities: bool | None, what: str) -> None:
         if not isinstance(reranker, Reranker):
             raise RerankerError(f"{what} reads passages with a reranker, not {reranker!r:.80}; use load_reranker(…)")
-        if not is_pointwise(reranker) or any(reranker.calls(n) != n for n in (1, 2, 7)):
+        calls = [reranker.calls(n) for n in PROBES]
+        if not is_pointwise(reranker):
+            says = f"calls its model {reranker.calls(7)} times for 7 candidates"
+            if calls == list(PROBES):
+                says = "says that a score depends on the other candidates"
             raise RerankerError(
-                f"{what} needs a pointwise reranker, which scores each passage by itself; {reranker.name!r} calls its "
-                f"model {reranker.calls(7)} times for 7 candidates"
+                f"{what} needs a pointwise reranker, which scores each passage by itself; {reranker.name!r} {says}"
+            )
+        if calls != list(PROBES):
+            raise RerankerError(
+                f"{what} counts one model call for each passage, and {reranker.name!r} makes up to {reranker.calls(7)} "
+                "for 7 candidates: give one of the rerankers that it is made of"
             )
         self.reranker = reranker
         self._scores_are: ScoreKind | None = getattr(reranker, "scores_are", None)

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_queries
+from retrieval.rerankers.base import (
+    Candidates,
+    Counted,
+    Reranker,
+    calls_for,
+    check_answers,
+    check_queries,
+    score_with_calls,
+)
+from retrieval.rerankers.function import ScoreFunction
+from retrieval.rerankers.given import as_reranker
 from retrieval.rerankers.routing import Routed, checked_threshold
 
 
@@ -40,21 +50,23 @@ class QueryRoutingReranker:
     and inf the cheap one, exactly.
 
     Args:
-        swift: the cheap one.
+        swift: the cheap one; a function from a query and texts to scores will do for either.
         super_: the expensive one; a whole pipeline behind `FunctionReranker` is one as well.
         threshold: of the flatness, see `flatness`.
         depth: how many of the best candidates are looked at.
 
     Raises:
-        RerankerError: a setting makes no sense.
+        RerankerError: one is no reranker, or a setting makes no sense.
     """
 
-    def __init__(self, swift: Reranker, super_: Reranker, threshold: float, *, depth: int = 10) -> None:
+    def __init__(
+        self, swift: Reranker | ScoreFunction, super_: Reranker | ScoreFunction, threshold: float, *, depth: int = 10
+    ) -> None:
         if depth < 2:
             raise RerankerError(f"depth is {depth}; at least 2 scores make a list that is flat or not")
         self._threshold = checked_threshold(threshold)
-        self._swift = swift
-        self._super = super_
+        self._swift = as_reranker(swift, "the cheap reranker")
+        self._super = as_reranker(super_, "the expensive reranker")
         self._depth = depth
 
     @property
@@ -82,10 +94,14 @@ class QueryRoutingReranker:
         return {"swift": self._swift.execution(), "super": self._super.execution()}
 
     def calls(self, n: int) -> int:
-        """Return the calls of the one that takes more, for which one is asked is not known beforehand."""
+        """Return the calls of the one that takes more: which one is asked depends on the scores, see `calls_for`."""
         if math.isinf(self._threshold):
             return (self._swift if self._threshold > 0 else self._super).calls(n)
         return max(self._swift.calls(n), self._super.calls(n))
+
+    def calls_for(self, candidates: Candidates) -> int:
+        """Return the calls of the one that these candidates go to."""
+        return calls_for(self._super if self._is_flat(candidates) else self._swift, candidates)
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
         """Return the scores of each query's candidates, (n_i,) float64.
@@ -95,26 +111,45 @@ class QueryRoutingReranker:
         """
         return self.score_with_routes(queries, candidates).scores
 
+    def score_with_calls(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> Counted:
+        """Return the scores, and the calls that each query took.
+
+        Raises:
+            RerankerError: a score is not finite; the message names query and document.
+        """
+        routed, calls = self._routed(queries, candidates)
+        return Counted(routed.scores, calls)
+
     def score_with_routes(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> Routed:
         """Return the scores, and for which queries, all candidates together, the expensive one was asked.
 
         Raises:
             RerankerError: a score is not finite; the message names query and document.
         """
-        check_queries(queries, candidates)
-        flat = [flatness(given.scores, self._depth) > self._threshold for given in candidates]
-        scores: list[np.ndarray] = [np.empty(0, np.float64)] * len(queries)
-        for reranker, expensive in ((self._swift, False), (self._super, True)):
-            chosen = [number for number, each in enumerate(flat) if each == expensive]
-            if not chosen:
-                continue
-            asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
-            answers = check_answers(reranker.score(asked, given), len(chosen), reranker.name)
-            for number, answer in zip(chosen, answers, strict=True):
-                scores[number] = answer
-        return Routed(scores, [np.full(len(given), each) for given, each in zip(candidates, flat, strict=True)])
+        return self._routed(queries, candidates)[0]
 
     def close(self) -> None:
         """Let go of both."""
         self._swift.close()
         self._super.close()
+
+    def _is_flat(self, candidates: Candidates) -> bool:
+        return flatness(candidates.scores, self._depth) > self._threshold
+
+    def _routed(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> tuple[Routed, list[int]]:
+        """Return the scores, whose they are, and each query's calls."""
+        check_queries(queries, candidates)
+        flat = [self._is_flat(given) for given in candidates]
+        scores: list[np.ndarray] = [np.empty(0, np.float64)] * len(queries)
+        calls = [0] * len(queries)
+        for reranker, expensive in ((self._swift, False), (self._super, True)):
+            chosen = [number for number, each in enumerate(flat) if each == expensive]
+            if not chosen:
+                continue
+            asked, given = [queries[number] for number in chosen], [candidates[number] for number in chosen]
+            found = score_with_calls(reranker, asked, given)
+            answers = check_answers(found.scores, len(chosen), reranker.name)
+            for number, answer, made in zip(chosen, answers, found.calls, strict=True):
+                scores[number] = answer
+                calls[number] = made
+        return Routed(scores, [np.full(len(given), each) for given, each in zip(candidates, flat, strict=True)]), calls

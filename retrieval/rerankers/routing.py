@@ -15,8 +15,20 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from retrieval.errors import RerankerError
-from retrieval.rerankers.base import Candidates, Reranker, check_answers, check_queries, check_scores, is_pointwise
+from retrieval.rerankers.base import (
+    Candidates,
+    Counted,
+    Reranker,
+    calls_for,
+    check_answers,
+    check_queries,
+    check_scores,
+    is_pointwise,
+    score_with_calls,
+)
 from retrieval.rerankers.energy import RoutedBy, entropy, free_energy, log_odds
+from retrieval.rerankers.function import ScoreFunction
+from retrieval.rerankers.given import as_reranker
 
 _MEASURES = {"energy": free_energy, "entropy": entropy}
 
@@ -67,20 +79,20 @@ class RoutingReranker:
 
     Args:
         swift: the cheap one.
-        super_: the expensive one.
+        super_: the expensive one; a function from a query and texts to scores will do, with a calibration.
         threshold: of the energy, or of the entropy in nats.
         by: what is compared with the threshold; see `energy`.
         calibration: from swift's log-odds to super's scores; by default both are log-odds, as both show their logits.
 
     Raises:
-        RerankerError: swift shows no logits, super does not and there is no calibration, or compares candidates with
-            each other; or a setting is wrong.
+        RerankerError: one is no reranker, swift shows no logits, super does not and there is no calibration, or
+            compares candidates with each other; or a setting is wrong.
     """
 
     def __init__(
         self,
         swift: Reranker,
-        super_: Reranker,
+        super_: Reranker | ScoreFunction,
         threshold: float,
         *,
         by: RoutedBy = "energy",
@@ -88,6 +100,7 @@ class RoutingReranker:
     ) -> None:
         if by not in _MEASURES:
             raise RerankerError(f"candidates are routed by energy or entropy, not by {by!r}")
+        swift, super_ = as_reranker(swift, "the cheap reranker"), as_reranker(super_, "the expensive reranker")
         if not isinstance(swift, LogitReranker):
             raise RerankerError(f"reranker {swift.name!r} shows no logits to route by; take a pointwise cross-encoder")
         if calibration is None and not isinstance(super_, LogitReranker):
@@ -134,10 +147,20 @@ class RoutingReranker:
         return {"swift": self._swift.execution(), "super": self._super.execution()}
 
     def calls(self, n: int) -> int:
-        """Return the calls of both models if every candidate is routed: how many will be is not known beforehand."""
+        """Return the calls of both models if every candidate is routed.
+
+        How many will be is known when the cheap one has scored them: `score_with_calls` counts what was asked.
+        """
         if self._threshold == -math.inf:
             return self._super.calls(n)
         return self._swift.calls(n) + (0 if self._threshold == math.inf else self._super.calls(n))
+
+    def calls_for(self, candidates: Candidates) -> int:
+        """Return likewise for these candidates: at most as many calls, for the query decides which are routed."""
+        if self._threshold == -math.inf:
+            return calls_for(self._super, candidates)
+        both = calls_for(self._swift, candidates)
+        return both if self._threshold == math.inf else both + calls_for(self._super, candidates)
 
     def score(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> list[np.ndarray]:
         """Return the scores of each query's candidates, (n_i,) float64.
@@ -147,23 +170,38 @@ class RoutingReranker:
         """
         return self.score_with_routes(queries, candidates).scores
 
+    def score_with_calls(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> Counted:
+        """Return the scores, and the calls of both models that each query took.
+
+        Raises:
+            RerankerError: a score is not finite; the message names query and document.
+        """
+        routed, calls = self._routed(queries, candidates)
+        return Counted(routed.scores, calls)
+
     def score_with_routes(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> Routed:
         """Return the scores, and which candidates the expensive model scored.
 
         Raises:
             RerankerError: a score is not finite; the message names query and document.
         """
+        return self._routed(queries, candidates)[0]
+
+    def _routed(self, queries: Sequence[str], candidates: Sequence[Candidates]) -> tuple[Routed, list[int]]:
+        """Return the scores, whose they are, and each query's calls."""
         check_queries(queries, candidates)
         if math.isinf(self._threshold):
             only: Reranker = self._swift if self._threshold > 0 else self._super
             asked = [np.full(len(given), only is not self._swift) for given in candidates]
-            return Routed(only.score(queries, candidates), asked)
+            found = score_with_calls(only, queries, candidates)
+            return Routed(found.scores, asked), list(found.calls)
+        calls = [calls_for(self._swift, given) for given in candidates]
         logits = self._swift.logits(queries, candidates)
         scores, to_super = [], []
-        for query, given, found in zip(queries, candidates, logits, strict=True):
-            own = self._line(log_odds(found))
+        for query, given, shown in zip(queries, candidates, logits, strict=True):
+            own = self._line(log_odds(shown))
             scores.append(check_scores(own, query, given, self._swift.name).copy())
-            to_super.append(_MEASURES[self._by](found) > self._threshold)
+            to_super.append(_MEASURES[self._by](shown) > self._threshold)
         routed = [
             Candidates(
                 [given.ids[row] for row in rows],
@@ -174,10 +212,13 @@ class RoutingReranker:
             for given, rows in zip(candidates, (np.flatnonzero(mask).tolist() for mask in to_super), strict=True)
         ]
         asked_of = [number for number, given in enumerate(routed) if len(given)]
-        answers = self._asked_super([queries[number] for number in asked_of], [routed[number] for number in asked_of])
-        for number, answer in zip(asked_of, answers, strict=True):
+        answers, made = self._asked_super(
+            [queries[number] for number in asked_of], [routed[number] for number in asked_of]
+        )
+        for number, answer, more in zip(asked_of, answers, made, strict=True):
             scores[number][to_super[number]] = answer
-        return Routed(scores, to_super)
+            calls[number] += more
+        return Routed(scores, to_super), calls
 
     def close(self) -> None:
         """Let go of both models."""
@@ -187,19 +228,22 @@ class RoutingReranker:
     def _line(self, odds: np.ndarray) -> np.ndarray:
         return odds if self._calibration is None else self._calibration.slope * odds + self._calibration.intercept
 
-    def _asked_super(self, queries: list[str], candidates: list[Candidates]) -> list[np.ndarray]:
+    def _asked_super(self, queries: list[str], candidates: list[Candidates]) -> Counted:
         if not queries:
-            return []
+            return Counted([], [])
         name = self._super.name
         if self._calibration is None:
             assert isinstance(self._super, LogitReranker)
             answers = [log_odds(each) for each in self._super.logits(queries, candidates)]
+            calls: Sequence[int] = [calls_for(self._super, given) for given in candidates]
         else:
-            answers = check_answers(self._super.score(queries, candidates), len(queries), name)
-        return [
+            answers, calls = score_with_calls(self._super, queries, candidates)
+            answers = check_answers(answers, len(queries), name)
+        checked = [
             check_scores(answer, query, given, name)
             for answer, query, given in zip(answers, queries, candidates, strict=True)
         ]
+        return Counted(checked, calls)
 
 
 def fit_calibration(

@@ -8,6 +8,10 @@ from dataclasses import asdict
 import pytest
 
 from retrieval import Aggregation, Collection, FunctionReranker, Splitting
+from tests.rerankers.conftest import classifier
+from tests.retrieval.conftest import own_cache
+
+__all__ = ["classifier", "own_cache"]
 
 
 def backwards(query, texts):
@@ -55,6 +59,12 @@ def test_a_pipeline_reranks_and_says_what_it_took(cli, lexical, models):
     [
         ("a/folder,precision=int8,exit_entropy=0.1", "a/folder", {"precision": "int8", "exit_entropy": 0.1}),
         ("a/folder,max_tokens=128", "a/folder", {"max_tokens": 128}),
+        (
+            "a/folder,exit_entropy=[0.1,0.2],precision=int8",
+            "a/folder",
+            {"exit_entropy": [0.1, 0.2], "precision": "int8"},
+        ),
+        ("a/folder,max_tokens=64,exit_entropy=[0.1, 0.2]", "a/folder", {"exit_entropy": [0.1, 0.2], "max_tokens": 64}),
         ("a, b/folder=1,5", "a, b/folder=1,5", {}),  # a path
     ],
 )
@@ -69,6 +79,23 @@ def test_settings_stand_behind_a_model(model, place, settings, cli, lexical, mon
     done = cli("search", lexical, "read file", "--stages", "bm25:10,mono:2", "--reranker", f"mono={model}")
     assert done.status == 0
     assert loaded == [(place, settings)]
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("max_tokens=x", "max_tokens is 'x'; give a whole number"),
+        ("prompt=3", "prompt is 3; give a text"),
+        ("device=tpu9", "cannot be on device 'tpu9'"),
+        ("aggregation=max", "'aggregation' is no setting of a pointwise reranker"),
+    ],
+)
+def test_values_that_no_model_understands_are_one_line(settings, words, cli, lexical, classifier):
+    done = cli("search", lexical, "csv", "--stages", "bm25:9,m:2", "--reranker", f"m={classifier()},{settings}")
+    assert done.status == 2
+    assert words in done.error
+    assert "unexpected" not in done.error
 
 
 def test_people_see_ranks_stages_and_calls(cli, lexical, models):

@@ -88,6 +88,10 @@ def test_a_plot_is_drawn(cli, index, testset, tmp_path):
         ([*PIPELINE, "--try", "length"], "--try 'length': write a stage and whole numbers"),
         ([*PIPELINE, "--try", "length=1,x"], "whole numbers"),
         ([*PIPELINE, "--try", "length=4"], "from 0 to 3"),
+        (
+            [*PIPELINE, "--try", "length=1", "--try", "bm25=3", "--try", " length =2,3"],
+            "--try length is given twice; give all of its numbers once: --try length=1,2,3",
+        ),
         ([*PIPELINE, "--try", "mono=1"], "no stage is called 'mono'"),
         ([*PIPELINE, "--mode", "bm25"], "exclude each other"),
         ([*PIPELINE, "--max-ms", "0"], "no setting is within the budget"),
@@ -99,3 +103,11 @@ def test_what_cannot_be_tuned_is_one_line(cli, index, testset, arguments, words)
     done = cli("tune", index, testset, *arguments)
     assert done.status == 2
     assert words in done.error
+
+
+def test_the_time_of_single_searches_is_shown(cli, index, testset):
+    assert "batches of queries" in " ".join(cli("tune", "--help").out.split())
+    done = cli("tune", index, testset, *PIPELINE)
+    assert "single searches: " in done.out
+    assert cli("tune", index, testset, *PIPELINE, "--json").json["check"]["latency"]["n"] == 1
+    assert "single searches" not in cli("tune", index, testset, *PIPELINE, "--no-check").out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 
 import numpy as np
 import pyarrow
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrieval.analysis.scripts import UNSPACED_SCRIPTS
 from retrieval.distillation import convert, ensemble, score_tuples
 from retrieval.distillation.scored_files import read_scored, write_scored
 from retrieval.documents.report import ReadReport
@@ -43,9 +46,16 @@ def teacher_file(folder, seed: int):
 
 
 numbers = st.floats(-3e38, 3e38, allow_nan=False).map(float)
-ids = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=8).filter(
-    lambda text: text.split() == [text]
-)
+
+
+def is_no_text(name: str) -> bool:
+    """Tell whether a name has neither white space nor a letter of a script without it."""
+    unspaced = re.compile(f"[{''.join(UNSPACED_SCRIPTS.values())}]")
+    plain = unicodedata.normalize("NFKC", name)
+    return name.split() == [name] and plain.split() == [plain] and not unspaced.search(plain)
+
+
+ids = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=8).filter(is_no_text)
 texts = (
     st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
     .filter(str.strip)
@@ -88,6 +98,36 @@ class TestRoundTrips:
         assert read(tmp_path / f"b{form}") == ("ids", [ScoredTuple("q", ("p", "n", "m"), (1.0, 2.0, 3.0))])
         write_scored(tmp_path / "c.tsv", several[:1], "texts", column="scores")
         assert [given.scores for given in read(tmp_path / "c.tsv")[1]] == [(0.1, 0.2), (0.1, 1 / 3)]
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            (["東京の天気は\t晴れです\t雨です"], "texts"),
+            (["鸟在哪里睡觉\t树上\t水里"], "texts"),
+            (["นกนอนที่ไหน\tบนต้นไม้\tในน้ำ"], "texts"),
+            (["ﾄｳｷｮｳ\tﾊﾚ\tｱﾒ"], "texts"),  # half-width, which becomes Katakana
+            (["is water wet\tyes\tno", "is fire cold\tno\tyes"], "texts"),
+            (["yes\tno\tperhaps", "how do birds sleep\ton a branch\tunder water"], "texts"),
+            (["yes\tno\tperhaps", "maybe\tyes\tno", *["how do birds sleep\ton a branch\tin it"] * 8], "texts"),
+            (["q1\tp1\tp2", "Q-2\tdoc/3\tdoc#4"], "ids"),
+            (["q1\tp1\tp2", "q2\tp 3\tp4", "q3\tp3\tp4"], "ids"),
+            (["größe\tнос\tdéjà"], "ids"),
+            (["q1\tp1\tp2", *["broken"] * 9, "a text\tof words\tor two"], "ids"),  # the eleventh is not looked at
+        ],
+    )
+    def test_lines_without_a_header_hold_texts_or_ids(self, tmp_path, lines, expected):
+        (tmp_path / "a.tsv").write_text("".join(f"1.5\t0.5\t{line}\n" for line in lines), encoding="utf-8")
+        assert read_scored(tmp_path / "a.tsv", ReadReport())[0] == expected
+
+    def test_rows_of_texts_without_spaces_are_rows_of_texts(self, tmp_path):
+        (tmp_path / "a.tsv").write_text("2.5\t1.0\t鸟在哪里睡觉\t树上\t水里\n", encoding="utf-8")
+        convert(tmp_path / "a.tsv", tmp_path / "a.jsonl")
+        assert json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8")) == {
+            "query": "鸟在哪里睡觉",
+            "positive": "树上",
+            "negative": "水里",
+            "label": [2.5, 1.0],
+        }
 
     def test_what_a_form_cannot_hold(self, tmp_path):
         for text in ("a\tb", "a\nb", "a\u2028b"):

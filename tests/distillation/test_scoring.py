@@ -263,6 +263,56 @@ class TestGoingOn:
         with pytest.raises(TrainingDataError, match=r"whole\.tsv has changed since"):
             score_tuples(teacher, marco, tmp_path / "whole.tsv", window=5)
 
+    def test_a_file_of_somebody_else_is_not_replaced_by_an_interrupted_run(self, marco, tmp_path, whole):
+        out = tmp_path / "t.tsv"
+        with pytest.raises(Interrupted):
+            score_tuples(interrupted_after(20), marco, out, window=5)
+        out.write_text("precious\n")
+        teacher = CountingTeacher()
+        with pytest.raises(TrainingError, match=r"t\.tsv is there already; choose another name, or move it away"):
+            score_tuples(teacher, marco, out, window=5)
+        assert (out.read_text(), teacher.pairs) == ("precious\n", [])
+        out.unlink()
+        assert score_tuples(teacher, marco, out, window=5).adopted > 0
+        assert out.read_bytes() == whole
+
+    def test_a_file_that_comes_while_it_is_scored_is_not_replaced(self, marco, tmp_path, whole):
+        out = tmp_path / "t.tsv"
+        teacher = CountingTeacher()
+        score = teacher._function
+
+        def scores(query, texts):
+            out.write_text("precious\n")
+            return score(query, texts)
+
+        teacher._function = scores
+        with pytest.raises(TrainingError, match=r"t\.tsv was written while its scores were computed"):
+            score_tuples(teacher, marco, out, window=5)
+        assert out.read_text() == "precious\n"
+        out.unlink()
+        assert score_tuples(CountingTeacher(), marco, out, window=5).pairs == 0
+        assert out.read_bytes() == whole
+
+    def test_a_run_that_was_killed_before_its_record_is_finished(self, marco, tmp_path, whole):
+        """The file has its name and the parts are still there."""
+        out = tmp_path / "t.tsv"
+        n_operations = 0
+
+        def stop_after_the_file(_operation):
+            nonlocal n_operations
+            n_operations += 1
+            if out.exists():
+                raise Interrupted
+
+        with pytest.raises(Interrupted), watch(stop_after_the_file):
+            score_tuples(CountingTeacher(), marco, out, window=5)
+        assert n_operations > 5
+        assert parts_folder(out).exists()
+        assert not (tmp_path / "t.tsv.json").exists()
+        assert score_tuples(CountingTeacher(), marco, out, window=5).pairs == 0
+        assert out.read_bytes() == whole
+        assert not parts_folder(out).exists()
+
     @pytest.mark.parametrize("change", ["teacher", "data", "window"])
     def test_another_teacher_or_other_data_are_refused(self, marco, tmp_path, change):
         out = tmp_path / "t.tsv"

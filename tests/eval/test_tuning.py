@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from eval.errors import TuningError
 from eval.measures import evaluate_run
@@ -21,10 +25,14 @@ from retrieval import (
     Document,
     FunctionEncoder,
     FunctionReranker,
+    PassageReranker,
     Pipeline,
+    QueryError,
     RerankerError,
+    Splitting,
     parse_stages,
 )
+from retrieval.rerankers import BertQE, BirchReranker, QueryRoutingReranker
 
 WORDS = ["owl", "swift", "robin", "wren", "kite"]
 QUERIES = {
@@ -160,6 +168,39 @@ def test_every_setting_is_what_a_search_returns(collection, stages, numbers, duo
         }
         assert dict(zip(used, simulated.calls, strict=True)) == ran
     assert set(simulation.retrieval_seconds) == {pipeline.retrievers for pipeline in grid}
+
+
+def overlap(query, texts):
+    return [float(sum(query.count(word) for word in text.split())) + 0.1 * len(text) for text in texts]
+
+
+COMPOSED = {
+    "passages": lambda model: PassageReranker(model, "max", Splitting(2, 2)),
+    "sentences": BirchReranker,
+    "chunks": BertQE,
+    "routed": lambda model: QueryRoutingReranker(model, PassageReranker(model, "max", Splitting(2, 2)), 0.9),
+}
+
+
+@pytest.mark.parametrize("compose", COMPOSED.values(), ids=COMPOSED)
+def test_calls_are_those_that_searches_report(compose, collection):
+    """Not as many as the reranker could make at most, which for passages are many more."""
+    texts = []
+
+    def counting(query, given_texts):
+        texts.extend(given_texts)
+        return overlap(query, given_texts)
+
+    reranker = compose(FunctionReranker(counting))
+    stages = parse_stages("bm25:20,long:5")
+    (simulated,) = (simulation := simulate(collection, QUERIES, [stages], {"long": reranker}, 10)).settings
+    made, loosest = len(texts), sum(stages.plan({"long": reranker}).calls for _ in QUERIES)
+    found = collection.search_many(list(QUERIES.values()), 10, stages=stages, rerankers={"long": reranker})
+    reported = sum(results.stages[-1].calls for results in found)
+    assert simulated.calls == list(simulation.calls) == [reported]
+    assert made <= reported < loosest
+    if not isinstance(reranker, BertQE):  # which cannot tell how many chunks a document has
+        assert made == reported
 
 
 def test_settings_share_scores(collection):
@@ -358,6 +399,60 @@ def test_budgets_and_options_are_obeyed(collection, testset):
     nothing = TestSet("empty", "dev", {"1": " "}, {"1": {"d1": 1}})
     with pytest.raises(TuningError, match=r"empty \(dev\) has no query with a text"):
         tune(collection, nothing, "bm25:40")
+
+
+def test_a_budget_of_calls_is_one_of_the_calls_that_searches_make(collection, testset):
+    reranker = PassageReranker(FunctionReranker(overlap), "max", Splitting(2, 2))
+    report = tune(collection, testset, "bm25:40,long:5", {"long": reranker}, ["RR@10"], max_calls=20)
+    assert {each.stages: each.calls for each in report.settings}["bm25:40,long:5"] <= 20 < reranker.calls(5)
+    assert report.check.calls == report.best.calls
+    assert report.calls["long"] == pytest.approx(max(each.calls for each in report.settings) * len(QUERIES))
+
+
+def test_single_searches_are_timed_where_the_best_setting_is_checked(collection, testset, caplog):
+    """Batches share what a call takes; a budget that holds for them need not hold for a single search."""
+    asked = []
+
+    class Slow(Mono):
+        def score(self, queries, candidates):
+            asked.append(len(queries))
+            time.sleep(0.05)
+            return super().score(queries, candidates)
+
+    with caplog.at_level(logging.WARNING, logger="eval"):
+        report = tune(
+            collection, testset, "bm25:40,m:40", {"m": Slow()}, ["RR@10"], numbers={"m": [40]}, max_milliseconds=40
+        )
+    assert report.best.milliseconds <= 40
+    assert 50 <= report.check.latency.p50 <= report.check.latency.p95
+    assert report.check.latency.n == len(QUERIES)
+    assert asked.count(1) >= len(QUERIES)
+    assert re.search(
+        r"single searches with bm25:40,m:40 take \d+\.\d ms in the mean, more than the budget of 40 ms", caplog.text
+    )
+    console = Console(width=200, file=io.StringIO())
+    console.print(report.table())
+    assert "single searches: " in console.file.getvalue()
+    assert json.loads(json.dumps(report.as_dict()))["check"]["latency"]["n"] == len(QUERIES)
+
+
+def test_stages_of_stored_states_say_how_to_tune_instead(testset, tmp_path):
+    """One message, with a way out that works; those of searches would each ask for what the other refuses."""
+    from tests.rerankers.two_sided import WordNetwork, WordReranker
+
+    network = WordReranker(WordNetwork(), "words")
+    late = Collection.create(tmp_path / "late", encoder=None, tokens={"late": network})
+    late.add(Document(f"d{number}", f"{word} owl robin") for number, word in enumerate(WORDS))
+    assert late.search("owl", stages="bm25:9,late:9").stages[-1].states == 5
+    for rerankers in (None, {"late": Mono()}):
+        with pytest.raises(
+            TuningError, match=r"stage 'late' reads the states that .*tune the network itself under anoth"
+        ):
+            tune(late, testset, "bm25:40,late:10", rerankers)
+    with pytest.raises(QueryError, match="no reranker 'other'"):
+        tune(late, testset, "bm25:40,other:10")
+    tuned = tune(late, testset, "bm25:9,texts:5", {"texts": network})
+    assert tuned.calls["texts"] > 0
 
 
 def test_a_function_that_looks_at_the_other_candidates_is_found_out(collection, testset, caplog):

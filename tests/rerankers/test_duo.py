@@ -244,3 +244,49 @@ def test_comparisons_that_are_not_numbers_name_query_and_documents(duo):
     reranker._classifier._model.classifier.bias.data[:] = float("nan")
     with pytest.raises(RerankerError, match="returned nan for documents 'd0' and 'd1' and query 'a query'"):
         reranker.score(["a query"], [candidates("one", "two")])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"aggregation": "max"}, Aggregation("max")),
+        ({"aggregation": "symmetric-sum", "m": None}, Aggregation("symmetric-sum")),
+        ({"aggregation": "sample", "m": 3}, Aggregation("sample", 3)),
+        ({"aggregation": "sample", "m": 3, "seed": 7}, Aggregation("sample", 3, 7)),
+        ({}, Aggregation()),
+    ],
+)
+def test_an_aggregation_by_name(settings, expected, duo):
+    named, given_ = load_reranker(duo, device="cpu", **settings), load_reranker(duo, device="cpu", aggregation=expected)
+    assert named.aggregation == expected
+    lists = [candidates(*TEXTS)]
+    np.testing.assert_array_equal(named.score(["a query"], lists)[0], given_.score(["a query"], lists)[0])
+    assert named.identity() == given_.identity()
+
+
+def test_settings_of_the_folders_aggregation(classifier, tmp_path):
+    budget, sample = DuoBudget(4, 5), Aggregation("sample", 3, seed=7)
+    folder = create_duo(classifier(labels=2), tmp_path / "duo", budget=budget, aggregation=sample)
+    assert load_reranker(folder, device="cpu", m=2).aggregation == Aggregation("sample", 2, seed=7)
+    assert load_reranker(folder, device="cpu", seed=1).aggregation == Aggregation("sample", 3, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"aggregation": "median"},
+            "unknown aggregation 'median': one of sum, binary, min, max, sample, symmetric-sum",
+        ),
+        ({"aggregation": 3}, "unknown aggregation 3: one of sum"),
+        ({"aggregation": "sample"}, "aggregation 'sample' needs m of at least 1, not None"),
+        ({"aggregation": "max", "m": 3}, "m is for aggregation 'sample', not for 'max'"),
+        ({"aggregation": "max", "seed": 3}, "seed is for aggregation 'sample', not for 'max'"),
+        ({"m": 3}, "m is for aggregation 'sample', not for 'sum'"),
+        ({"aggregation": "sample", "m": 2.5}, "m is 2.5; give a whole number"),
+        ({"aggregation": Aggregation(), "m": 3}, "an Aggregation has its own m"),
+    ],
+)
+def test_aggregations_that_make_no_sense(settings, message, duo):
+    with pytest.raises(RerankerError, match=message):
+        load_reranker(duo, device="cpu", **settings)

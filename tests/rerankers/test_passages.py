@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from indexes.aggregation import Aggregation
 from retrieval import Collection, Document
 from retrieval.errors import RerankerError
-from retrieval.rerankers import Candidates, FunctionReranker, PassageReranker, Splitting, load_reranker
+from retrieval.rerankers import (
+    BirchReranker,
+    Candidates,
+    FunctionReranker,
+    PassageReranker,
+    QueryRoutingReranker,
+    RoutingReranker,
+    Splitting,
+    load_reranker,
+)
 from tests.rerankers.test_splitting import published_passages
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -169,12 +178,27 @@ class Pairwise(FunctionReranker):
         return n * (n - 1)
 
 
+def test_a_reranker_that_routes_candidates_is_refused_for_the_true_reason(classifier):
+    """It is pointwise; but its calls are not those of its passages."""
+    model = load_reranker(classifier(), device="cpu")
+    routing = RoutingReranker(model, model, 0.5)
+    for compose, who in ((PassageReranker, "a passage reranker"), (BirchReranker, "Birch")):
+        with pytest.raises(RerankerError, match=f"{who} counts one model call for each passage, and .* makes up to 14"):
+            compose(routing)
+
+
 def test_what_cannot_read_passages():
     with pytest.raises(RerankerError, match=r"needs a pointwise reranker.*calls its model 42 times for 7 candidates"):
         PassageReranker(Pairwise(overlap))
+    function = FunctionReranker(overlap)
+    with pytest.raises(RerankerError, match="'overlap or function' says that a score depends on the other candidates"):
+        PassageReranker(QueryRoutingReranker(overlap, function, 0.5))
+    with pytest.raises(
+        RerankerError, match=r"counts one model call for each passage, and .* up to 210 for 7 candidates"
+    ):
+        PassageReranker(PassageReranker(function))
     with pytest.raises(RerankerError, match="not 'mono'; use load_reranker"):
         PassageReranker("mono")
-    function = FunctionReranker(overlap)
     with pytest.raises(RerankerError, match="nothing is known of the scores of 'function'"):
         PassageReranker(function, probabilities=True)
     with pytest.raises(RerankerError, match="does not say where its tokens stand"):

@@ -167,6 +167,40 @@ def test_settings_that_do_not_exist(classifier):
         load_reranker(FunctionReranker(overlap), device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_tokens": "x"}, "max_tokens is 'x'; give a whole number"),
+        ({"max_tokens": 20.5}, r"max_tokens is 20\.5; give a whole number"),
+        ({"query_tokens": True}, "query_tokens is True; give a whole number"),
+        ({"batch_tokens": "many"}, "batch_tokens is 'many'; give a whole number"),
+        ({"prompt": 3}, "prompt is 3; give a text, on the command line in quotes"),
+        ({"precision": 16}, "precision is 16; give a text"),
+        ({"device": "tpu9"}, "cannot be on device 'tpu9': .*; take cpu, or leave it out"),
+        ({"device": 1.5}, r"device is 1\.5; give a name, such as cpu, cuda or cuda:1"),
+    ],
+)
+def test_values_that_no_model_understands(settings, message, classifier):
+    with pytest.raises(RerankerError, match=message):
+        load_reranker(classifier(), **settings)
+
+
+def test_a_gpu_that_is_not_there(classifier):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(RerankerError, match=r"cannot be on device 'cuda': .*CUDA.*; take cpu, or leave it out"):
+        load_reranker(classifier(), device="cuda")
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(classifier):
+    assert (
+        load_reranker(classifier(), max_tokens=np.int64(20), prompt="query: ", device="cpu").identity()["max_tokens"]
+        == 20
+    )
+
+
 def test_importing_rerankers_loads_no_model_library():
     code = (
         "import sys, numpy as np; from retrieval.rerankers import Candidates, FunctionReranker, load_reranker;"

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import logsumexp, softmax
 from scipy.stats import entropy as scipy_entropy
 
+from retrieval import Collection, Document
 from retrieval.errors import RerankerError
 from retrieval.rerankers import (
     Calibration,
@@ -150,6 +151,32 @@ def test_calls_are_an_upper_bound(swift, super_, lists):
         expected_cost(1, 1, 1.5)
 
 
+def test_calls_that_were_made_are_counted(swift, super_, lists):
+    median = float(np.median(free_energy(np.concatenate(swift.logits(*lists)))))
+    for threshold in (-math.inf, median, math.inf):
+        routing = RoutingReranker(swift, super_, threshold)
+        found = routing.score_with_calls(*lists)
+        routed = routing.score_with_routes(*lists)
+        same(found.scores, routed.scores)
+        own = 0 if threshold == -math.inf else 1
+        taken = [own * len(mask) + int(mask.sum()) for mask in routed.to_super]
+        assert found.calls == taken
+        assert all(made <= routing.calls_for(each) for made, each in zip(taken, lists[1], strict=True))
+    assert [routing.calls_for(each) for each in lists[1]] == [len(each) for each in lists[1]]  # at inf, the cheap one
+
+
+def test_the_calls_of_a_search_are_those_that_were_made(swift, super_, tmp_path):
+    with Collection.create(tmp_path / "c", encoder=None) as collection:
+        collection.add(Document(f"d{n}", f"search {'engine ' * (1 + 5 * n)}") for n in range(6))
+        query = "search engine"
+        hits = collection.search(query, stages="bm25:6")
+        given_ = candidates(*(hit.document.full_text for hit in hits))
+        energies = np.sort(free_energy(swift.logits([query], [given_])[0]))
+        routing = RoutingReranker(swift, super_, float(energies[2:4].mean()))
+        *_, stage = collection.search(query, stages="bm25:6,m:6", rerankers={"m": routing}).stages
+        assert (stage.documents, stage.calls) == (6, 6 + 3)
+
+
 def test_a_line_puts_both_on_one_scale(swift, lists):
     """Where the expensive one says a line of the cheap one's log-odds, it does not matter who is asked."""
     slope, intercept = 0.25, 7.0
@@ -225,6 +252,32 @@ def test_queries_of_flat_lists_go_to_the_expensive_one(swift, super_, lists):
     assert routing.calls(9) == 9
 
 
+class Thrice(FunctionReranker):
+    """Calls its model three times for each candidate."""
+
+    def calls(self, n):
+        return 3 * n
+
+
+def test_the_calls_of_a_query_are_those_of_the_one_that_is_asked(swift, lists, tmp_path):
+    queries, given = lists
+    shaped = [
+        Candidates(each.ids, each.texts, np.linspace(10, 10 - steep * len(each), len(each)))
+        for each, steep in zip(given, (0.0, 0.0, 0.9, 0.0, 0.5), strict=True)
+    ]
+    dear = Thrice(lambda _, texts: [1.0] * len(texts), "dear")
+    routing = QueryRoutingReranker(swift, dear, 0.9)
+    assert routing.calls(8) == 24
+    assert [routing.calls_for(each) for each in shaped] == [24, 0, 11, 1, 7]
+    assert routing.score_with_calls(queries, shaped).calls == [24, 0, 11, 1, 7]
+    with Collection.create(tmp_path / "c", encoder=None) as collection:
+        collection.add(Document(f"d{n}", "owl " * (1 + n)) for n in range(5))
+        for threshold, calls in ((1.0, 5), (0.0, 15)):
+            rerankers = {"m": QueryRoutingReranker(swift, dear, threshold)}
+            *_, stage = collection.search("owl", stages="bm25:5,m:5", rerankers=rerankers).stages
+            assert stage.calls == calls
+
+
 def test_the_ends_of_routing_queries(swift, super_, lists):
     same(QueryRoutingReranker(swift, super_, -math.inf).score(*lists), super_.score(*lists))
     same(QueryRoutingReranker(swift, super_, math.inf).score(*lists), swift.score(*lists))
@@ -243,3 +296,24 @@ def test_both_are_rerankers_that_say_who_they_are(swift, super_):
         json.dumps([one.identity(), other.identity(), one.execution()], allow_nan=False)
         assert one.identity()["swift"] == swift.identity()
         assert one.name == f"{swift.name} or {super_.name}"
+
+
+def test_parts_are_rerankers_or_functions(swift, super_, lists):
+    def length(_query, texts):
+        return [float(len(text)) for text in texts]
+
+    queries, given = lists
+    routing = QueryRoutingReranker(length, super_, math.inf)
+    same(routing.score(queries, given), FunctionReranker(length).score(queries, given))
+    assert routing.name == f"length or {super_.name}"
+    line = RoutingReranker(swift, length, -math.inf, calibration=Calibration(1.0, 0.0))
+    same(line.score(queries, given), FunctionReranker(length).score(queries, given))
+    with pytest.raises(RerankerError, match="'length' shows no logits to route by"):
+        RoutingReranker(length, super_, 0.0)
+    for kind in (RoutingReranker, QueryRoutingReranker):
+        with pytest.raises(
+            RerankerError, match=r"the cheap reranker is neither .*: 'x'; load it once, with load_reran"
+        ):
+            kind("x", super_, 0.1)
+        with pytest.raises(RerankerError, match=r"the expensive reranker is neither .*that is a class, give an object"):
+            kind(swift, FunctionReranker, 0.1)

@@ -6,11 +6,14 @@ each triple (github.com/sebastian-hofstaetter/neural-ranking-kd); or, expanded, 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from retrieval.analysis.scripts import UNSPACED_SCRIPTS
 from retrieval.documents.report import ReadReport
 from retrieval.errors import TrainingDataError
 from retrieval.training.data.row_values import QUERY_NAMES, ScoredTuple, UnusableRowError, checked_text, finite_score
@@ -20,25 +23,35 @@ Holds = Literal["ids", "texts"]
 
 _COLUMNS = ("the positive's score", "the negative's score", "the query", "the positive", "the negative")
 _LOOKED_AT = 10
+_IN_TEXTS = re.compile(rf"\s|[{''.join(UNSPACED_SCRIPTS.values())}]")
+"""What ids have not: white space, and characters of scripts whose words are not parted by it."""
 
 
 def lines_hold(path: Path) -> Holds | None:
     """Tell whether a file has lines of a teacher's scores, with ids or with texts; None where it has none.
 
-    The first good line of ten decides. Passages without white space are ids.
+    Of the first ten lines each good one has a vote: for texts where its query or a passage has white space or is in a
+    script without it, such as Chinese or Thai. With as many votes for either it is texts, for a text may be a word.
     """
     if not {".tsv", ".txt"} & set(path.suffixes):
         return None
+    votes: list[Holds] = []
     for _, line in islice(text_lines(path, ReadReport()), _LOOKED_AT):
         columns = line.split("\t")
-        if {column.strip().lower() for column in columns} & set(QUERY_NAMES):
+        if not votes and {column.strip().lower() for column in columns} & set(QUERY_NAMES):
             return None  # a header
         try:
             found = parse_line(line)
         except UnusableRowError:
             continue
-        return "texts" if any(len(passage.split()) > 1 for passage in found.passages) else "ids"
-    return None
+        votes.append("texts" if any(map(_is_text, (found.query, *found.passages))) else "ids")
+    if not votes:
+        return None
+    return "texts" if votes.count("texts") >= votes.count("ids") else "ids"
+
+
+def _is_text(value: str) -> bool:
+    return _IN_TEXTS.search(unicodedata.normalize("NFKC", value)) is not None
 
 
 def read_lines_of(path: Path, report: ReadReport) -> Iterator[tuple[str, ScoredTuple]]:
