@@ -49,7 +49,7 @@ def candidate_format(path: Path) -> CandidateFormat:
     """
     first = next(islice(numbered_lines(path, RunError), 1), None)
     if first is None:
-        raise RunError(f"{path} holds no candidates")
+        raise RunError(f"{path} is empty: it holds no candidates")
     n_tabs = first[1].count("\t")
     if n_tabs == 3:
         return "texts"

@@ -29,6 +29,9 @@ from retrieval.documents.json_values import is_encodable
 
 _LOGGER = logging.getLogger(__name__)
 
+_ASCII_SPACE = " \t\n\r\x0b\x0c"
+"""Other spaces may stand inside an id."""
+
 
 def write_run(path: str | Path, run: Run, tag: str = "retrieval", exact_scores: bool = False) -> None:
     """Write a run file, gzipped where the name ends in .gz; the file is there whole or not at all.
@@ -127,7 +130,7 @@ def read_msmarco_run(path: str | Path) -> dict[str, Ranking]:
         width = width or len(columns)
         if len(columns) not in (2, 3) or len(columns) != width:
             raise RunError(f"{path}:{number}: {len(columns)} columns instead of {width} (query, passage and rank)")
-        query_id, passage_id = columns[0].strip(), columns[1].strip()
+        query_id, passage_id = columns[0].strip(_ASCII_SPACE), columns[1].strip(_ASCII_SPACE)
         ranking, ranks = run.setdefault(query_id, {}), taken.setdefault(query_id, set())
         rank = _rank(columns[2]) if width == 3 else len(ranking) + 1
         if rank is None:

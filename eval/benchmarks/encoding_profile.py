@@ -33,7 +33,7 @@ def seconds_by_part(encode: Encode, texts: Sequence[str]) -> dict[str, float]:
         texts: distinct ones.
 
     Returns:
-        Seconds of the calling thread by part, which add up to the whole call.
+        Seconds by part: of PyTorch's operations, and what is left of the call.
     """
     from torch.profiler import ProfilerActivity, profile
 

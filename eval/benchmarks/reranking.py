@@ -22,6 +22,7 @@ from eval.benchmarks.in_turn import times_slower
 from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread, run_worker
 from eval.benchmarks.reranking_worker import REFERENCE
+from eval.candidates import candidates_of_run
 from eval.errors import EvaluationError, ReproductionError
 from eval.runs import read_run
 from eval.testsets import read_testset
@@ -112,13 +113,8 @@ def run_lists(folder: Path, run: str, n: int) -> list[dict[str, Any]]:
     Raises:
         EvaluationError: there is no such test set or run.
     """
-    testset = read_testset(folder)
-    texts = {document.id: document.full_text for document in testset.corpus or ()}
-    rankings = read_run(folder / run)
-    return [
-        {"query": testset.queries[query], "texts": list(dict.fromkeys(texts[name] for name, _ in rankings[query]))}
-        for query in list(testset.queries)[:n]
-    ]
+    lists, _ = candidates_of_run(read_run(folder / run), read_testset(folder))
+    return [{"query": each.query, "texts": list(dict.fromkeys(each.candidates.texts))} for each in lists[:n]]
 
 
 def candidate_lists(folder: Path, n: int) -> Iterator[dict[str, Any]]:

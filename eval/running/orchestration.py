@@ -124,7 +124,7 @@ class _Run:
         shared = SharedStages(system for system, _ in waiting)
         surroundings = replace(self._surroundings, share=shared)
         for system, decisive in waiting:
-            with self._noting_errors(task, system):
+            with self._noting_errors(task, system, decisive):
                 self._say(task, system, "begun")
                 before = shared.reused
                 result = _measured(task, system, surroundings)
@@ -137,16 +137,19 @@ class _Run:
         self.comparison.results.extend(found[system.name] for system, _ in systems if system.name in found)
 
     def _stored(self, task: Task, system: System, decisive: Mapping[str, Any]) -> TaskResult | None:
-        try:
-            result = self._store.find(task.name, system.name, decisive)
-        except ResultError as error:
-            _LOGGER.warning("%s; it is run again", error)
-            return None
+        result = self._found(task, system, decisive)
         timed = 0 if result is None else result.settings.get("latency_sample", 0)
         if result is None or timed < self._surroundings.latency_sample:
             return None
         self._store.forget_reason(task.name, system.name)  # of a run in between, of other facts
         return result
+
+    def _found(self, task: Task, system: System, decisive: Mapping[str, Any]) -> TaskResult | None:
+        try:
+            return self._store.find(task.name, system.name, decisive)
+        except ResultError as error:
+            _LOGGER.warning("%s; it is run again", error)
+            return None
 
     def _settings(self, decisive: Mapping[str, Any], reused: int) -> dict[str, Any]:
         """Return what belongs to a result beside what its task says of it."""
@@ -157,8 +160,8 @@ class _Run:
         return {**settings, **self._provenance}
 
     @contextlib.contextmanager
-    def _noting_errors(self, task: Task, system: System) -> Iterator[None]:
-        """Note an error, unless it is to go through."""
+    def _noting_errors(self, task: Task, system: System, decisive: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Note an error, unless it is to go through; it is no reason for a stored result that these facts decided."""
         try:
             yield
         except Exception as error:
@@ -167,7 +170,8 @@ class _Run:
             _LOGGER.debug("%s on %s failed", system.name, task.name, exc_info=True)
             failed = Failed(task.name, system.name, error)
             self.comparison.failed.append(failed)
-            self._keep_reason(task, system, failed.reason)
+            if decisive is None or self._found(task, system, decisive) is None:
+                self._keep_reason(task, system, failed.reason)
             self._say(task, system, "failed", reason=failed.reason)
 
     def _keep_reason(self, task: Task, system: System, reason: str) -> None:

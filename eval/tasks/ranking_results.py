@@ -51,7 +51,7 @@ def candidate_policies(source: str, system: System) -> dict[str, str]:
     if source == "similarities":
         return _encoder_policies("truncate")
     if source == "reranker" and system.reranker is not None:
-        return {"truncation": _cut_pairs(system.reranker.identity())}
+        return {"truncation": _read_pairs(system.reranker.identity())}
     return {}
 
 
@@ -59,10 +59,11 @@ def _encoder_policies(long: LongPolicy) -> dict[str, str]:
     return {"truncation": _LONG[long], "prompts": "the encoder's own for queries and passages"}
 
 
-def _cut_pairs(identity: Mapping[str, Any]) -> str:
+def _read_pairs(identity: Mapping[str, Any]) -> str:
     budget = ", ".join(f"{name} {identity[name]}" for name in _BUDGETS if identity.get(name) is not None)
-    of = f" ({budget})" if budget else ""
-    return f"pairs of query and passage are cut at the reranker's own budget of tokens{of}; cut ones are not counted"
+    if not budget:
+        return "pairs of query and passage are read as the reranker reads them; cut ones, if any, are not counted"
+    return f"pairs of query and passage are cut at the reranker's own budget ({budget}); cut ones are not counted"
 
 
 def reference_of(definition: Definition, system: System, *, by_encoder: bool, as_published: bool) -> Reference | None:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from eval.measures import Evaluation
     from eval.protocols import Protocol
-    from eval.runs import Ranking
-
-_MSMARCO_COLUMNS = 3
 
 
 @click.command(short_help="Measure run files against judgements.")
@@ -60,13 +57,15 @@ def measure(
     per_query: bool,
     as_json: bool,
 ) -> None:
-    """Measure run files (TREC's six columns, or MS MARCO's three) against the same judgements.
+    """Measure run files (TREC's six columns, or MS MARCO's two or three) against the same judgements.
 
     Nothing is searched: the files say what was found. Every judged query counts, unless the policies say otherwise.
     """
+    from eval.candidates import read_candidate_run
+
     chosen = _protocol(protocol, measure_names(measures), depth, relevant, policies)
     judged = _qrels(qrels, split)
-    found = {str(path): chosen.evaluate(_run(path), judged) for path in dict.fromkeys(runs)}
+    found = {str(path): chosen.evaluate(read_candidate_run(path), judged) for path in dict.fromkeys(runs)}
     if as_json:
         write_json(_as_dict(chosen, found, per_query=per_query))
     else:
@@ -83,7 +82,9 @@ def _protocol(
     from eval.protocols import Protocol, protocol
 
     given = protocol(name) if name else Protocol("", tuple(DEFAULT_MEASURES), depth=None)
-    ways = given.policies if policies is None else Policies.preset(policies)
+    ways = given.policies
+    if policies is not None:  # a preset says nothing of grades, a protocol does
+        ways = replace(Policies.preset(policies), relevance_level=given.policies.relevance_level)
     if relevant is not None:
         ways = replace(ways, relevance_level=relevant)
     return replace(given, measures=tuple(measures) or given.measures, depth=depth or given.depth, policies=ways)
@@ -99,16 +100,6 @@ def _qrels(path: Path, split: str | None) -> dict[str, dict[str, int]]:
     if split is not None:
         raise EvaluationError(f"{path} is a file and has no split {split!r}; leave --split out")
     return read_qrels(path)
-
-
-def _run(path: Path) -> dict[str, Ranking]:
-    from eval.errors import RunError
-    from eval.runs import read_msmarco_run, read_run
-    from eval.text_files import ascii_columns, numbered_lines
-
-    for _, line in numbered_lines(path, RunError):
-        return read_msmarco_run(path) if len(ascii_columns(line)) == _MSMARCO_COLUMNS else read_run(path)
-    raise RunError(f"{path} is empty: there is no run in it")
 
 
 def _as_dict(protocol: Protocol, found: dict[str, Evaluation], *, per_query: bool) -> dict[str, Any]:
@@ -146,8 +137,9 @@ def _table(protocol: Protocol, found: dict[str, Evaluation]) -> Group:
     for name in names:
         values.add_column(name, justify="right")
     unique = len({Path(run).name for run in found}) == len(found)
+    labels = {run: Path(run).name if unique else run for run in found}
     for run, each in found.items():
-        values.add_row(Path(run).name if unique else run, *(f"{each.measures[name]:.4f}" for name in names))
+        values.add_row(labels[run], *(f"{each.measures[name]:.4f}" for name in names))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
@@ -156,7 +148,7 @@ def _table(protocol: Protocol, found: dict[str, Evaluation]) -> Group:
         if each.other_ties:
             ties = ", ".join(f"{name} {value:.4f}" for name, value in each.other_ties.items())
             said += f"; {each.tied:,} hang on equal scores, which in the other order give {ties}"
-        facts.add_row(f"queries, {Path(run).name}", said)
+        facts.add_row(f"queries, {labels[run]}", said)
     for policy, sentence in protocol.policies.describe().items():
         facts.add_row(policy, sentence)
     return Group(values, facts)

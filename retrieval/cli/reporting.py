@@ -76,7 +76,10 @@ def report(
     if as_file and out is not None and not out.parent.is_dir():
         raise ReportError(f"cannot write the report: no folder {out.parent}")
     places = [_results_folder(folder) for folder in folders]
-    results = _chosen([result for place in places for result in _holding(place)], tasks, systems)
+    holding = [result for place in places for result in _holding(place)]
+    if not holding:
+        raise ReportError("the latest runs could measure nothing; run `retrieval compare` again")
+    results = _chosen(holding, tasks, systems)
     content = gather(
         results,
         baseline=baseline,
@@ -106,15 +109,11 @@ def _results_folder(folder: Path) -> Path:
 
 def _holding(place: Path) -> list[TaskResult]:
     """Return the results of a folder; not those that the latest run could not measure again, which are out of date."""
-    from eval.errors import ReportError
     from eval.running import read_reasons, read_results
 
     results = read_results(place)
     failed = {(reason.task, reason.system) for reason in read_reasons(place)}
-    holding = [result for result in results if (result.task, result.system) not in failed]
-    if not holding:
-        raise ReportError(f"the latest runs into {place} could measure nothing; run `retrieval compare` again")
-    return holding
+    return [result for result in results if (result.task, result.system) not in failed]
 
 
 def _reasons(

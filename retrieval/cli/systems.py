@@ -126,7 +126,10 @@ def _named(text: str) -> tuple[str, str]:
         raise QueryError(f"--system {text!r}: write NAME=SYSTEM, as in --system mine=path/to/model")
     if not equals:
         name = Path(text).resolve().name if Path(text).is_dir() else text
-        name = "first stage" if text == FIRST_STAGE_OPTION else name  # as published figures call it
+        if text == FIRST_STAGE_OPTION:
+            from eval.tasks.system import FIRST_STAGE
+
+            name = FIRST_STAGE  # as published figures call it
     return name, specification or text
 
 

@@ -33,7 +33,7 @@ class MemoryLimit:
     Threads may share one: of two that lower it at once one may go unheard, and is heard at its next failure.
 
     Attributes:
-        tokens: of a batch of several texts, at most; infinite until a batch did not fit. It only falls.
+        tokens: of a batch of several texts, at most; infinite until a batch did not fit.
     """
 
     def __init__(self) -> None:
@@ -65,6 +65,7 @@ def run_batches(
     """
     limit = limit or MemoryLimit()
     for batch in batches:
+        known = limit.tokens
         waiting = [batch]
         while waiting:
             rows = waiting.pop()
@@ -84,8 +85,9 @@ def run_batches(
                 continue
             # Outside of the handler: the traceback holds the tensors that did not leave room.
             if len(rows) == 1:
+                limit.tokens = known  # not the batch was too large: of batches nothing was learnt
                 raise EncoderError(
-                    f"a text of {tokens} tokens does not fit into memory ({reason}); set max_tokens lower"
+                    f"a text of {tokens} tokens does not fit into memory ({reason}); let less of a text be read"
                 )
             limit.lower(tokens / 2)
             logger.warning(

@@ -73,15 +73,14 @@ def load_composed(file: Path, load: Load) -> Reranker:
     missing = [name for name in kind.parts if name not in described]
     if missing:
         raise RerankerError(f"{file} has no {missing[0]!r}: the folder or name of a reranker")
-    parts = {
-        name: _part(file, name, described.pop(name), load)
-        for name in (*kind.parts, *kind.optional)
-        if name in described
-    }
+    named = [name for name in (*kind.parts, *kind.optional) if name in described]
     try:
+        parts = {name: _part(file, name, described.pop(name), load) for name in named}
         return kind.make({**parts, **described})
     except (TypeError, ValueError) as error:
         raise RerankerError(f"{file}: {error}") from None
+    except RecursionError:
+        raise RerankerError(f"{file} is made of itself, by way of its parts") from None
     except RerankerError as error:
         raise RerankerError(f"{file}: {error}") from error
 
@@ -89,11 +88,11 @@ def load_composed(file: Path, load: Load) -> Reranker:
 def _part(file: Path, name: str, value: Any, load: Load) -> Reranker:
     settings = dict(value) if isinstance(value, dict) else {"model": value}
     model = settings.pop("model", None)
-    if not isinstance(model, str):
-        raise RerankerError(f"{file}: {name} is {value!r:.80}; give the folder or name of a reranker")
+    if not isinstance(model, str) or not model.strip():
+        raise RerankerError(f"{name} is {value!r:.80}; give the folder or name of a reranker")
     beside = file.parent / model
     if beside.resolve() == file.resolve():
-        raise RerankerError(f"{file}: {name} is the file itself")
+        raise RerankerError(f"{name} is the file itself")
     return load(beside if beside.exists() else model, **settings)
 
 

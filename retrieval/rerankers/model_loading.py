@@ -76,15 +76,13 @@ def moved(model: Any, device: str | None, name: str) -> Any:
     Raises:
         RerankerError: there is no such device here, or no room on it.
     """
+    wanted = _default_device() if device is None else device
     try:
-        return model.to(_default_device() if device is None else device)
-    except (
-        Exception
-    ) as error:  # without CUDA an AssertionError, for unknown names a RuntimeError, for others a TypeError
+        return model.to(wanted)
+    # Without CUDA it is an AssertionError, for unknown names a RuntimeError, for others a TypeError.
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise RerankerError(
-            f"model {name!r} cannot be on device {device!r}: {reason}; take cpu, or leave it out"
-        ) from error
+        raise RerankerError(f"model {name!r} cannot be on device {wanted!r}: {reason}; take device='cpu'") from error
 
 
 def load_cross_encoder(folder: Path, name: str, device: str | None) -> Any:

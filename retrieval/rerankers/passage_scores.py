@@ -17,6 +17,8 @@ from retrieval.rerankers.base import (
     check_scores,
     is_pointwise,
 )
+from retrieval.rerankers.function import ScoreFunction
+from retrieval.rerankers.given import as_reranker
 from retrieval.rerankers.splitting import SplitTexts, Splitting, TokenSpans
 
 
@@ -34,9 +36,8 @@ class PassageScorer:
             nothing is known of how its scores become probabilities.
     """
 
-    def __init__(self, reranker: Reranker, probabilities: bool | None, what: str) -> None:
-        if not isinstance(reranker, Reranker):
-            raise RerankerError(f"{what} reads passages with a reranker, not {reranker!r:.80}; use load_reranker(…)")
+    def __init__(self, reranker: Reranker | ScoreFunction, probabilities: bool | None, what: str) -> None:
+        reranker = as_reranker(reranker, f"what {what} reads passages with")
         calls = [reranker.calls(n) for n in PROBES]
         if not is_pointwise(reranker):
             says = f"calls its model {reranker.calls(7)} times for 7 candidates"

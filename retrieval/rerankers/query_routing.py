@@ -62,7 +62,7 @@ class QueryRoutingReranker:
     def __init__(
         self, swift: Reranker | ScoreFunction, super_: Reranker | ScoreFunction, threshold: float, *, depth: int = 10
     ) -> None:
-        if depth < 2:
+        if isinstance(depth, bool) or not isinstance(depth, int) or depth < 2:
             raise RerankerError(f"depth is {depth}; at least 2 scores make a list that is flat or not")
         self._threshold = checked_threshold(threshold)
         self._swift = as_reranker(swift, "the cheap reranker")

@@ -69,8 +69,11 @@ class OnnxRuntime(ExportedNetwork):
         self._session = None
 
     def _states(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        session = self._session
+        if session is None:
+            raise EncoderError("the encoder is closed; load it again")
         try:
-            states: np.ndarray = self._session.run(["states"], features)[0]
+            states: np.ndarray = session.run(["states"], features)[0]
         except Exception as error:  # of the library, and no RuntimeError
             if _SHORT_OF_MEMORY not in str(error):
                 raise

@@ -6,7 +6,7 @@ come from NNCF's post-training quantisation, which reads some texts to find the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ class OpenVinoRuntime(ExportedNetwork):
             "INFERENCE_NUM_THREADS": n_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._compile = partial(core.compile_model, core.read_model(network), "CPU", settings)
         try:
-            self._network: Any = self._compile()
+            compiling = partial(core.compile_model, core.read_model(network), "CPU", settings)
+            self._networks: _Networks | None = _Networks(compiling)
         except RuntimeError as error:
             raise EncoderError(f"OpenVINO cannot run {network}: {' '.join(str(error).split())[:200]}") from error
         self._execution = {
@@ -85,16 +85,42 @@ class OpenVinoRuntime(ExportedNetwork):
 
     def close(self) -> None:
         """Let go of the network."""
-        self._network = None
+        self._networks = None
 
     def _states(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        request = self._network.create_infer_request()  # threads must not share one
+        networks = self._networks
+        if networks is None:
+            raise EncoderError("the encoder is closed; load it again")
+        request = networks.network.create_infer_request()  # threads must not share one
         found = request.infer(features, share_inputs=True)
         states: np.ndarray = found[0]
         if states.size == 0:  # what it gives back, without an error, when it could not allocate something
-            self._network = self._compile()  # the one that failed gives nothing back from then on
+            networks.renew()
             raise MemoryError("OpenVINO gave no states back")
         return states
+
+
+class _Networks:
+    """A compiled network, and another one when it has failed: from then on it gives nothing back.
+
+    Args:
+        compiling: makes one.
+    """
+
+    def __init__(self, compiling: Callable[[], Any]) -> None:
+        self._compiling = compiling
+        self.network: Any = compiling()
+
+    def renew(self) -> None:
+        """Compile the network again.
+
+        Raises:
+            MemoryError: there is no memory for it.
+        """
+        try:
+            self.network = self._compiling()
+        except RuntimeError as error:
+            raise MemoryError(f"OpenVINO: {' '.join(str(error).split())[:200]}") from None
 
 
 def in_eight_bits(network: Path, samples: Sequence[Mapping[str, np.ndarray]], texts: str) -> Path:

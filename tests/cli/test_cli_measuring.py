@@ -45,6 +45,9 @@ def test_a_protocol_brings_measures_and_policies(cli, files):
     assert found["depth"] == 100
     assert next(iter(found["runs"][str(files / "ours.run")]["measures"])) == "nDCG@10"
     assert "grades of 2" in found["policies"]["gains"]
+    trec = cli(*arguments, "trec-dl-2021-passage", "--policies", "trec_eval", "--json").json
+    assert "grades of 2" in trec["policies"]["gains"], "the policies say nothing of grades, the protocol does"
+    assert trec["policies"]["ties"] != found["policies"]["ties"]
     table = cli(*arguments, "msmarco-passage")
     assert table.status == 0
     for words in ("ours.run", "RR@10", "R@1000", "missing queries"):

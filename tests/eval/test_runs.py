@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.errors import RunError
-from eval.runs import read_run, write_run
+from eval.runs import read_msmarco_run, read_run, write_msmarco_run, write_run
 
 RUN = {"q1": [("d2", 3.5), ("d1", 3.5), ("d3", -1.0)], "q2": [("ä文", 1e-30)], "empty": []}
 
@@ -85,9 +85,14 @@ def test_what_the_format_cannot_carry_is_refused_and_nothing_is_left(tmp_path, r
 
 
 def test_ids_with_spaces_that_are_not_of_ascii_can_be_carried(tmp_path):
-    run = {"q\u3000x": [("d\u00a0one", 2.0), ("d\u2003two", 1.0)]}
+    run = {"q\u3000x": [("d\u00a0one", 2.0), ("d\u2003", 1.0), ("d\u00a0", 0.5)]}
     write_run(tmp_path / "a.run", run)
     assert read_run(tmp_path / "a.run") == run
+    write_msmarco_run(tmp_path / "a.tsv", run)
+    found = read_msmarco_run(tmp_path / "a.tsv")
+    assert {query: [name for name, _ in ranking] for query, ranking in found.items()} == {
+        query: [name for name, _ in ranking] for query, ranking in run.items()
+    }
 
 
 def test_a_folder_that_is_not_there(tmp_path):

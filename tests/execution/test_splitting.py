@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 import pytest
@@ -73,8 +74,17 @@ def test_a_limit_only_falls():
 
 def test_a_single_text_that_does_not_fit():
     lengths = np.array([5, 900])
-    with pytest.raises(EncoderError, match=r"a text of 900 tokens does not fit into memory \(full\); set max_tokens"):
+    with pytest.raises(EncoderError, match=r"a text of 900 tokens does not fit into memory \(full\); let less"):
         list(run_batches([np.array([1])], Machine(lengths, 100), lengths))
+
+
+def test_a_shortage_that_even_one_text_meets_teaches_nothing_of_batches():
+    lengths, limit = np.full(8, 10), MemoryLimit()
+    with pytest.raises(EncoderError, match="a text of 10 tokens"):
+        list(run_batches([np.arange(8)], Machine(lengths, 1), lengths, limit))
+    assert limit.tokens == math.inf
+    found = list(run_batches([np.arange(8)], Machine(lengths, 1000), lengths, limit))
+    assert [len(rows) for rows, _ in found] == [8], "memory is there again"
 
 
 @pytest.mark.parametrize(

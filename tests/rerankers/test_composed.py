@@ -96,12 +96,24 @@ def test_a_file_may_name_another_one_and_searches_by_name(folder, tmp_path):
         ('kind = "birch"\nreranker = "large"\nfirst = 2', "the first stage counts 0 to 1, not 2"),
         ('kind = "routing"\nswift = "small"\nsuper = "large"\nthreshold = 1\ncalibration = [1]', "reranker.toml"),
         ('kind = "birch"\nreranker = {model = "large", colour = 1}', "'colour' is no setting"),
+        ('kind = "birch"\nreranker = {model = "large", specification = "small"}', "specification"),
+        ('kind = "birch"\nreranker = ""', "reranker is ''; give the folder or name"),
+        ('kind = "birch"\nreranker = "nowhere/at-all"', "nowhere/at-all"),
+        ('kind = "query-routing"\nswift = "small"\nsuper = "large"\nthreshold = 1\ndepth = 2.5', "depth is 2.5"),
     ],
 )
 def test_what_cannot_be_composed_is_said(folder, text, words):
     with pytest.raises(RerankerError) as refused:
         composed(folder, text)
     assert words in str(refused.value)
+    assert "reranker.toml" in str(refused.value)
+
+
+def test_files_that_name_each_other_are_refused(folder):
+    for name, other in (("one", "two"), ("two", "one")):
+        (folder / f"{name}.toml").write_text(f'kind = "birch"\nreranker = "{other}.toml"\n', encoding="utf-8")
+    with pytest.raises(RerankerError, match=r"\.toml is made of itself"):
+        load_reranker(folder / "one.toml")
 
 
 def test_settings_go_to_the_parts(folder):

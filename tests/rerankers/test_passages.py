@@ -197,8 +197,9 @@ def test_what_cannot_read_passages():
         RerankerError, match=r"counts one model call for each passage, and .* up to 210 for 7 candidates"
     ):
         PassageReranker(PassageReranker(function))
-    with pytest.raises(RerankerError, match="not 'mono'; use load_reranker"):
+    with pytest.raises(RerankerError, match=r"neither a reranker nor a function .*: .mono.; load it once"):
         PassageReranker("mono")
+    PassageReranker(overlap)  # a function will do
     with pytest.raises(RerankerError, match="nothing is known of the scores of 'function'"):
         PassageReranker(function, probabilities=True)
     with pytest.raises(RerankerError, match="does not say where its tokens stand"):

@@ -176,7 +176,7 @@ def test_settings_that_do_not_exist(classifier):
         ({"batch_tokens": "many"}, "batch_tokens is 'many'; give a whole number"),
         ({"prompt": 3}, "prompt is 3; give a text, on the command line in quotes"),
         ({"precision": 16}, "precision is 16; give a text"),
-        ({"device": "tpu9"}, "cannot be on device 'tpu9': .*; take cpu, or leave it out"),
+        ({"device": "tpu9"}, "cannot be on device 'tpu9': .*; take device='cpu'"),
         ({"device": 1.5}, r"device is 1\.5; give a name, such as cpu, cuda or cuda:1"),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_gpu_that_is_not_there(classifier):
 
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(RerankerError, match=r"cannot be on device 'cuda': .*CUDA.*; take cpu, or leave it out"):
+    with pytest.raises(RerankerError, match=r"cannot be on device 'cuda': .*CUDA.*; take device='cpu'"):
         load_reranker(classifier(), device="cuda")
 
 

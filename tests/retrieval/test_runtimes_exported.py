@@ -15,6 +15,8 @@ from retrieval import Collection
 from retrieval.encoders import load_encoder
 from retrieval.errors import EncoderError, MissingExtraError, RetrievalError
 from retrieval.runtimes.kept_folders import kept_folder
+from retrieval.runtimes.onnx_runtime import OnnxRuntime
+from retrieval.runtimes.openvino_runtime import OpenVinoRuntime
 
 TEXTS = ["How do I read a CSV file?", "", "Größe — naïve café 検索 🙂", "the search engine " * 40, "word"]
 
@@ -110,6 +112,20 @@ def test_openvino_in_bf16(tiny_model, cache):
     encoder, exact = load_encoder(tiny_model(), runtime="openvino", precision="bf16"), load_encoder(tiny_model())
     found = cosines(encoder.encode_passages(TEXTS), exact.encode_passages(TEXTS))
     assert 0.99 < found.min() < 0.999999
+
+
+def test_a_closed_runtime_says_so(runtime, tiny_model):
+    loaded = load_encoder(tiny_model(), runtime=runtime)._runtime
+    loaded.close()
+    with pytest.raises(EncoderError, match="the encoder is closed; load it again"):
+        loaded._states({})
+
+
+def test_a_file_that_is_no_network_is_said(runtime, tmp_path):
+    (tmp_path / "network.onnx").write_bytes(b"nothing of the kind")
+    kind = {"onnx": OnnxRuntime, "openvino": OpenVinoRuntime}[runtime]
+    with pytest.raises(EncoderError, match=r"cannot run .*network\.onnx"):
+        kind(tmp_path / "network.onnx", lambda states, lengths: states, 0, ["input_ids"], "fp32")
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eval.benchmarks.outcome import Outcome
 from eval.experiments.mined_triples import mined_triples
 from eval.experiments.options import Options
@@ -19,6 +21,7 @@ from eval.experiments.stages_of_rerankers import (
     reranker_recipes,
 )
 from eval.experiments.training import fast_precision, trained
+from retrieval.encoders.base import fingerprint
 from retrieval.rerankers import load_reranker
 from retrieval.rerankers.aggregation import Method
 from retrieval.training.data.sources import Source
@@ -37,19 +40,18 @@ def run(options: Options) -> list[Outcome]:
     data = options.data / DATA
     mono = trained(one, [Source(data)], options.workspace / f"mono-{seed}")
     reranker = load_reranker(mono.folder, precision=fast_precision())
-    triples = mined_triples(
-        data,
-        reranker,
-        options.workspace / f"mined-triples-{seed}.jsonl",
-        n_queries=options.scaled(_QUERIES),
-        depth=_DEPTH,
-        window=(0, PAIRWISE),
-        negatives=_NEGATIVES,
-        seed=seed,
-    )
+    mining: dict[str, Any] = {
+        "n_queries": options.scaled(_QUERIES),
+        "depth": _DEPTH,
+        "window": (0, PAIRWISE),
+        "negatives": _NEGATIVES,
+        "seed": seed,
+    }
+    made_of = fingerprint({**mining, "reranker": reranker.identity()})[:8]
+    triples = mined_triples(data, reranker, options.workspace / f"mined-triples-{made_of}.jsonl", **mining)
     reranker.close()
     again = two.changed({"model_settings": {"backbone": str(mono.folder)}})
-    duo = trained(again, [Source(triples)], options.workspace / f"duo-of-mined-{seed}")
+    duo = trained(again, [Source(triples)], options.workspace / f"duo-of-mined-{made_of}")
     sets = candidate_sets(options, seed)
     found = [measured(given, mono, {"duo": duo}, _METHODS) for given in sets]
     notes = [

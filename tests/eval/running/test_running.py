@@ -140,6 +140,13 @@ def test_a_stored_result_that_holds_again_has_no_reason(surroundings, store):
     assert read_reasons(store.folder) == []
 
 
+def test_a_result_that_still_holds_outlives_a_run_that_fails(surroundings, store):
+    run_tasks([dense()], [MeanTask()], surroundings, store)
+    failed = run_tasks([dense()], [MeanTask(error=TaskError("no room"))], surroundings, store, again=True).failed
+    assert [each.reason for each in failed] == ["no room"]
+    assert read_reasons(store.folder) == [], "the facts are the same"
+
+
 def test_a_reason_that_cannot_be_kept_ends_nothing(surroundings, store, monkeypatch, caplog):
     strange = MeanTask("Strange", error=TaskError("no file caf\udce9"))
     run_tasks([dense()], [strange], surroundings, store)
