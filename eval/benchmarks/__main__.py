@@ -179,8 +179,23 @@ def main(
             continue
         options = Options(data, documents, repeats, share)
         measured = show_all(lambda part=part, options=options: part.measure(options), None)  # type: ignore[misc]
-        kept = [outcome for outcome in read_outcomes(stored) if not outcome.title.startswith(part.title)]
-        write(in_order([*kept, *measured]), output)
+        kept = [outcome for outcome in read_outcomes(stored) if not superseded(outcome, part, measured)]
+        write(in_order([*measured, *kept]), output)
+
+
+def superseded(old: Outcome, part: Part, measured: Sequence[Outcome]) -> bool:
+    """Tell whether a stored outcome goes: its part was measured anew, and it has no side that could not be here.
+
+    What another machine measured stays for sides that this one lacks, as those in bf16 on a processor without it.
+    """
+    if not old.title.startswith(part.title):
+        return False
+    new = [outcome for outcome in measured if outcome.title == old.title]
+    return not new or new[0].machine["processor"] == old.machine["processor"] or _sides(old) <= _sides(new[0])
+
+
+def _sides(outcome: Outcome) -> set[str]:
+    return {row[0] for row in outcome.rows}
 
 
 def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import eval.benchmarks
-from eval.benchmarks.__main__ import PARTS, in_order, markdown, write
+from eval.benchmarks.__main__ import PARTS, Part, in_order, markdown, superseded, write
 from eval.benchmarks.drawing import captions, draw
 from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
 from eval.benchmarks.plots import PLOTS
@@ -141,3 +141,16 @@ def test_an_unknown_part_is_refused(tmp_path):
     assert result.exit_code == 2
     assert "unknown part 'nothing'" in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_what_another_machine_measured_stays_for_sides_that_this_one_lacks():
+    def outcome(title, sides, processor):
+        return Outcome(title, ["side"], [[side] for side in sides], [], {}, {"processor": processor}, {})
+
+    part = Part("encoding", "Encoding", lambda options: [])
+    old = outcome("Encoding", ["fp32", "bf16"], "A")
+    assert not superseded(old, part, [outcome("Encoding", ["fp32"], "B")])
+    assert superseded(old, part, [outcome("Encoding", ["fp32"], "A")]), "the same machine, anew"
+    assert superseded(old, part, [outcome("Encoding", ["fp32", "bf16", "int8"], "B")])
+    assert superseded(outcome("Encoding, gone", ["fp32"], "A"), part, [outcome("Encoding", ["fp32"], "B")])
+    assert not superseded(outcome("Growth", ["fp32"], "A"), part, [outcome("Encoding", ["fp32"], "B")])
