@@ -76,6 +76,11 @@ class BertShape(NamedTuple):
         return shapes
 
 
+_LEAST_SCORE = np.float32(-60.0)
+"""Below the largest, where e to its power (1e-26) adds nothing in single precision; powers of some less are subnormal
+numbers, with which processors can take a hundred times as long."""
+
+
 class NumpyBert:
     """A BERT network with its head, as a runtime.
 
@@ -175,6 +180,7 @@ class _Network:
             scores = queries[:, span] @ keys[:, span].transpose(0, 2, 1)  # (heads, tokens, tokens)
             scores *= scale
             scores -= scores.max(axis=2, keepdims=True)
+            np.maximum(scores, _LEAST_SCORE, out=scores)
             np.exp(scores, out=scores)
             scores /= scores.sum(axis=2, keepdims=True)
             context[span] = (scores @ values[:, span]).transpose(1, 0, 2)
