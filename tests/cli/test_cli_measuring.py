@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-PUBLISHED = {  # README of the collection; BM25 as Anserini publishes it
-    "bm25": 0.5058,
-    "bm25-rm3": 0.5216,
-    "tasb": 0.7210,
-    "openai-ada2": 0.7035,
-    "repllama": 0.7439,
-    "splade-pp-ed": 0.7308,
-}
+from tests.eval.test_protocols import NAMES, RUNS
 
 
 @pytest.fixture
@@ -72,9 +65,10 @@ def test_what_cannot_be_measured_is_one_line(cli, files, run, qrels, arguments, 
     assert words in found.error
 
 
-def test_published_runs_score_as_published(cli, data_folder):
-    folder = data_folder("msmarco-dl19")
-    runs = {name: folder / "runs" / f"top100.{name}.trec.gz" for name in PUBLISHED}
-    found = cli("measure", *runs.values(), "--qrels", folder, "--protocol", "trec-dl-2019-passage", "--json").json
+@pytest.mark.parametrize("collection", RUNS)
+def test_published_runs_score_as_published(cli, data_folder, collection):
+    folder, published = data_folder(collection), RUNS[collection]
+    runs = {name: folder / "runs" / f"top100.{name}.trec.gz" for name in published}
+    found = cli("measure", *runs.values(), "--qrels", folder, "--protocol", NAMES[collection], "--json").json
     measured = {name: found["runs"][str(path)]["measures"]["nDCG@10"] for name, path in runs.items()}
-    assert measured == pytest.approx(PUBLISHED, abs=6e-5)
+    assert measured == pytest.approx(published, abs=6e-5)
