@@ -78,7 +78,7 @@ class BertShape(NamedTuple):
 
 _LEAST_SCORE = np.float32(-60.0)
 """Below the largest, where e to its power (1e-26) adds nothing in single precision; powers of some less are subnormal
-numbers, with which processors can take a hundred times as long."""
+numbers, with which some processors take many times as long."""
 
 
 class NumpyBert:

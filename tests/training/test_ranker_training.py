@@ -121,7 +121,7 @@ def test_the_probabilities_of_both_orders_add_up_to_one(trained, lists):
         better = relevant[:, None] & ~relevant  # (6, 6)
         assert (matrix[better] > 0.5).all()
         deviations.append(np.abs((matrix + matrix.T)[better] - 1))
-    assert np.mean(deviations) < 0.2  # which varies with the processor; 1 where the order of two says nothing
+    assert np.mean(deviations) < 0.2  # 0.02 as a rule, 0.12 in one run on a busy machine
 
 
 @pytest.mark.slow
