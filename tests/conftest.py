@@ -8,6 +8,7 @@ from pathlib import Path
 # Before any library reads them.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("RETRIEVAL_PRECISION", "fp32")  # what is compared to 1e-5 is so on every processor
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several workers share the processors.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

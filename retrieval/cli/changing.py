@@ -145,7 +145,7 @@ def reencode(
     """Build the vectors of another model from the stored texts, then swap them in at once.
 
     MODEL is the name or path of a sentence-transformers model, by default the embedded one, with any settings of how
-    it runs behind it (embedded,precision=auto); with --sparse or --tokens it has to be named, and has none. On an
+    it runs behind it (embedded,precision=bf16); with --sparse or --tokens it has to be named, and has none. On an
     index without vectors of the kind this adds them. An approximate searcher has to be built anew with `optimize`.
     """
     from retrieval.collection.collection import EMBEDDED, Collection

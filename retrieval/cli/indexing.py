@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--encoder",
     metavar="MODEL",
     help="Name or path of a sentence-transformers model (embedded); behind it any settings of how it runs, as in "
-    "embedded,precision=auto or FOLDER,runtime=openvino or NAME,device=cuda:0+cuda:1.",
+    "embedded,precision=bf16 or FOLDER,runtime=openvino or NAME,device=cuda:0+cuda:1.",
 )
 @click.option("--no-dense", is_flag=True, help="No vectors: a lexical index.")
 @click.option("--sparse", metavar="MODEL", help="Sparse vectors too: name or path of a sparse model.")

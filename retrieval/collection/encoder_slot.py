@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from retrieval.collection.stored_settings import differences
 from retrieval.errors import EncoderError, EncoderMismatchError
 
 if TYPE_CHECKING:
+    from retrieval.collection.manifest import Manifest
     from retrieval.collection.passage_store import PassageStore
     from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
@@ -59,7 +60,29 @@ def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
 
 
 class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
-    """Holds the encoder of an open collection's vectors; see `RecordedSlot`."""
+    """Holds the encoder of an open collection's vectors; see `RecordedSlot`.
+
+    Args:
+        recorded: see there.
+        encoder: likewise.
+        precision: that the stored vectors were computed in, as far as it is known. What was begun in fp32 goes on in
+            it, also where the device has a faster precision; any other one is what the device has (`Precision`).
+    """
+
+    def __init__(
+        self, recorded: EncoderEntry | None, encoder: Encoder | None = None, precision: str | None = None
+    ) -> None:
+        super().__init__(recorded, encoder)
+        self._precision = precision
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, encoder: Encoder | None = None) -> Self:
+        """Return the slot that a manifest describes, with the encoder if the caller gave one."""
+        vectors = [segment.dense for segment in manifest.segments if segment.dense is not None]
+        return cls(manifest.encoder, encoder, vectors[-1].execution.get("precision") if vectors else None)
+
+    def _empty(self) -> Self:
+        return type(self)(self.recorded, precision=self._precision)
 
     def _check_given(self, encoder: Encoder) -> None:
         if self.recorded is None:
@@ -87,7 +110,8 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
                 f"the collection's encoder ({_name(self.recorded.identity)}) cannot be loaded by name; "
                 "open the collection with encoder="
             )
-        encoder = reload_encoder(self.recorded.source, self.recorded.identity)
+        precision = "fp32" if self._precision == "fp32" else "auto"
+        encoder = reload_encoder(self.recorded.source, self.recorded.identity, precision=precision)
         check_identity(self.recorded, encoder)
         return encoder
 

@@ -31,7 +31,7 @@ class EncoderSlots(NamedTuple):
     def recorded(cls, manifest: Manifest) -> EncoderSlots:
         """Return the slots that a manifest describes, without any encoder loaded."""
         tokens = {name: TokenSlot(entry) for name, entry in manifest.tokens.items()}
-        return cls(EncoderSlot(manifest.encoder), SparseSlot(manifest.sparse), tokens)
+        return cls(EncoderSlot.of_manifest(manifest), SparseSlot(manifest.sparse), tokens)
 
     def renewed(self) -> EncoderSlots:
         """Return the slots with the same encoders and other locks, for a forked process."""

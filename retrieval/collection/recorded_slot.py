@@ -38,14 +38,14 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
 
     def renewed(self) -> Self:
         """Return the slot with the same encoder and another lock, for a forked process."""
-        other = type(self)(self.recorded)
+        other = self._empty()
         other._encoder = self._encoder
         other._execution_checked = self._execution_checked
         return other
 
     def released(self) -> Self:
         """Return the slot without the encoder, unless only its owner could provide it again."""
-        return type(self)(self.recorded) if self.recorded is None or self.recorded.source else self.renewed()
+        return self._empty() if self.recorded is None or self.recorded.source else self.renewed()
 
     @property
     def loaded(self) -> bool:
@@ -63,6 +63,10 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
             if self._encoder is None:
                 self._encoder = self._load()
             return self._encoder
+
+    def _empty(self) -> Self:
+        """Return the slot without an encoder."""
+        return type(self)(self.recorded)
 
     @abstractmethod
     def _check_given(self, encoder: MadeT) -> None:

@@ -86,4 +86,4 @@ def recorded_slots(
                 "out, or call reencode_tokens()"
             )
         of_names[name] = TokenSlot(recorded, slot.get())
-    return EncoderSlots(EncoderSlot(manifest.encoder, loaded), SparseSlot(manifest.sparse, loaded_sparse), of_names)
+    return EncoderSlots(EncoderSlot.of_manifest(manifest, loaded), SparseSlot(manifest.sparse, loaded_sparse), of_names)

@@ -25,6 +25,7 @@ from retrieval.collection.passage_store import PassageStore, write_passage_sides
 from retrieval.collection.reports import ChangeReport
 from retrieval.documents import Document
 from retrieval.encoders import Encoder
+from retrieval.encoders.base import settle_precision
 from retrieval.encoding import EncodedPassages, Lookup, encode_passages
 from retrieval.late_encoding import SplitDocument, encode_late
 from retrieval.progress import ProgressBar, progress
@@ -71,6 +72,7 @@ class VectorWriter:
     def __init__(
         self, directory: Path, encoder: Encoder, long: ChunkSettings, report: ChangeReport, *, show_progress: bool
     ) -> None:
+        settle_precision(encoder)  # before it is asked what the staged vectors are kept apart by
         self._encoder = encoder
         self._long = long
         self._report = report

@@ -104,6 +104,16 @@ def settle(model: object) -> None:
         load()
 
 
+def settle_precision(model: object) -> None:
+    """Let an encoder whose first few texts are computed in another precision than the rest do so before it is asked.
+
+    Vectors that are stored together are of one precision; one that changes nothing but its library stays as it is.
+    """
+    choose = getattr(model, "settle_precision", None)
+    if choose is not None:
+        choose()
+
+
 def fingerprint(identity: Mapping[str, Any]) -> str:
     """Return 32 hexadecimal digits that are equal for equal identities."""
     canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

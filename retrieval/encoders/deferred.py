@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class DeferredEncoder:
         prompts: "query" and "document" prompts instead of the model's own.
         max_tokens: tokens of a text that are read; at most as many as the model has positions for.
         truncate_dim: components of a vector that are kept, at most the model's dimension; None for all.
+        precision: that the library computes in; None is the file's, which is fp32.
+        device: that it computes on; None is a GPU when there is one.
     """
 
     def __init__(
@@ -59,8 +61,12 @@ class DeferredEncoder:
         prompts: dict[str, str] | None = None,
         max_tokens: int | None = None,
         truncate_dim: int | None = None,
+        precision: Literal["fp32", "auto"] | None = "auto",
+        device: str | None = None,
     ) -> None:
         self._model = model
+        self._precision = precision
+        self._device = device
         self._tokens = tokenizer.tokens
         self._runtime: Runtime | None = runtime
         self._load = load
@@ -117,6 +123,14 @@ class DeferredEncoder:
     def load_library(self) -> None:
         """Load the library now, so that `execution` stays as it is from here on."""
         self._with_library()
+
+    def settle_precision(self) -> None:
+        """Load the library now where it computes in another precision than NumPy's fp32."""
+        if self._precision == "auto" and self._loaded is None:
+            from retrieval.execution.precision import chosen_precision
+
+            if chosen_precision(self._device) != "fp32":
+                self._with_library()
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""

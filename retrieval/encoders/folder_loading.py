@@ -69,13 +69,15 @@ def _without_library(folder: Path, source: str, settings: Mapping[str, Any]) -> 
         load,
         source=source,
         **{name: settings.get(name) for name in ("prompts", "max_tokens", "truncate_dim")},
+        precision=settings.get("precision", "auto"),
+        device=settings.get("device"),
     )
 
 
 def _leave_execution_open(settings: Mapping[str, Any]) -> bool:
     """Tell whether settings ask for no precision, device, batches or pooling that only the library has."""
     return (
-        settings.get("precision", "fp32") in (None, "fp32")
+        settings.get("precision", "auto") in (None, "fp32", "auto")
         and settings.get("device") in (None, "cpu")
         and settings.get("batch_tokens") is None
         and all(settings.get(name) is None for name in ("pooling", "runtime", "calibration"))

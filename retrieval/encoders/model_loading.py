@@ -25,7 +25,7 @@ def load_sentence_transformer(
     pooling: str | None = None,
     max_tokens: int | None = None,
     truncate_dim: int | None = None,
-    precision: Precision | Literal["int8"] | None = "fp32",
+    precision: Precision | Literal["int8"] | None = "auto",
     batch_tokens: int | None = None,
     device: str | None = None,
     runtime: str | None = None,
@@ -49,9 +49,9 @@ def load_sentence_transformer(
             `modules.json`.
         max_tokens: read that many tokens instead of what the model's configuration says.
         truncate_dim: keep the first components of each vector, for models trained so that they suffice.
-        precision: "fp32", "bf16" or "fp16"; "auto" for the fastest that the device has instructions for
-            (`retrieval.execution.precision.supported_precision`); None keeps what the file has. Other runtimes have
-            other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
+        precision: "fp32", "bf16" or "fp16"; "auto" for what the environment variable RETRIEVAL_PRECISION says, else
+            the fastest that the device has instructions for (`retrieval.execution.precision`); None keeps what the
+            file has. Other runtimes have other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
         batch_tokens: see `SentenceTransformerEncoder`.
         device: "cpu", "cuda", …; by default a GPU when there is one. Other runtimes compute on the processor.
         runtime: "torch" (None), "onnx" or "openvino"; the latter two run the network after it has been exported, which

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from retrieval.errors import EncoderError
 
 Precision = Literal["fp32", "bf16", "fp16", "auto"]
-"""Of weights and activations; "auto" is the fastest that the device multiplies in (`supported_precision`)."""
+"""Of weights and activations; "auto" is what `chosen_precision` says."""
+
+PRECISION_VARIABLE = "RETRIEVAL_PRECISION"
+"""Environment variable that says what "auto" is, for all models of a process: "fp32", "bf16" or "fp16"."""
 
 _DTYPES: dict[str, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -65,7 +69,7 @@ def dtype_of(precision: Precision, device: str | None = None) -> Any:
     import torch
 
     if precision == "auto":
-        precision = supported_precision(device)
+        precision = chosen_precision(device)
     if precision not in _DTYPES:
         raise EncoderError(f"unknown precision {precision!r}: one of {', '.join(_DTYPES)}, auto")
     return getattr(torch, _DTYPES[precision])
@@ -75,6 +79,25 @@ def device_type(model: Any) -> str:
     """Return the kind of device that a model is on; "cpu" where it has no parameters."""
     parameter = next(iter(model.parameters()), None)
     return "cpu" if parameter is None else str(parameter.device.type)
+
+
+def chosen_precision(device: str | None = None) -> Precision:
+    """Return what "auto" stands for: what the environment says (`PRECISION_VARIABLE`), else `supported_precision`.
+
+    Args:
+        device: as in `supported_precision`.
+
+    Raises:
+        EncoderError: the environment names no precision.
+    """
+    said = os.environ.get(PRECISION_VARIABLE, "auto") or "auto"
+    if said == "auto":
+        return supported_precision(device)
+    if said not in _DTYPES:
+        raise EncoderError(
+            f"the environment variable {PRECISION_VARIABLE} is {said!r}: one of {', '.join(_DTYPES)}, auto"
+        )
+    return cast("Precision", said)
 
 
 def supported_precision(device: str | None = None) -> Precision:

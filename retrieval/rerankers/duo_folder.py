@@ -103,7 +103,7 @@ def load_duo(
     aggregation: Aggregation | Method | None = None,
     m: int | None = None,
     seed: int | None = None,
-    precision: Precision | None = "fp32",
+    precision: Precision | None = "auto",
     batch_tokens: int | None = None,
     device: str | None = None,
 ) -> DuoReranker:
@@ -114,7 +114,7 @@ def load_duo(
         aggregation: instead of the folder's; its method by name will do.
         m: of "sample", documents that each is compared with.
         seed: of "sample".
-        precision: "fp32", "bf16", "fp16" or "auto" as for encoders; None keeps what the file has.
+        precision: "auto", "fp32", "bf16" or "fp16" as for encoders; None keeps what the file has.
         batch_tokens: tokens of a batch, padding included.
         device: "cpu", "cuda", …; by default a GPU when there is one.
 

@@ -34,7 +34,7 @@ def load_mono(
     max_tokens: int | None = None,
     prompt: str | None = None,
     exit_entropy: float | Sequence[float] | None = None,
-    precision: RerankerPrecision | None = "fp32",
+    precision: RerankerPrecision | None = "auto",
     batch_tokens: int | None = None,
     device: str | None = None,
 ) -> MonoReranker:
@@ -51,7 +51,7 @@ def load_mono(
         exit_entropy: for a model with trained off-ramps (recipe "early-exit"): a candidate leaves at the first one
             that is surer of it than this, in nats, one number for all or one for each; 0 never, above ln 2 after the
             first layer. None is the whole model.
-        precision: "fp32", "bf16", "fp16", "auto" as for encoders, or "int8" on a processor; None keeps the file's.
+        precision: "auto", "fp32", "bf16", "fp16" as for encoders, or "int8" on a processor; None keeps the file's.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
         device: "cpu", "cuda", …; by default a GPU when there is one, and the processor for int8.
 

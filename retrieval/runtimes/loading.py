@@ -13,6 +13,7 @@ from retrieval.encoders.model_identity import describe_modules
 from retrieval.encoders.model_inputs import TokenizedInputs, inputs_of
 from retrieval.encoders.sentence_transformer import max_tokens_of, prompts_of
 from retrieval.errors import EncoderError
+from retrieval.execution.precision import chosen_precision
 from retrieval.execution.runtime import Runtime
 from retrieval.runtimes import onnx_runtime, openvino_runtime
 from retrieval.runtimes.exporting import exported_network
@@ -26,7 +27,7 @@ _PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
 def check_runtime(name: str, precision: str | None) -> str:
-    """Return the precision that a runtime is to compute in; None is "fp32".
+    """Return the precision that a runtime is to compute in; None is "fp32", "auto" what PyTorch would take if it can.
 
     Raises:
         EncoderError: there is no such runtime, or it has no such precision.
@@ -34,6 +35,9 @@ def check_runtime(name: str, precision: str | None) -> str:
     """
     if name not in RUNTIMES:
         raise EncoderError(f"unknown runtime {name!r}: one of torch, {', '.join(RUNTIMES)}")
+    if precision == "auto":
+        chosen = chosen_precision("cpu")
+        precision = chosen if chosen in RUNTIMES[name] else "fp32"
     if precision is not None and precision not in RUNTIMES[name]:
         raise EncoderError(f"runtime {name!r} has no precision {precision!r}: one of {', '.join(RUNTIMES[name])}")
     required(_PACKAGES[name], name)
@@ -49,7 +53,7 @@ def load_runtime(
         name: "onnx" or "openvino".
         model: a `SentenceTransformer` in fp32 on the processor.
         weights: digest of its weights.
-        precision: one of `RUNTIMES`; None for "fp32".
+        precision: one of `RUNTIMES`, or "auto"; None for "fp32".
         calibration: some hundred passages like those that will be encoded, from which OpenVINO's "int8" takes the
             ranges of activations.
 

@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from retrieval import Collection
 from retrieval.encoders import load_encoder
+from retrieval.encoders.base import settle
 from retrieval.errors import EncoderError
 from retrieval.execution import precision
 from retrieval.execution.precision import dtype_of, name_of_dtype, processor_has_bf16, supported_precision
+from retrieval.rerankers import load_reranker
 from tests.execution.networks import build
 
 pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    """Leave "auto" to the device, as for users; the other tests say fp32 (`tests/conftest.py`)."""
+    monkeypatch.delenv(precision.PRECISION_VARIABLE, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -62,11 +71,58 @@ def test_what_the_engine_chooses_is_used_and_recorded(tiny_model, monkeypatch):
     for chosen in ("fp32", "bf16"):
         monkeypatch.setattr(precision, "supported_precision", lambda device, chosen=chosen: chosen)
         encoder = load_encoder(tiny_model(), precision="auto", device="cpu")
+        settle(encoder)
         assert encoder.execution()["precision"] == chosen
         assert encoder.identity() == exact.identity()
         vectors = encoder.encode_passages(texts)
         cosines = (vectors * exact.encode_passages(texts)).sum(axis=1) / np.linalg.norm(vectors, axis=1)
         assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("said", ["fp32", "bf16"])
+def test_the_environment_says_what_auto_is(tiny_model, monkeypatch, said):
+    monkeypatch.setenv(precision.PRECISION_VARIABLE, said)
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "fp16")
+    encoder = load_encoder(tiny_model(), device="cpu")
+    settle(encoder)
+    assert encoder.execution()["precision"] == said
+    assert load_encoder(tiny_model(), device="cpu", precision="fp32").execution()["precision"] == "fp32"
+
+
+def test_the_environment_says_nothing_that_is_a_precision(tiny_model, monkeypatch):
+    monkeypatch.setenv(precision.PRECISION_VARIABLE, "bf-16")
+    with pytest.raises(EncoderError, match="RETRIEVAL_PRECISION is 'bf-16': one of fp32, bf16, fp16, auto"):
+        settle(load_encoder(tiny_model()))
+
+
+def test_rerankers_take_what_the_device_has(classifier, monkeypatch):
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "bf16")
+    assert load_reranker(classifier(), device="cpu").execution()["precision"] == "bf16"
+    assert load_reranker(classifier(), device="cpu", precision="fp32").execution()["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(("begun", "then"), [("fp32", "fp32"), ("bf16", "bf16")])
+def test_a_collection_goes_on_in_the_precision_that_it_was_begun_in(tiny_model, tmp_path, monkeypatch, begun, then):
+    encoder = load_encoder(tiny_model(), precision=begun, device="cpu")
+    with Collection.create(tmp_path / "c", encoder=encoder) as collection:
+        collection.add([{"id": "1", "text": "the search engine"}])
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "bf16")
+    with Collection.open(tmp_path / "c") as collection:
+        collection.add([{"id": "2", "text": "a word"}])
+        executions = [segment["execution"]["precision"] for segment in collection.stats()["segments"]]
+    assert executions == [begun, then]
+
+
+def test_a_collection_begun_in_bf16_goes_on_in_fp32_where_there_is_no_bf16(tiny_model, tmp_path, monkeypatch):
+    encoder = load_encoder(tiny_model(), precision="bf16", device="cpu")
+    with Collection.create(tmp_path / "c", encoder=encoder) as collection:
+        collection.add([{"id": "1", "text": "the search engine"}])
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "fp32")
+    with Collection.open(tmp_path / "c") as collection:
+        collection.add([{"id": "2", "text": "a word"}])
+        executions = [segment["execution"]["precision"] for segment in collection.stats()["segments"]]
+        assert [hit.id for hit in collection.search("search", mode="dense", k=1)] == ["1"]
+    assert executions == ["bf16", "fp32"]
 
 
 def test_a_precision_that_there_is_not(tiny_model):
