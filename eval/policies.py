@@ -14,8 +14,8 @@ Evaluators decide differently, and mostly in silence. The presets are what four 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from eval.errors import MeasureError
 
@@ -104,6 +104,30 @@ class Policies:
             raise MeasureError(f"no preset of policies {name!r}; there are {', '.join(PRESETS)}")
         return PRESETS[name]
 
+    @classmethod
+    def parse(cls, text: str) -> Policies:
+        """Return the policies of a preset, single ones changed: "mteb", or "trec_eval,missing=zero,relevance_level=2".
+
+        Args:
+            text: a preset ("engine" where none is named), and behind it policies by name, commas between them.
+
+        Raises:
+            MeasureError: no such preset, policy or value.
+        """
+        first, *rest = [part.strip() for part in text.split(",")]
+        if "=" in first:
+            first, rest = "engine", [first, *rest]
+        changed: dict[str, Any] = {}
+        for part in rest:
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals or name not in cls.__dataclass_fields__:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise MeasureError(f"{part!r} is no policy of the form NAME=VALUE; there are {known}")
+            if name in changed:
+                raise MeasureError(f"the policy {name} is given twice")
+            changed[name] = _value(name, value)
+        return replace(cls.preset(first), **changed)
+
     def describe(self) -> dict[str, str]:
         """Return one sentence for each policy, to be shown beside every result."""
         gain = "the grade itself (trec_eval, BEIR)" if self.gains == "linear" else "2^grade - 1"
@@ -132,6 +156,15 @@ class Policies:
         if self.gains == "exponential" and "dcg" in known and not given.keys() & {"dcg", "gains"}:
             measure = measure(dcg="exp-log2")
         return measure
+
+
+def _value(name: str, text: str) -> str | int | bool:
+    """Return a policy's value as it is written on a command line; what it does not have is refused later."""
+    if name == "relevance_level":
+        return int(text) if text.isascii() and text.isdigit() else text
+    if name == "ignore_identical_ids":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return text
 
 
 _ALLOWED: dict[str, tuple[str | bool, ...]] = {

@@ -21,6 +21,7 @@ from eval.benchmarks import (
     encoder_length,
     encoder_runtimes,
     encoding,
+    gpu_encoding,
     growth,
     lexical_indexing,
     lexical_search,
@@ -70,11 +71,13 @@ class Part:
         name: for the command line.
         title: with which the titles of its tables begin.
         measure: runs it.
+        missing: says what this machine lacks for it; None where it lacks nothing.
     """
 
     name: str
     title: str
     measure: Callable[[Options], list[Outcome]]
+    missing: Callable[[], str | None] = lambda: None
 
 
 def _lexical_indexing(options: Options) -> list[Outcome]:
@@ -147,6 +150,12 @@ PARTS = (
         lambda options: encoding.measure(options.data, share=options.share, repeats=options.repeats),
     ),
     Part(
+        "gpu_encoding",
+        gpu_encoding.TITLE,
+        lambda options: [gpu_encoding.measure(options.data, share=options.share, repeats=options.repeats)],
+        gpu_encoding.missing_device,
+    ),
+    Part(
         "encoder_runtimes",
         "Encoder runtimes",
         lambda options: [encoder_runtimes.measure(options.data, share=options.share, repeats=options.repeats)],
@@ -176,6 +185,9 @@ def main(
     stored = output / "results.json"
     for part in PARTS:
         if only and part.name not in only:
+            continue
+        if reason := part.missing():
+            Console(stderr=True).print(f"{part.name} is left out, what is stored stays: {reason}", highlight=False)
             continue
         options = Options(data, documents, repeats, share)
         measured = show_all(lambda part=part, options=options: part.measure(options), None)  # type: ignore[misc]

@@ -10,7 +10,7 @@ import click
 
 from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.kernels import prepare_kernels
-from retrieval.cli.options import json_option
+from retrieval.cli.options import POLICIES, POLICIES_HELP, json_option
 from retrieval.cli.report_formats import ALL_FORMATS, parse_formats
 from retrieval.cli.systems import DEFAULT_SYSTEMS, parse_systems
 from retrieval.cli.terminal import note, plural, shows_progress, write_json, write_renderable
@@ -77,10 +77,10 @@ if TYPE_CHECKING:
     "--policies",
     "--policy",
     "policy",
-    type=click.Choice(["engine", "trec_eval", "mteb", "beir"]),
+    metavar=POLICIES,
     default="engine",
     show_default=True,
-    help="How measures treat ties, missing queries and self-matches.",
+    help=f"How measures treat ties, missing queries and self-matches: {POLICIES_HELP}.",
 )
 @click.option(
     "--format",
@@ -143,7 +143,7 @@ def compare(
     for folder in (out, place):
         make_directory(folder)
     surroundings = Surroundings(
-        place, Policies.preset(policy), seed=seed, latency_sample=latency, progress=shows_progress()
+        place, Policies.parse(policy), seed=seed, latency_sample=latency, progress=shows_progress()
     )
     comparison = run_tasks(
         systems,

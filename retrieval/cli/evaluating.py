@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from retrieval.cli.kernels import prepare_kernels
-from retrieval.cli.options import check_k, index_argument, json_option, measure_names, ranking_options, search_options
+from retrieval.cli.options import (
+    POLICIES,
+    POLICIES_HELP,
+    check_k,
+    index_argument,
+    json_option,
+    measure_names,
+    ranking_options,
+    search_options,
+)
 from retrieval.cli.terminal import note, shows_progress, write_json, write_renderable
 
 
@@ -27,9 +36,9 @@ from retrieval.cli.terminal import note, shows_progress, write_json, write_rende
 @ranking_options
 @click.option(
     "--policies",
-    type=click.Choice(["engine", "trec_eval", "mteb", "beir"]),
+    metavar=POLICIES,
     default="engine",
-    help="Whose way with ties and missing queries (engine).",
+    help=f"Whose way with ties and missing queries (engine): {POLICIES_HELP}.",
 )
 @click.option("--ignore-identical-ids", is_flag=True, help="Leave out documents with the query's id, as for ArguAna.")
 @click.option("--latency", type=click.IntRange(min=0), default=200, metavar="N", help="Searches to time (200).")
@@ -72,7 +81,7 @@ def evaluate(
     if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
         raise RunError(f"cannot write the run: no folder {run.parent}")
     prepare_kernels()
-    chosen = Policies.preset(policies)
+    chosen = Policies.parse(policies)
     if ignore_identical_ids:
         chosen = replace(chosen, ignore_identical_ids=True)
     with Collection.open(index) as collection:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retrieval.cli.options import json_option, measure_names
+from retrieval.cli.options import POLICIES, POLICIES_HELP, json_option, measure_names
 from retrieval.cli.terminal import write_json, write_renderable
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 @click.option("--relevant", type=click.IntRange(min=1), metavar="GRADE", help="Lowest relevant grade (1).")
 @click.option(
     "--policies",
-    type=click.Choice(["engine", "trec_eval", "mteb", "beir"]),
-    help="Whose way with ties and missing queries (engine).",
+    metavar=POLICIES,
+    help=f"Whose way with ties and missing queries (engine): {POLICIES_HELP}.",
 )
 @click.option("--per-query", is_flag=True, help="With --json: also the values of each query.")
 @json_option
@@ -83,8 +83,10 @@ def _protocol(
 
     given = protocol(name) if name else Protocol("", tuple(DEFAULT_MEASURES), depth=None)
     ways = given.policies
-    if policies is not None:  # a preset says nothing of grades, a protocol does
-        ways = replace(Policies.preset(policies), relevance_level=given.policies.relevance_level)
+    if policies is not None:
+        ways = Policies.parse(policies)
+        if "relevance_level" not in policies:  # a preset says nothing of grades, a protocol does
+            ways = replace(ways, relevance_level=given.policies.relevance_level)
     if relevant is not None:
         ways = replace(ways, relevance_level=relevant)
     return replace(given, measures=tuple(measures) or given.measures, depth=depth or given.depth, policies=ways)

@@ -18,6 +18,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 SEARCHER_KINDS = ("exact", "hnsw", "ivf_pq", "int8", "binary")
 
+POLICIES = "PRESET[,NAME=VALUE...]"
+POLICIES_HELP = "engine, trec_eval, mteb or beir, with others than its own behind it: missing=skip, unjudged=condensed"
+
 index_argument = click.argument("index", metavar="INDEX", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else.")
 k_option = click.option(

@@ -51,6 +51,8 @@ def test_the_way_of_another_evaluator(cli, index, testset):
     beir = cli("evaluate", index, testset, "--json", "--policies", "beir").json
     assert "removed" in beir["policies"]["self-matches"]
     assert cli("evaluate", index, testset, "--policies", "mine").status != 0
+    changed = cli("evaluate", index, testset, "--json", "--policies", "beir,ignore_identical_ids=false").json
+    assert "kept" in changed["policies"]["self-matches"]
 
 
 def test_a_table_for_people(cli, index, testset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -227,3 +228,35 @@ def test_unknown_choices_are_refused(choice, words):
         Policies(**choice)
     with pytest.raises(MeasureError, match="no preset of policies 'anserini'; there are engine, trec_eval, mteb, beir"):
         Policies.preset("anserini")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mteb", Policies.preset("mteb")),
+        ("trec_eval,missing=zero", Policies(ties="trec_eval")),
+        ("missing=skip, unjudged=condensed", Policies(missing="skip", unjudged="condensed")),
+        ("engine,relevance_level=2,ignore_identical_ids=true", Policies(ignore_identical_ids=True, relevance_level=2)),
+        ("beir,ignore_identical_ids=false,ties=as returned", Policies(missing="skip absent")),
+    ],
+)
+def test_a_preset_with_others_than_its_own(text, expected):
+    assert Policies.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("treceval", "no preset of policies 'treceval'"),
+        ("engine,mising=skip", "'mising=skip' is no policy of the form NAME=VALUE; there are ignore_identical_ids"),
+        ("engine,missing", "'missing' is no policy"),
+        ("missing=none", "the policy missing is one of 'zero', 'skip', 'skip absent', not 'none'"),
+        ("relevance_level=0", "at least 1, not 0"),
+        ("relevance_level=two", "at least 1, not 'two'"),
+        ("ignore_identical_ids=yes", "one of True, False, not 'yes'"),
+        ("missing=zero,missing=skip", "missing is given twice"),
+    ],
+)
+def test_policies_that_there_are_not(text, message):
+    with pytest.raises(MeasureError, match=re.escape(message)):
+        Policies.parse(text)
