@@ -2,6 +2,7 @@
 # make test    all tests            make quick   the fast ones, some minutes
 # make lint    ruff and mypy        make format  rewrite the code in the house style
 # make torture attack the promises for about an hour and record what came of it (JOBS=2: two attacks at a time)
+# make parity  the embedded encoder by our tasks and by the package mteb, side by side
 # make notebooks / reproduce / compare / benchmarks   execute the notebooks, regenerate the tables of results
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
@@ -27,7 +28,7 @@ SOURCES := retrieval indexes eval tests
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test quick lint format torture notebooks reproduce compare benchmarks experiments clean
+.PHONY: demo install test quick lint format torture notebooks reproduce compare parity benchmarks experiments clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -62,6 +63,9 @@ reproduce: $(VENV)/.installed-test
 compare: $(VENV)/.installed-test
 	$(BIN)/retrieval compare $(DATA) $(TASKS:%=--task %) --latency 20 --out comparison --format markdown
 	$(BIN)/retrieval report comparison --format markdown --out eval/tasks/RESULTS.md
+
+parity: $(VENV)/.installed-test
+	$(BIN)/python -m eval.mteb_parity --data $(DATA) $(TASKS:%=--tasks %) --output eval/mteb_parity
 
 benchmarks: $(VENV)/.installed-peers
 	$(BIN)/python -m eval.benchmarks --data $(DATA) $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(ONLY:%=--only %)

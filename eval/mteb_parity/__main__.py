@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -71,8 +72,10 @@ def main(
     try:
         found = sorted(load_tasks(data, names), key=lambda task: names.index(task.name) if task.name in names else 0)
         published = read_published(data / PUBLISHED_SCORES, _PUBLISHED_MODEL)
-        with tempfile.TemporaryDirectory() as temporary:
-            sides = make_sides(workspace or Path(temporary), published, adapter)
+        with (
+            tempfile.TemporaryDirectory() as temporary,
+            make_sides(workspace or Path(temporary), published, adapter) as sides,
+        ):
             for task in found:
                 _compare(task, sides, rows, faults)
                 if output is not None:  # after each, so that an interruption loses one task
@@ -85,8 +88,9 @@ def main(
         raise typer.Exit(1)
 
 
-def make_sides(workspace: Path, published: Mapping[tuple[str, str, str], float], adapter: bool) -> Sides:
-    """Load the embedded model for all sides, in fp32 on one thread.
+@contextlib.contextmanager
+def make_sides(workspace: Path, published: Mapping[tuple[str, str, str], float], adapter: bool) -> Iterator[Sides]:
+    """Give the embedded model for all sides, in fp32 on one thread; what ours has encoded once is kept in between.
 
     Raises:
         MissingExtraError: mteb is not installed.
@@ -97,21 +101,28 @@ def make_sides(workspace: Path, published: Mapping[tuple[str, str, str], float],
     from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
     from sentence_transformers import SentenceTransformer
 
+    from eval.embedding_cache import CachedEncoder
     from eval.mteb_models import as_mteb_encoder
     from retrieval.encoders import load_encoder
+    from retrieval.encoders.base import settle
     from retrieval.encoders.embedded import verified_embedded_folder
 
     logging.getLogger("mteb").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"mteb\..*")  # that newer versions of tasks exist, and the like
     torch.set_num_threads(1)
-    encoder = load_encoder("embedded", device="cpu", precision="fp32")
-    return Sides(
-        encoder=encoder,
-        model=SentenceTransformerEncoderWrapper(SentenceTransformer(str(verified_embedded_folder()), device="cpu")),
-        adapted=as_mteb_encoder(encoder) if adapter else None,
-        surroundings=Surroundings(workspace, policies=Policies.preset("mteb")),
-        published=published,
-    )
+    inside = load_encoder("embedded", device="cpu", precision="fp32")
+    settle(inside)
+    encoder = CachedEncoder(inside, workspace / "embeddings")
+    try:
+        yield Sides(
+            encoder=encoder,
+            model=SentenceTransformerEncoderWrapper(SentenceTransformer(str(verified_embedded_folder()), device="cpu")),
+            adapted=as_mteb_encoder(encoder) if adapter else None,
+            surroundings=Surroundings(workspace, policies=Policies.preset("mteb")),
+            published=published,
+        )
+    finally:
+        encoder.close()
 
 
 def versions() -> dict[str, str]:

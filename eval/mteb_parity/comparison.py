@@ -70,8 +70,9 @@ class Parity:
         return self.ours - self.mteb
 
     def equals(self, tolerance: float) -> bool:
-        """Tell whether ours is as near to mteb's as that; never where one of them is not a number."""
-        return abs(self.difference) <= tolerance
+        """Tell whether both of ours are as near to mteb's as that; never where one of them is not a number."""
+        adapted = self.mteb if self.adapted is None else self.adapted
+        return abs(self.difference) <= tolerance and abs(adapted - self.mteb) <= tolerance
 
     @property
     def published_difference(self) -> float | None:

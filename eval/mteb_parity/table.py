@@ -42,7 +42,7 @@ def markdown(rows: Sequence[Parity], tolerance: float, versions: Mapping[str, st
     differing = [row for row in rows if not row.equals(tolerance)]
     lines = [
         _HEADER,
-        f"Equal to {tolerance:g}: {len(rows) - len(differing)} of {len(rows)} tasks"
+        f"Both of ours equal mteb's to {tolerance:g}: {len(rows) - len(differing)} of {len(rows)} tasks"
         + (f"; not {', '.join(row.task for row in differing)}." if differing else "."),
         "",
         f"| {' | '.join(COLUMNS)} |",

@@ -193,7 +193,7 @@ def row(**changes):
 def test_the_table_says_what_is_equal_and_what_is_not(tmp_path):
     rows = [row(), row(task="B", mteb_task="MB", ours=0.6, adapted=None, published=None)]
     text = markdown(rows, 1e-4, {"mteb": "2"}, {"C": "no data"})
-    assert "Equal to 0.0001: 1 of 2 tasks; not B." in text
+    assert "Both of ours equal mteb's to 0.0001: 1 of 2 tasks; not B." in text
     assert "| A | STS | cosine_spearman | 9 | 0.50000 | 0.50000 | 0.50004 | +0.00004 | 0.51000 | -0.00996 |" in text
     assert "| B (MB) | STS | cosine_spearman | 9 | 0.50000 |  | 0.60000 | +0.10000 |  |  |" in text
     assert "- C was not compared: no data" in text
@@ -208,6 +208,8 @@ def test_what_is_no_number_equals_nothing():
     assert row().equals(1e-4)
     assert not row().equals(1e-5)
     assert not row(ours=float("nan")).equals(1e-4)
+    assert row(adapted=row().mteb).equals(1e-4)
+    assert not row(adapted=row().mteb + 0.01).equals(1e-4)
     assert "0 of 1 tasks; not A." in markdown([row(mteb=float("nan"))], 1e-4, {}, {})
 
 
@@ -236,7 +238,9 @@ def test_the_embedded_encoder_gets_mtebs_number_on_real_data(data, tmp_path):
     if not (data / "biosses").is_dir() or not (data / PUBLISHED_SCORES).is_file():
         pytest.skip(f"no BIOSSES or no {PUBLISHED_SCORES} in {data}")
     published = read_published(data / PUBLISHED_SCORES, "sentence-transformers/all-MiniLM-L6-v2")
-    found = compare(load_tasks(data, ["BIOSSES"])[0], make_sides(tmp_path, published, adapter=True))
+    with make_sides(tmp_path, published, adapter=True) as sides:
+        found = compare(load_tasks(data, ["BIOSSES"])[0], sides)
+    assert found.equals(1e-4)
     assert found.difference == pytest.approx(0, abs=1e-4)
     assert found.adapted == pytest.approx(found.mteb, abs=1e-4)
     assert found.published_difference == pytest.approx(0, abs=0.005)  # the local texts differ by some characters
