@@ -3,6 +3,7 @@
 # make lint    ruff and mypy        make format  rewrite the code in the house style
 # make torture attack the promises for about an hour and record what came of it (JOBS=2: two attacks at a time)
 # make parity  the embedded encoder by our tasks and by the package mteb, side by side
+# make probes  every probe of the embedded encoder
 # make notebooks / reproduce / compare / benchmarks   execute the notebooks, regenerate the tables of results
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
@@ -28,7 +29,7 @@ SOURCES := retrieval indexes eval tests
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo install test quick lint format torture notebooks reproduce compare parity benchmarks experiments clean
+.PHONY: demo install test quick lint format torture notebooks reproduce compare parity probes benchmarks experiments clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -63,6 +64,9 @@ reproduce: $(VENV)/.installed-test
 compare: $(VENV)/.installed-test
 	$(BIN)/retrieval compare $(DATA) $(TASKS:%=--task %) --latency 20 --out comparison --format markdown
 	$(BIN)/retrieval report comparison --format markdown --out eval/tasks/RESULTS.md
+
+probes: $(VENV)/.installed-test
+	$(BIN)/python -m eval.probes --data $(DATA)
 
 parity: $(VENV)/.installed-test
 	$(BIN)/python -m eval.mteb_parity --data $(DATA) $(TASKS:%=--tasks %) --output eval/mteb_parity
