@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 @click.argument("index", metavar="[INDEX]", required=False, type=click.Path(path_type=Path))
 @json_option
 def doctor(index: Path | None, *, as_json: bool) -> None:
-    """Check versions, threads, OpenMP runtimes, the embedded model and the kernel cache; and an index, if one is given.
+    """Check versions, threads, OpenMP runtimes, the embedded model, precision, kernels; and an index, if it is given.
 
     Takes some seconds. The exit status is 1 when something does not work.
     """
@@ -50,6 +50,7 @@ def _examine(index: Path | None) -> Iterator[Finding]:
         ("packages", health.check_packages),
         ("libraries", check_threads),
         ("embedded model", health.check_model),
+        ("precision", health.check_precision),
         ("kernels", health.check_kernels),
     ]
     if index is not None:

@@ -124,6 +124,22 @@ def check_model() -> Iterator[Finding]:
         yield Finding("embedded model", "problem", f"{weights} is damaged or changed (SHA-256 {digest[:16]}…)", fix)
 
 
+def check_precision() -> Iterator[Finding]:
+    """Tell in which precision dense encoders and cross-encoders compute here when nobody says."""
+    from retrieval.execution.precision import PRECISION_VARIABLE, chosen_precision, supported_precision
+
+    supported = supported_precision()
+    try:
+        chosen = chosen_precision()
+    except RetrievalError as error:
+        yield Finding("precision", "problem", str(error), f"unset {PRECISION_VARIABLE}, or set it to {supported}")
+        return
+    said = (
+        f", as {PRECISION_VARIABLE} says; the fastest here is {supported}" if os.environ.get(PRECISION_VARIABLE) else ""
+    )
+    yield Finding("precision", "ok", f"{chosen}{said}")
+
+
 def check_kernels() -> Iterator[Finding]:
     """Tell whether the search kernels are compiled, and where they are kept."""
     from indexes.compilation import cache_directory, kernels_are_cached

@@ -110,3 +110,16 @@ def test_a_probe_that_dies_is_a_problem(monkeypatch):
     (finding,) = threads.check_threads()
     assert finding.status == "problem"
     assert "No module named 'no_such_library'" in finding.detail
+
+
+@pytest.mark.usefixtures("without_probes")
+def test_the_precision_is_said_and_by_whom(cli, lexical, monkeypatch):
+    monkeypatch.setattr("retrieval.execution.precision.supported_precision", lambda device=None: "bf16")
+    assert "ok       precision: fp32, as RETRIEVAL_PRECISION says; the fastest here is bf16" in cli("doctor").out
+    monkeypatch.setenv("RETRIEVAL_PRECISION", "fp64")
+    done = cli("doctor", lexical)
+    assert done.status == 1
+    assert "PROBLEM  precision: the environment variable RETRIEVAL_PRECISION is 'fp64'" in done.out
+    assert "unset RETRIEVAL_PRECISION, or set it to bf16" in done.out
+    monkeypatch.delenv("RETRIEVAL_PRECISION")
+    assert "ok       precision: bf16\n" in cli("doctor").out
