@@ -12,7 +12,32 @@ from typing import Any, Protocol
 from indexes.storage import sha256_of
 from retrieval.encoders.base import fingerprint
 
-_WITHOUT_SAY = {"cli", "reports", "benchmarks", "experiments"}
+_ROOT = Path(__file__).parents[1]
+
+_WITHOUT_SAY = (
+    # What asks for results, and what is made of them.
+    "eval/comparison/",
+    "eval/reports/",
+    "eval/resampling.py",
+    "eval/significance.py",
+    "retrieval/__main__.py",
+    "retrieval/cli/",
+    # What measures something other than tasks.
+    "eval/benchmarks/",
+    "eval/experiments/",
+    "eval/mteb_models/",
+    "eval/mteb_parity/",
+    "eval/probes/",
+    "eval/protocols.py",
+    "eval/tuning/",
+    # What makes models, which are then known by their weights.
+    "retrieval/distillation/",
+    "retrieval/training/",
+    # What only demonstrates or shows.
+    "retrieval/snippets.py",
+    "retrieval/standard_library/",
+)
+"""Folders and modules that no task imports, so that an edit of them leaves results as they are."""
 
 _PACKAGES = (
     "retrieval-engine",
@@ -60,19 +85,29 @@ def provenance() -> dict[str, Any]:
 
 
 @cache
-def code_fingerprint() -> str:
-    """Return 32 hexadecimal digits for the code that has a say in a result: a version does not change with each edit.
+def code_fingerprint(root: Path = _ROOT) -> str:
+    """Return 32 hexadecimal digits for the code that has a say in a task's result, see `deciding_modules`.
 
-    That is all of the three packages, but for the command line, reports, benchmarks and experiments.
+    A version does not change with each edit; this does.
+
+    Args:
+        root: the folder of the three packages.
     """
-    root = Path(__file__).parents[1]
-    files = {
-        path.relative_to(root).as_posix(): sha256_of(path)
-        for package in ("indexes", "retrieval", "eval")
-        for path in sorted((root / package).rglob("*.py"))
-        if not _WITHOUT_SAY.intersection(path.relative_to(root).parts)
-    }
-    return fingerprint(files)
+    return fingerprint({name: sha256_of(root / name) for name in deciding_modules(root)})
+
+
+def deciding_modules(root: Path = _ROOT) -> list[str]:
+    """Return the modules that have a say in a task's result, by their paths below the root.
+
+    That is what tasks import, and all else of the three packages that is not known to be of no account to them: reports
+    and comparisons of results, benchmarks, experiments, probes, tuning, training, the command line.
+
+    Args:
+        root: the folder of the three packages.
+    """
+    paths = (path for package in ("indexes", "retrieval", "eval") for path in (root / package).rglob("*.py"))
+    names = sorted(path.relative_to(root).as_posix() for path in paths)
+    return [name for name in names if not name.startswith(_WITHOUT_SAY)]
 
 
 def described(model: Described) -> dict[str, Any]:

@@ -2,21 +2,23 @@
 
 Sums are linear in the values. What a draw of signs or of items does to the difference of two systems is therefore the
 difference of what it does to each of them: n systems cost n sets of draws, not one for each of their n (n - 1) / 2
-pairs, and 50,000 queries stay within bounded memory. `eval.significance` does the same for a single pair by
-`scipy.stats`.
+pairs, and 50,000 queries stay within bounded memory. `eval.comparison` draws so for all systems of a task,
+`eval.significance` for a single pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+Seed = int | np.random.SeedSequence
 
 RESAMPLES = 9_999
 _CELLS_AT_ONCE = 2_000_000  # of a block of draws: bounds memory
 
 
-def flipped_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> tuple[np.ndarray, bool]:
+def flipped_sums(values: np.ndarray, resamples: int = RESAMPLES, seed: Seed = 0) -> tuple[np.ndarray, bool]:
     """Return sums of the systems' values with random signs, as the sign-flip test of paired values needs them.
 
     Args:
@@ -54,7 +56,7 @@ def sign_flip_probability(first: np.ndarray, second: np.ndarray, observed: float
     return extreme / len(first) if exact else (extreme + 1) / (len(first) + 1)
 
 
-def resampled_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def resampled_means(values: np.ndarray, resamples: int = RESAMPLES, seed: Seed = 0) -> np.ndarray:
     """Return the systems' means over items drawn with replacement, `(resamples, systems)`.
 
     Args:
@@ -66,7 +68,7 @@ def resampled_means(values: np.ndarray, resamples: int = RESAMPLES, seed: int = 
 
 
 def resampled_rank_correlations(
-    gold: np.ndarray, predicted: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+    gold: np.ndarray, predicted: np.ndarray, resamples: int = RESAMPLES, seed: Seed = 0
 ) -> np.ndarray:
     """Return Spearman's correlations with gold over pairs drawn with replacement, `(resamples, systems)`.
 
@@ -79,14 +81,13 @@ def resampled_rank_correlations(
     Returns:
         NaN for a draw in which all values of one side are equal: they have no ranks.
     """
-    rows = []
-    gold_groups, systems = _Groups(gold), [_Groups(column) for column in predicted.T]
-    for counts in _counts(len(gold), resamples, seed):
-        gold_ranks = gold_groups.centred_ranks(counts)
-        rows.append(
-            np.stack([_correlation(gold_ranks, each.centred_ranks(counts), counts) for each in systems], axis=1)
-        )
-    return np.concatenate(rows)
+    groups = _Groups(gold), [_Groups(column) for column in predicted.T]
+    return np.concatenate([_correlations(*groups, counts) for counts in _counts(len(gold), resamples, seed)])
+
+
+def rank_correlations(gold: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlations with gold over all pairs, `(systems,)`; see `resampled_rank_correlations`."""
+    return _correlations(_Groups(gold), [_Groups(column) for column in predicted.T], np.ones((1, len(gold))))[0]
 
 
 class _Groups:
@@ -111,6 +112,12 @@ class _Groups:
         return (ranks - (counts.shape[1] + 1) / 2)[:, self._group]
 
 
+def _correlations(gold: _Groups, systems: Sequence[_Groups], counts: np.ndarray) -> np.ndarray:
+    """Return each system's correlation with gold by draw, `(draws, systems)`."""
+    ranks = gold.centred_ranks(counts)
+    return np.stack([_correlation(ranks, each.centred_ranks(counts), counts) for each in systems], axis=1)
+
+
 def _correlation(one: np.ndarray, other: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Pearson's correlation of centred values that count several times, by row."""
     weighted = counts * one
@@ -120,7 +127,7 @@ def _correlation(one: np.ndarray, other: np.ndarray, counts: np.ndarray) -> np.n
         )
 
 
-def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def _counts(n: int, resamples: int, seed: Seed) -> Iterator[np.ndarray]:
     """Yield blocks `(draws, n)` of how often each item was drawn."""
     generator = np.random.default_rng(seed)
     for rows in _blocks(resamples, n):

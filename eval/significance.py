@@ -2,7 +2,8 @@
 
 Smucker, Allan and Carterette (CIKM 2007) compare the tests that the field uses; the sign-flip ("randomisation") test
 asks the question that one means: how often would a difference as large come about if the two systems' values of each
-query had been swapped by coin? Intervals are percentile bootstraps over queries. Both by `scipy.stats`.
+query had been swapped by coin? Intervals are percentile bootstraps over queries. The draws are those of
+`eval.resampling`, which `eval.comparison` shares among any number of systems.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.errors import MeasureError
+from eval.resampling import (
+    flipped_sums,
+    rank_correlations,
+    resampled_means,
+    resampled_rank_correlations,
+    sign_flip_probability,
+)
 
 Values = Sequence[float] | np.ndarray
 """A value for each query or pair."""
 
-_RESAMPLES = 9_999
 _CORRELATION_RESAMPLES = 1_000
-_ROWS_AT_ONCE = 500  # of resamples: bounds memory
+_INTERVAL = (2.5, 97.5)  # percentiles
 
 
 @dataclass(frozen=True)
@@ -54,27 +61,20 @@ def compare_means(first: Sequence[float], second: Sequence[float], seed: int = 0
         seed: of the resampling.
 
     Returns:
-        The difference of the means with its interval, and the sign-flip test's probability (9,999 resamples: the
-        smallest is 0.0002).
+        The difference of the means with its interval, and the sign-flip test's probability (9,999 draws: the smallest
+        is 0.0001; all 2^n of them where there are no more).
 
     Raises:
         MeasureError: the lengths differ, there are fewer than two queries, or a value is not finite.
     """
-    from scipy import stats
-
-    differences = np.subtract(*reversed(_paired(first, second)))  # (n,)
-    if not differences.any():
-        return PairedDifference(len(differences), 0.0, 0.0, 0.0, 1.0)
-    options = {"n_resamples": _RESAMPLES, "batch": _ROWS_AT_ONCE, "vectorized": True}
-    test = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", rng=np.random.default_rng(seed), **options
-    )
-    interval = stats.bootstrap(
-        (differences,), np.mean, method="percentile", rng=np.random.default_rng(seed), **options
-    ).confidence_interval
-    return PairedDifference(
-        len(differences), float(differences.mean()), float(interval.low), float(interval.high), float(test.pvalue)
-    )
+    values = np.subtract(*reversed(_paired(first, second)))[:, None]  # (n, 1)
+    n, total = len(values), float(values.sum())
+    if not values.any():
+        return PairedDifference(n, 0.0, 0.0, 0.0, 1.0)
+    sums, exact = flipped_sums(values, seed=seed)
+    p = sign_flip_probability(np.zeros(len(sums)), sums[:, 0], total, n, exact=exact)
+    low, high = np.percentile(resampled_means(values, seed=seed)[:, 0], _INTERVAL)
+    return PairedDifference(n, total / n, float(low), float(high), p)
 
 
 def compare_rank_correlations(gold: Values, first: Values, second: Values, seed: int = 0) -> PairedDifference:
@@ -115,20 +115,22 @@ def compare_mean_rank_correlations(sets: Sequence[tuple[Values, Values, Values]]
         raise MeasureError("there is no set to compare two systems on; give at least one")
     for gold, _, second in sets:
         _paired(gold, second)
-    checked = [(np.asarray(gold, float), *_paired(first, second)) for gold, first, second in sets]
-    for side in (side for one in checked for side in one):
+    checked = [(np.asarray(gold, float), np.column_stack(_paired(first, second))) for gold, first, second in sets]
+    for side in (side for gold, systems in checked for side in (gold, *systems.T)):
         if side.min() == side.max():
             raise MeasureError(f"all {len(side)} values of one side are {side[0]:g}: they have no rank correlation")
-    generator = np.random.default_rng(seed)
-    drawn = np.array(
+    # Each set has draws of its own: pairs at the same places of two sets have nothing in common.
+    seeds = np.random.SeedSequence(seed).spawn(len(checked))
+    drawn = np.mean(
         [
-            [_difference(one, generator.integers(0, len(one[0]), len(one[0]))) for one in checked]
-            for _ in range(_CORRELATION_RESAMPLES)
-        ]
-    ).mean(axis=1)
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    found = float(np.mean([_difference(one, np.arange(len(one[0]))) for one in checked]))
-    return PairedDifference(sum(len(one[0]) for one in checked), found, float(low), float(high))
+            _differences(resampled_rank_correlations(gold, systems, _CORRELATION_RESAMPLES, own))
+            for (gold, systems), own in zip(checked, seeds, strict=True)
+        ],
+        axis=0,
+    )  # (draws,)
+    low, high = np.nanpercentile(drawn, _INTERVAL)
+    found = np.mean([_differences(rank_correlations(gold, systems)[None])[0] for gold, systems in checked])
+    return PairedDifference(sum(len(gold) for gold, _ in checked), float(found), float(low), float(high))
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
@@ -181,14 +183,9 @@ def dominance(differences: Values) -> float:
     return float(np.sign(np.asarray(differences, float)).mean())
 
 
-def _difference(of: tuple[np.ndarray, np.ndarray, np.ndarray], rows: np.ndarray) -> float:
-    """Return the second system's rank correlation with gold less the first's, over these pairs."""
-    from scipy import stats
-
-    gold_ranks, *systems = (stats.rankdata(values[rows]) for values in of)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        before, after = (np.corrcoef(gold_ranks, each)[0, 1] for each in systems)
-    return float(after - before)
+def _differences(correlations: np.ndarray) -> np.ndarray:
+    """Return the second system's correlations less the first's, from `(draws, 2)`."""
+    return correlations[:, 1] - correlations[:, 0]
 
 
 def _paired(first: Values, second: Values) -> tuple[np.ndarray, np.ndarray]:

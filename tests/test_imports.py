@@ -173,7 +173,7 @@ def test_importing_the_package_loads_nothing(tmp_path):
 
 
 def test_importing_the_measures_loads_no_model(tmp_path):
-    loaded = loaded_after("import eval.measures, eval.runner, eval.runs, eval.testsets, eval.report", tmp_path)
+    loaded = loaded_after("import eval.measures, eval.collection_evaluation, eval.runs, eval.testsets", tmp_path)
     assert not loaded & ({"pandas", "matplotlib", "ir_measures", "faiss"} | MODEL_LIBRARIES)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eval.runner import ScoredDocument
+from eval.query_runs import ScoredDocument
 from retrieval.found_ids import found_ids
 from retrieval.pipeline.given import as_rerankers
 from retrieval.pipeline.grammar import parse_stages

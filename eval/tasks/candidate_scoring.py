@@ -11,7 +11,7 @@ import numpy as np
 
 from eval.candidates import CandidateList
 from eval.errors import TaskError
-from eval.runner import measure_latency
+from eval.latency import measure_latency
 from eval.tasks.base import Surroundings
 from eval.tasks.candidate_scores import (
     FirstStage,

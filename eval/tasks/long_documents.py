@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eval.collection_report import Report
 from eval.measures import parse_measures
-from eval.report import Report
 from eval.tasks.ranking_definitions import LongDocumentRetrievalDefinition
 from eval.tasks.retrieval import RetrievalTask
 from eval.testsets import TestSet

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from eval.collection_evaluation import evaluate_collection
+from eval.collection_report import Report
 from eval.errors import MissingDataError, TaskError, TestSetError
 from eval.measures import Policies, parse_measures
-from eval.report import Report
-from eval.runner import evaluate_collection
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.file_task import FileTask
 from eval.tasks.indexing import IndexFacts, index_corpus

@@ -11,7 +11,7 @@ from eval.errors import TuningError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from eval.report import Latency
+    from eval.latency import Latency
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eval.errors import TuningError
+from eval.latency import Latency, measure_latency
 from eval.measures import DEFAULT_MEASURES, Evaluation, Policies, depth_needed, evaluate_run, parse_measures
-from eval.report import Latency
-from eval.runner import RunResult, measure_latency, run_queries
+from eval.query_runs import RunResult, run_queries
 from eval.testsets import TestSet
 from eval.tuning.grid import make_grid
 from eval.tuning.report import Check, Setting, TuningReport, best_setting, pareto_set

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from retrieval.cli.declared_systems import DeclaredSystem, read_systems
 from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.options import POLICIES, POLICIES_HELP, json_option
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
     "as bm25:1000,mono:50. By default embedded and bm25.",
 )
 @click.option(
+    "--systems",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A TOML file of systems with BM25's parameters, fusion and long texts of their own; measured before those of "
+    "--system.",
+)
+@click.option(
     "--reranker",
     "rerankers",
     metavar="NAME=MODEL",
@@ -57,7 +67,7 @@ if TYPE_CHECKING:
     type=click.Choice(["truncate", "chunk"]),
     default="truncate",
     show_default=True,
-    help="What is done with texts that are longer than an encoder reads.",
+    help="What is done with texts that are longer than an encoder reads, where a file of systems does not say it.",
 )
 @click.option(
     "--out",
@@ -108,6 +118,7 @@ def compare(
     *,
     names: tuple[str, ...],
     given: tuple[str, ...],
+    files: tuple[Path, ...],
     rerankers: tuple[str, ...],
     passages: tuple[str, ...],
     encoder: str,
@@ -135,9 +146,10 @@ def compare(
     from indexes.storage import make_directory
 
     chosen = parse_formats(",".join(formats), FORMATS)
+    declared: list[str | DeclaredSystem] = [*(system for file in files for system in read_systems(file)), *given]
     tasks = _tasks(data, names)
     prepare_kernels()
-    systems = parse_systems(given or DEFAULT_SYSTEMS, rerankers, passages, encoder=encoder, long=long)
+    systems = parse_systems(declared or DEFAULT_SYSTEMS, rerankers, passages, encoder=encoder, long=long)
     _check_baseline(baseline, [system.name for system in systems])
     place = workspace or out / "workspace"
     for folder in (out, place):

@@ -70,9 +70,9 @@ def evaluate(
     from dataclasses import replace
     from itertools import islice
 
+    from eval.collection_evaluation import evaluate_collection
     from eval.errors import RunError
     from eval.measures import DEFAULT_MEASURES, Policies
-    from eval.runner import evaluate_collection
     from eval.runs import write_run
     from eval.testsets import read_testset
     from retrieval.collection.collection import Collection

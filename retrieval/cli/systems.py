@@ -7,7 +7,8 @@
     hybrid                   BM25 and the vectors of --encoder, fused
     bm25:1000,mono:50        a pipeline; its rerankers are given by --reranker, its vectors are those of --encoder
 
-A name in front, as in mine=path/to/model, is what reports call it.
+A name in front, as in mine=path/to/model, is what reports call it. A file may declare systems with more settings, see
+`retrieval.cli.declared_systems`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from retrieval.cli.declared_systems import DeclaredSystem
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _BY_VECTORS = ("dense", "hybrid")
 
 
 def parse_systems(
-    given: Sequence[str],
+    given: Sequence[str | DeclaredSystem],
     rerankers: tuple[str, ...],
     passages: tuple[str, ...],
     *,
@@ -46,27 +48,31 @@ def parse_systems(
     """Return the systems of a command line, their models loaded, each of these once.
 
     Args:
-        given: "name=specification" or a specification each.
+        given: "name=specification", a specification, or what a file declares, each.
         rerankers: "name=model" each.
         passages: "name=method,…" each, see `retrieval.cli.passages`.
         encoder: of hybrid systems and of pipelines that search vectors.
-        long: what collections do with texts that are longer than the encoder reads.
+        long: what collections do with texts that are longer than the encoder reads, where a system does not say it.
 
     Raises:
-        QueryError: a pipeline cannot be read, or its rerankers are not those that are given.
+        QueryError: a pipeline cannot be read, its rerankers are not those that are given, or a system is declared with
+            settings that it has no use for.
         EncoderError, RerankerError: a model cannot be loaded.
     """
     from retrieval.cli.passages import parse_passages
     from retrieval.cli.stages import named_models
     from retrieval.pipeline.grammar import parse_stages
 
-    named = [_named(text) for text in given]
-    pipelines = {text: parse_stages(text) for _, text in named if _PIPELINE.match(text)}
+    declared = [_named(each) if isinstance(each, str) else each for each in given]
+    texts = [each.system for each in declared]
+    pipelines = {text: parse_stages(text) for text in texts if _PIPELINE.match(text)}
+    for each in declared:
+        _check_settings(each, pipelines.get(each.system))
     models = named_models("--reranker", rerankers, "mono=path/to/model")
     by_passages = parse_passages(passages)
     _check_models(pipelines, list(models), list(by_passages))
     loaded = _Loaded(encoder, models, by_passages)
-    return [replace(_system(name, text, pipelines.get(text), loaded), long=long) for name, text in named]
+    return [_with_settings(_system(each, pipelines.get(each.system), loaded), each, long) for each in declared]
 
 
 class _Loaded:
@@ -95,9 +101,10 @@ class _Loaded:
         return self._rerankers[name]
 
 
-def _system(name: str, text: str, pipeline: Pipeline | None, loaded: _Loaded) -> System:
+def _system(declared: DeclaredSystem, pipeline: Pipeline | None, loaded: _Loaded) -> System:
     from eval.tasks.system import FIRST_STAGE, System
 
+    name, text = declared.name, declared.system
     if text == "bm25":
         return System(name)
     if text == FIRST_STAGE_OPTION:
@@ -117,10 +124,30 @@ def _system(name: str, text: str, pipeline: Pipeline | None, loaded: _Loaded) ->
     )
 
 
-def _named(text: str) -> tuple[str, str]:
+def _with_settings(system: System, declared: DeclaredSystem, long: Literal["chunk", "truncate"]) -> System:
+    """Return a system with the settings that it was declared with."""
+    given = {"bm25": declared.bm25, "fusion": declared.fusion}
+    settings = {name: value for name, value in given.items() if value is not None}
+    options = {**system.search_options, **settings} if settings else system.options
+    return replace(system, options=options, long=declared.long or long)
+
+
+def _check_settings(declared: DeclaredSystem, pipeline: Pipeline | None) -> None:
+    """Refuse settings of searches that a system does not make: they would count for nothing."""
+    retrievers = set() if pipeline is None else {each.name for each in pipeline.retrievers}
+    searches_words = declared.system in ("bm25", "hybrid") or bool(retrievers & {"bm25", "hybrid"})
+    fuses = declared.system == "hybrid" or "hybrid" in retrievers or len(retrievers) > 1
+    for setting, of_use in (("bm25", searches_words), ("fusion", fuses)):
+        if getattr(declared, setting) is not None and not of_use:
+            raise QueryError(
+                f"system {declared.name!r} is {declared.system!r}, which has no use for {setting!r}; leave it out"
+            )
+
+
+def _named(text: str) -> DeclaredSystem:
     """Return what a system is called and what it is."""
     if _PIPELINE.match(text):  # whose feedback may hold an equals sign
-        return text, text
+        return DeclaredSystem(text, text)
     name, equals, specification = text.partition("=")
     if equals and not (name and specification):
         raise QueryError(f"--system {text!r}: write NAME=SYSTEM, as in --system mine=path/to/model")
@@ -130,7 +157,7 @@ def _named(text: str) -> tuple[str, str]:
             from eval.tasks.system import FIRST_STAGE
 
             name = FIRST_STAGE  # as published figures call it
-    return name, specification or text
+    return DeclaredSystem(name, specification or text)
 
 
 def _check_models(pipelines: dict[str, Pipeline], models: Sequence[str], passages: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ class RerankedTestSet:
 
     def _measured(self, stages: str, reranker: Reranker | None) -> dict[str, float]:
         from eval.measures import evaluate_run
-        from eval.runner import run_queries
+        from eval.query_runs import run_queries
 
         given = {} if reranker is None else {_SECOND: reranker}
         found = run_queries(

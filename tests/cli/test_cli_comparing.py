@@ -126,6 +126,86 @@ def test_systems_of_every_sort(compare, data, models):
     assert models.pairs == sum(min(3, each) for each in MATCHES) + 2 * len(QUERIES)
 
 
+DECLARED = """
+[[systems]]
+name = "words, binary"
+system = "bm25"
+bm25 = { k1 = 0 }
+
+[[systems]]
+name = "passages"
+system = "embedded"
+long = "chunk"
+
+[[systems]]
+name = "fused, weighted"
+system = "hybrid"
+bm25 = { b = 0 }
+fusion = { method = "weighted", dense_weight = 0.25 }
+
+[[systems]]
+name = "in stages"
+system = "bm25:5+dense:5"
+fusion = { constant = 10 }
+"""
+
+
+def test_systems_of_a_file(compare, data, models, tmp_path):
+    file = tmp_path / "systems.toml"
+    file.write_text(DECLARED, encoding="utf-8")
+    done = compare("--systems", file, "--system", "bm25", "--task", "Birds", "--latency", 0, "--json")
+    assert done.status == 0, done.err
+    assert [name for _, name in scores(done)] == ["words, binary", "passages", "fused, weighted", "in stages", "bm25"]
+    facts = {each.system: each.settings["system"] for each in read_results(tmp_path / "out" / "results")}
+    assert facts["words, binary"]["options"] == {"mode": "bm25", "bm25": {"k1": 0.0, "b": 0.75}}
+    assert facts["passages"]["options"] == {"mode": "dense"}
+    assert facts["passages"]["long"] == "chunk"
+    fused = facts["fused, weighted"]
+    assert fused["options"]["bm25"] == {"k1": 1.2, "b": 0.0}
+    assert fused["options"]["fusion"]["method"] == "weighted"
+    assert fused["options"]["fusion"]["dense_weight"] == 0.25
+    assert fused["long"] == "truncate"
+    assert facts["in stages"]["options"]["fusion"]["constant"] == 10
+    assert facts["bm25"]["options"] == {"mode": "bm25"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[[systems]", "is not TOML"),
+        ("", "declares no system"),
+        ("systems = 3", "declares no system"),
+        ("systems = [3]", "system 1 is 3, not a table"),
+        ("[[system]]\nname = 'a'", "the file has no key 'system'; it knows systems"),
+        ("[[systems]]\nsystem = 'bm25'", "system 1 has no name"),
+        ("[[systems]]\nname = 'a'\nsystem = ''", "system 1 has no system"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nk1 = 2", "system 1 has no key 'k1'; it knows name, system, long"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nlong = 'cut'", "long is 'chunk' or 'truncate', not 'cut'"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nbm25 = 3", "system 1: bm25: Expected `object`, got `int`"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nbm25 = { k = 1 }", "bm25 has no key 'k'; it knows k1, b"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nbm25 = { b = 2 }", "b must be between 0 and 1, not 2"),
+        ("[[systems]]\nname = 'a'\nsystem = 'bm25'\nbm25 = { k1 = 'x' }", "Expected `float`, got `str`"),
+        ("[[systems]]\nname = 'a'\nsystem = 'hybrid'\nfusion = { constant = -1 }", "fusion needs constant >= 0"),
+        (
+            "[[systems]]\nname = 'a'\nsystem = 'bm25'\nfusion = {}",
+            "is 'bm25', which has no use for 'fusion'",
+        ),
+        ("[[systems]]\nname = 'a'\nsystem = 'embedded'\nbm25 = {}", "'embedded', which has no use for 'bm25'"),
+        ("[[systems]]\nname = 'a'\nsystem = 'dense:5'\nbm25 = {}", "'dense:5', which has no use for 'bm25'"),
+    ],
+)
+def test_a_faulty_file_of_systems_is_one_line(compare, models, tmp_path, content, words):
+    file = tmp_path / "systems.toml"
+    file.write_text(content, encoding="utf-8")
+    done = compare("--task", "Pairs", "--systems", file)
+    assert done.status == 2
+    assert words in done.error
+
+
+def test_a_missing_file_of_systems_is_named(compare, models, tmp_path):
+    assert f"cannot read {tmp_path / 'none.toml'}" in compare("--systems", tmp_path / "none.toml").error
+
+
 def test_candidates_as_they_come(compare, data, models):
     (data / "search" / "top.run").write_text(
         "".join(f"{query} Q0 {name} {rank} {-rank} first\n" for query in QUERIES for rank, name in enumerate(ROWS, 1))

@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from rich.console import Console
 
 from eval.errors import ComparisonError, ReportError
@@ -30,6 +29,7 @@ from eval.reports.tables import comparisons_csv, items_csv, scores_csv, wide_csv
 from eval.tasks.base import Reference, TaskResult
 from eval.tasks.ranking_results import ranking_policies
 from eval.tasks.system import System
+from tests.eval.markdown_tables import MARKDOWN, markdown_tables
 from tests.eval.sample_results import NASTY, SYSTEMS, UNMEASURED, sample_results
 
 BM25, ENCODER, HYBRID = SYSTEMS
@@ -227,23 +227,6 @@ def test_latex_compiles(content, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout.decode(errors="replace")[-2000:]
-
-
-MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-
-
-def markdown_tables(document):
-    """Return the tables of a document as a parser of Markdown reads them: rows of cells, raised letters in brackets."""
-    tables = []
-    for before, token in itertools.pairwise(MARKDOWN.parse(document)):
-        if token.type == "table_open":
-            tables.append([])
-        elif token.type == "tr_open":
-            tables[-1].append([])
-        elif before.type in ("th_open", "td_open"):
-            pieces = {"<sup>": "[", "</sup>": "]"}
-            tables[-1][-1].append("".join(pieces.get(one.content, one.content) for one in token.children))
-    return tables
 
 
 def test_markdown_tables_read_back(content):

@@ -1,4 +1,4 @@
-"""Paired comparisons, against enumeration by hand and against Spearman's own function."""
+"""Paired comparisons, against enumeration by hand, scipy's own tests and intervals, and Spearman's own function."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import spearmanr
 
 from eval.errors import MeasureError
@@ -45,6 +46,47 @@ def test_a_large_sample_agrees_with_the_normal_law():
     found = compare_means(first, second)
     error = np.std(second - first) / np.sqrt(400)
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_means_agree_with_scipy():
+    generator = np.random.default_rng(3)
+    first = generator.random(60)
+    second = first + generator.normal(0.02, 0.1, 60)
+    options = {"n_resamples": 9_999, "vectorized": True, "rng": np.random.default_rng(0)}
+    test = stats.permutation_test((second - first,), np.mean, permutation_type="samples", **options)
+    interval = stats.bootstrap((second - first,), np.mean, method="percentile", **options).confidence_interval
+    found = compare_means(first, second)
+    assert 0.05 < test.pvalue < 0.5, "a probability that can be estimated"
+    assert found.p == pytest.approx(test.pvalue, abs=4 * np.sqrt(test.pvalue / 9_999))
+    assert (found.low, found.high) == pytest.approx(tuple(interval), abs=0.003)
+
+
+def test_a_drawn_probability_is_never_zero():
+    assert compare_means(np.zeros(40), np.ones(40)).p == 1 / 10_000
+
+
+def test_correlations_agree_with_scipy():
+    generator = np.random.default_rng(6)
+    gold = generator.integers(0, 6, 120).astype(float)
+    first, second = gold + generator.normal(0, 4, 120), gold + generator.normal(0, 2, 120)
+
+    def difference(gold, first, second):
+        return spearmanr(gold, second).statistic - spearmanr(gold, first).statistic
+
+    interval = stats.bootstrap(
+        (gold, first, second), difference, paired=True, vectorized=False, n_resamples=1_000, method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    found = compare_rank_correlations(gold, first, second)
+    assert (found.low, found.high) == pytest.approx(tuple(interval), abs=0.02)
+
+
+def test_the_seed_decides_the_draws():
+    first, second = np.random.default_rng(7).random((2, 50))
+    assert compare_means(first, second, seed=1) == compare_means(first, second, seed=1)
+    assert compare_means(first, second, seed=1) != compare_means(first, second, seed=2)
+    there = [compare_rank_correlations(first, second, first + second, seed) for seed in (1, 1, 2)]
+    assert there[0] == there[1] != there[2]
 
 
 @settings(max_examples=20, deadline=None)

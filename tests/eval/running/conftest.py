@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.runner import evaluate_collection
+from eval.collection_evaluation import evaluate_collection
 from eval.tasks.base import Surroundings, TaskResult
 from eval.tasks.system import System
 from eval.testsets import TestSet

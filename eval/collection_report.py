@@ -1,4 +1,4 @@
-"""A report: the values of one evaluation together with everything that is needed to believe them."""
+"""What the evaluation of one collection found, together with everything that is needed to believe it."""
 
 from __future__ import annotations
 
@@ -8,56 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from eval.latency import Latency
 from eval.measures import Evaluation, Policies, Run
+from eval.query_runs import StageCost
 from retrieval.pipeline.stages import Pipeline
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Wall times of single searches, one after another in a warm process, in milliseconds.
-
-    Attributes:
-        n: number of searches.
-        mean: their mean.
-        p50: the median.
-        p95: the 95th percentile, interpolated linearly.
-        seed: with which the queries were drawn from the test set.
-        p99: the 99th percentile, likewise.
-    """
-
-    n: int
-    mean: float
-    p50: float
-    p95: float
-    seed: int
-    p99: float = 0.0
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What a stage of the searches took, all queries together.
-
-    Attributes:
-        name: the retriever or reranker; "fusion" where lists were fused.
-        queries: how many were searched.
-        documents: that it returned (retrievers, fusion) or scored (rerankers).
-        calls: inputs that went through a reranker's model.
-        seconds: wall time.
-    """
-
-    name: str
-    queries: int
-    documents: int
-    calls: int
-    seconds: float
-
-    def __str__(self) -> str:
-        calls = f", {self.calls / self.queries:,.1f} model calls" if self.calls else ""
-        time = f"{self.seconds / self.queries * 1000:,.1f} ms"
-        return f"{self.documents / self.queries:,.1f} documents{calls}, {time} (means a query, in batches)"
 
 
 @dataclass(frozen=True)
