@@ -29,11 +29,11 @@ from eval.benchmarks import (
     reranking,
     sparse_search,
 )
-from eval.benchmarks.command_line import DATA, Data, show_all
 from eval.benchmarks.drawing import captions, draw
-from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
 from eval.benchmarks.plots import PLOTS
 from eval.benchmarks.text_collections import REAL, text_collection
+from eval.command_line import DATA, Data, show_all
+from eval.outcome import Outcome, outcomes_json, read_outcomes
 from indexes.storage import replace_file
 
 _HERE = Path(__file__).parent

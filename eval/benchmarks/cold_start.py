@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread
 from eval.benchmarks.short_texts import WordModel
+from eval.command_line import DATA, Data, Json, show
 from eval.errors import ReproductionError
+from eval.outcome import Outcome
 
 if TYPE_CHECKING:
     from retrieval.documents import Document

@@ -15,12 +15,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import interleaved, ratios, run_worker, spread_of
 from eval.benchmarks.short_texts import WordModel
 from eval.benchmarks.workers import write_texts
+from eval.command_line import DATA, Data, Json, show
 from eval.errors import ReproductionError
+from eval.outcome import Outcome
 
 _TOLERANCE = 1e-4  # of the cosine from 1: batches of another shape are summed in another order
 _MIB = 1 << 20

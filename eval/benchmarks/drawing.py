@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eval.benchmarks.outcome import Outcome
+from eval.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

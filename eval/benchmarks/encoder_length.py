@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from eval.benchmarks.command_line import Json, show
 from eval.benchmarks.encoder_length_worker import ENCODERS, N_HEADS, WIDTHS
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread, run_worker
+from eval.command_line import Json, show
 from eval.errors import ReproductionError
+from eval.outcome import Outcome
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
 NAMES = {

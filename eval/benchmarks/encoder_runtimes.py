@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
 from eval.benchmarks.in_turn import in_turn, times_slower
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread
+from eval.command_line import DATA, Data, Json, show
 from eval.errors import EvaluationError
 from eval.measures import evaluate_run
+from eval.outcome import Outcome
 from eval.testsets import TestSet, read_testset
 from retrieval.documents import read_documents
 from retrieval.encoders import Encoder, load_encoder

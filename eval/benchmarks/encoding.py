@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show_all
 from eval.benchmarks.encoding_sides import REFERENCE
 from eval.benchmarks.encoding_worker import LENGTHS, NEIGHBOURS
 from eval.benchmarks.in_turn import times_slower
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread, run_worker
+from eval.command_line import DATA, Data, Json, show_all
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 
 N_TEXTS = 5000
 """Texts of mixed length, a third of each source."""

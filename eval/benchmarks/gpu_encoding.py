@@ -16,14 +16,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
 from eval.benchmarks.device_use import busy_while, seconds_of_product
 from eval.benchmarks.encoding import check, mixed_texts
 from eval.benchmarks.encoding_sides import REFERENCE, Encode, LeftOut, Side
 from eval.benchmarks.encoding_worker import compared, flops, token_counts
 from eval.benchmarks.in_turn import times_slower
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread
+from eval.command_line import DATA, Data, Json, show
+from eval.outcome import Outcome
 from retrieval.execution.precision import Precision
 
 TITLE = "GPU encoding"

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.lexical import default_analyser
 from eval.benchmarks.processes import Spread, run_worker
 from eval.benchmarks.short_texts import word_model
+from eval.command_line import DATA, Data, Json, show
+from eval.outcome import Outcome
 
 SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
 PASSAGES = 8_841_823

@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.installed import missing, peer_versions
 from eval.benchmarks.processes import interleaved, ratios, run_worker, spread_of
 from eval.benchmarks.short_texts import short_texts
 from eval.benchmarks.workers import write_texts
+from eval.command_line import DATA, Data, Json, show
 from eval.errors import ReproductionError
+from eval.outcome import Outcome
 from eval.provenance import package_versions
 
 _TOLERANCE = 1e-4  # bm25s adds up in float32

@@ -15,16 +15,16 @@ import msgspec
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show_all
 from eval.benchmarks.in_turn import times_slower
 from eval.benchmarks.lexical_search_worker import Plan, write_collection
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.installed import RETRIV, missing, peer_versions
 from eval.benchmarks.peers.lexical import default_analyser
 from eval.benchmarks.processes import Spread, n_cores, run_worker
 from eval.benchmarks.query_spans import LENGTHS, query_spans
 from eval.benchmarks.text_collections import TextCollection, text_collection
+from eval.command_line import DATA, Data, Json, show_all
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 from eval.provenance import package_versions
 
 _TOLERANCE = 1e-4  # bm25s adds up in float32

@@ -10,9 +10,9 @@ import typer
 
 from eval.benchmarks.drawing import Plot, draw, titled
 from eval.benchmarks.encoder_length import NAMES
-from eval.benchmarks.outcome import Outcome, read_outcomes
 from eval.benchmarks.processes import Spread
 from eval.benchmarks.query_spans import LENGTHS
+from eval.outcome import Outcome, read_outcomes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

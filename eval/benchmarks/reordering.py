@@ -18,9 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show_all
 from eval.benchmarks.document_orders import ORDERS
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.engine_sparse import EngineIndex
 from eval.benchmarks.peers.lexical import default_analyser
 from eval.benchmarks.query_spans import query_spans
@@ -35,7 +33,9 @@ from eval.benchmarks.sparse_vectors import (
 )
 from eval.benchmarks.text_collections import REAL, text_collection
 from eval.benchmarks.workers import directory_size
+from eval.command_line import DATA, Data, Json, show_all
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 from indexes.bm25 import BM25Searcher, BM25Settings, LexicalSegment
 from indexes.hits import Hits
 from indexes.inverted import InvertedIndex, InvertedIndexWriter, merge_inverted

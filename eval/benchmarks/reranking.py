@@ -16,14 +16,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show
 from eval.benchmarks.encoding_sides import NO_BF16
 from eval.benchmarks.in_turn import times_slower
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.processes import Spread, run_worker
 from eval.benchmarks.reranking_worker import REFERENCE
 from eval.candidates import candidates_of_run
+from eval.command_line import DATA, Data, Json, show
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 from eval.runs import read_run
 from eval.testsets import read_testset
 from eval.text_files import find_file, numbered_lines

@@ -16,9 +16,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, Json, show_all
 from eval.benchmarks.in_turn import times_slower
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.faiss_codes import code_bytes
 from eval.benchmarks.peers.installed import missing, peer_versions
 from eval.benchmarks.peers.sparse import write_vectors
@@ -33,7 +31,9 @@ from eval.benchmarks.sparse_vectors import (
     learned_vectors,
 )
 from eval.benchmarks.splade_queries import splade_queries
+from eval.command_line import DATA, Data, Json, show_all
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 from eval.provenance import package_versions
 
 _WORKER = "eval.benchmarks.sparse_search_worker"

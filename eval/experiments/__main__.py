@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eval.benchmarks.command_line import DATA, Data
 from eval.benchmarks.drawing import captions, draw
-from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
+from eval.command_line import DATA, Data
 from eval.experiments import studies
 from eval.experiments.options import Options
 from eval.experiments.plots import PLOTS
+from eval.outcome import Outcome, outcomes_json, read_outcomes
 from indexes.errors import StorageError
 from indexes.storage import replace_file
 from retrieval.errors import RetrievalError

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
-from eval.experiments.measuring import Pool
 from eval.experiments.vector_values import dense_values, sparse_values
+from eval.outcome import Outcome
+from eval.pools import Pool
 from eval.significance import compare_means
 from retrieval.training import builtin_recipe
 

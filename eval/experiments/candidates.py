@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.experiments.measuring import read_pool
-from eval.experiments.similarity import normal_form
 from eval.measures import evaluate_run
+from eval.pools import read_pool
 from eval.runs import read_run
+from eval.scored_pairs import normal_form
 from retrieval.documents.report import ReadReport
 from retrieval.rerankers.base import Candidates
 from retrieval.training.data.rows import read_rows

@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eval.measures import evaluate_run
-from eval.testsets import read_testset
+from eval.pools import Pool
 from retrieval.training.ranking import Ranking
 
 if TYPE_CHECKING:
     from retrieval.encoders.base import Encoder
 
 DEPTH = 100
-
-
-@dataclass(frozen=True)
-class Pool:
-    """A test set in memory.
-
-    Attributes:
-        name: folder and split.
-        ids: of the documents.
-        texts: title and text of each.
-        queries: text by id, of judged queries.
-        qrels: grade by document id by query id.
-    """
-
-    name: str
-    ids: list[str]
-    texts: list[str]
-    queries: dict[str, str]
-    qrels: Mapping[str, Mapping[str, int]]
-
-
-def read_pool(folder: Path, split: str | None = None, limit: int | None = None) -> Pool:
-    """Read a test set with its documents; of the judged queries at most the first `limit`.
-
-    Raises:
-        EvaluationError: the folder is no test set with documents.
-    """
-    testset = read_testset(folder, split)
-    documents = list(testset.corpus or ())
-    queries = dict(list(testset.queries.items())[:limit])
-    return Pool(
-        name=f"{testset.name} {testset.split}",
-        ids=[document.id for document in documents],
-        texts=[f"{document.title or ''} {document.text or ''}".strip() for document in documents],
-        queries=queries,
-        qrels={query_id: testset.qrels[query_id] for query_id in queries},
-    )
 
 
 def values_of(rankings: Sequence[Ranking], pool: Pool, measure: str = "nDCG@10") -> list[float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eval.experiments.measuring import read_pool
+from eval.pools import read_pool
 from indexes.storage import replace_file
 from retrieval.training.negatives import mine_negatives
 from retrieval.training.ranking import Ranking

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eval.experiments.options import Options
 from eval.experiments.plain_backbone import MaskedLanguageTraining, masked_language_backbone
-from eval.experiments.similarity import normal_form, read_scored_pairs, sentences_of, sts_years
+from eval.scored_pairs import normal_form, read_scored_pairs, sentences_of, sts_years
 from eval.testsets import read_testset
 from retrieval.documents.report import ReadReport
 from retrieval.encoders.embedded import embedded_folder

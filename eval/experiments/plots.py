@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eval.benchmarks.drawing import Plot, titled
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.studies.length_extrapolation import NAMES
+from eval.outcome import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from eval.benchmarks.in_turn import latencies
-from eval.experiments.measuring import Pool
+from eval.pools import Pool
 from indexes.sparse_vectors import SparseVectors
 from retrieval import Collection, Document
 from retrieval.encoders import FunctionEncoder, SparseFunctionEncoder

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.candidates import CandidateSet, bm25_candidates, judged_candidates, run_candidates
 from eval.experiments.options import Options
 from eval.experiments.training import Trained, fast_precision
+from eval.outcome import Outcome
 from eval.significance import compare_means
 from retrieval.rerankers import Candidates, load_reranker
 from retrieval.rerankers.aggregation import Method, aggregate

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from eval.experiments.measuring import DEPTH, Pool, values_of
+from eval.experiments.measuring import DEPTH, values_of
+from eval.pools import Pool
 from indexes.sparse_vectors import SparseVectors
 from retrieval.training.ranking import rank_by_sparse_vectors, rank_by_vectors
 

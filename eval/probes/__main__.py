@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from eval.benchmarks.command_line import DATA, Data, show
-from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
+from eval.command_line import DATA, Data, show
+from eval.outcome import Outcome, outcomes_json, read_outcomes
 from eval.probes.data import LARGEST_SCORE, read_languages, read_rated_summaries, read_sts_years, read_subsets
 from indexes.storage import replace_file
 
@@ -31,7 +31,7 @@ its module.
 
 def needle(data: Path, seed: int) -> Outcome:
     """Passages of MS MARCO in longer texts of others."""
-    from eval.experiments.measuring import read_pool
+    from eval.pools import read_pool
     from eval.probes.haystack import needles_of
     from eval.probes.needle import measure_needles
     from retrieval.encoders import load_encoder

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eval.errors import MissingDataError, TaskError
-from eval.experiments.similarity import ScoredPairs
+from eval.scored_pairs import ScoredPairs
 from eval.tasks.tables import Table, finite_number, read_table
 from eval.text_files import numbered_lines
 

@@ -27,7 +27,7 @@ from eval.probes.model_tokenizer import ModelTokenizer
 from eval.probes.texts import checked_texts
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
     from retrieval.analysis import Analyser
 
 
@@ -74,7 +74,7 @@ class Fertility:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         rows = [
             [

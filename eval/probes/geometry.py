@@ -23,7 +23,7 @@ from eval.probes.texts import checked_texts, unit
 from eval.tasks.text_vectors import TextVectors
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
     from retrieval.encoders.base import Encoder
 
 _ROWS_AT_ONCE = 512  # of the matrix of all pairs: bounds memory
@@ -56,7 +56,7 @@ class Geometry:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         rows = [
             ["alignment", str(self.alignment), f"{self.alignment.n:,} pairs", "low: positive pairs lie close"],

@@ -12,7 +12,7 @@ from eval.errors import MeasureError
 from eval.probes.texts import checked_texts
 
 if TYPE_CHECKING:
-    from eval.experiments.measuring import Pool
+    from eval.pools import Pool
     from retrieval.encoders.base import Encoder
 
 

@@ -23,7 +23,7 @@ from eval.probes.texts import checked_texts
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
 
 POOLINGS = ("mean", "cls", "max", "last")
 """Over the tokens that the network reads, special ones included, as sentence-transformers pools: their mean, the first
@@ -77,7 +77,7 @@ class LayerSweep:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         found = {(cell.layer, cell.pooling): cell.spearman for cell in self.cells}
         layers = list(dict.fromkeys(cell.layer for cell in self.cells))

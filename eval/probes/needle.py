@@ -25,7 +25,7 @@ from eval.probes.texts import checked_texts, unit
 from eval.tasks.text_vectors import TextVectors
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
     from retrieval.encoders.base import Encoder
 
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -81,7 +81,7 @@ class NeedlePositions:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         rows = [
             [

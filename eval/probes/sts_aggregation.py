@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.errors import MeasureError
-from eval.experiments.similarity import ScoredPairs, similarities
 from eval.probes.estimates import RESAMPLES, Estimate, checked_scores, spearman
 from eval.probes.texts import checked_texts
+from eval.scored_pairs import ScoredPairs, similarities
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
     from retrieval.encoders.base import Encoder
 
 
@@ -62,7 +62,7 @@ class StsAggregation:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         rows = []
         for year in self.years:

@@ -19,7 +19,7 @@ from eval.probes.estimates import Estimate, bootstrap_means, spearman
 from eval.probes.token_matching import BertScorer
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
+    from eval.outcome import Outcome
 
 MEASURES = ("precision", "recall", "f1")
 
@@ -47,7 +47,7 @@ class SummaryRatings:
 
     def outcome(self) -> Outcome:
         """Return this as a table for people."""
-        from eval.benchmarks.outcome import Outcome
+        from eval.outcome import Outcome
 
         ratings = list(next(iter(self.spearman.values())))
         rows = [

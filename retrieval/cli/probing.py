@@ -13,8 +13,8 @@ from retrieval.cli.terminal import write_json, write_renderable
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
-    from eval.benchmarks.outcome import Outcome
-    from eval.experiments.similarity import ScoredPairs
+    from eval.outcome import Outcome
+    from eval.scored_pairs import ScoredPairs
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -74,7 +74,7 @@ def needle(
     as_json: bool,
 ) -> None:
     """Put passages at places of longer texts and search for them by their queries."""
-    from eval.experiments.measuring import read_pool
+    from eval.pools import read_pool
     from eval.probes.data import read_texts
     from eval.probes.haystack import needles_of, needles_of_texts
     from eval.probes.needle import measure_needles

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from eval.benchmarks import lexical_indexing
-from eval.benchmarks.outcome import Outcome
 from eval.benchmarks.peers.installed import missing
 from eval.benchmarks.processes import Spread, ratios, run_worker
 from eval.benchmarks.short_texts import WordModel, short_texts
 from eval.benchmarks.workers import read_texts, write_texts
 from eval.errors import EvaluationError, ReproductionError
+from eval.outcome import Outcome
 
 REAL = ["the cat sat", "the dog sat on the mat", "a mat", "the end"]
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import eval.benchmarks
 from eval.benchmarks.__main__ import PARTS, Part, in_order, markdown, superseded, write
 from eval.benchmarks.drawing import captions, draw
-from eval.benchmarks.outcome import Outcome, outcomes_json, read_outcomes
 from eval.benchmarks.plots import PLOTS
+from eval.outcome import Outcome, outcomes_json, read_outcomes
 
 COMMITTED = Path(eval.benchmarks.__file__).parent / "results.json"
 

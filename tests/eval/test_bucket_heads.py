@@ -8,8 +8,8 @@ import torch
 
 from eval.experiments.bucket_heads import head_vectors, new_head, train_head
 from eval.experiments.hidden_states import HiddenStates
-from eval.experiments.measuring import Pool
 from eval.experiments.search_costs import search_costs
+from eval.pools import Pool
 from indexes.sparse_vectors import SparseVectors
 from retrieval.models.ultra_high_dimensional.building import bucket_module, build_encoder, centre
 from tests.models.sparse_models import tiny_encoder

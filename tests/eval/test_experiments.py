@@ -10,10 +10,11 @@ import pytest
 
 from eval.experiments import __file__ as package
 from eval.experiments.__main__ import study_names, summary, write_summary
-from eval.experiments.measuring import Pool, bm25_rankings, values_of
+from eval.experiments.measuring import bm25_rankings, values_of
 from eval.experiments.options import Options
 from eval.experiments.plots import PLOTS
 from eval.experiments.training import trained
+from eval.pools import Pool
 from retrieval.errors import TrainingError
 from retrieval.training import Recipe
 from retrieval.training.ranking import Ranking

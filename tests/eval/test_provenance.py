@@ -48,9 +48,11 @@ def test_what_tasks_run_counts(name):
     [
         "eval/benchmarks/growth.py",
         "eval/comparison/means.py",
-        "eval/experiments/pools.py",
+        "eval/experiments/candidates.py",
         "eval/mteb_models/encoder.py",
         "eval/mteb_parity/table.py",
+        "eval/outcome.py",
+        "eval/pools.py",
         "eval/probes/needle.py",
         "eval/protocols.py",
         "eval/reports/markdown.py",

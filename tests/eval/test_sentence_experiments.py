@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.experiments.plain_sentences import unlabelled
-from eval.experiments.pools import sampled_pool
-from eval.experiments.similarity import ScoredPairs, read_scored_pairs, similarities
 from eval.experiments.studies.mirror_bert import tfidf_similarities
 from eval.experiments.studies.pair_filtering import corrupt, keep_rates
+from eval.pools import sampled_pool
+from eval.scored_pairs import ScoredPairs, read_scored_pairs, similarities
 from retrieval.encoders import FunctionEncoder
 
 PAIRS = [(f"query {number}", f"positive {number}") for number in range(50)]

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.candidates import CandidateSet, bm25_candidates
 from eval.experiments.options import Options
 from eval.experiments.stages_of_rerankers import DATA, READS, reranker_recipes
 from eval.experiments.training import fast_precision, trained
+from eval.outcome import Outcome
 from eval.significance import compare_means
 from retrieval.rerankers import Candidates, RoutingReranker, load_reranker
 from retrieval.rerankers.early_exit import EarlyExitReranker

@@ -6,7 +6,6 @@ questions and on five sets that they have not seen.
 
 from __future__ import annotations
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.experiments.stages_of_rerankers import (
     DATA,
@@ -19,6 +18,7 @@ from eval.experiments.stages_of_rerankers import (
     reranker_recipes,
 )
 from eval.experiments.training import Trained, trained
+from eval.outcome import Outcome
 from retrieval.rerankers.aggregation import Method
 from retrieval.training import Recipe
 from retrieval.training.data.sources import Source

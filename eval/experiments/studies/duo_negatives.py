@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.mined_triples import mined_triples
 from eval.experiments.options import Options
 from eval.experiments.stages_of_rerankers import (
@@ -21,6 +20,7 @@ from eval.experiments.stages_of_rerankers import (
     reranker_recipes,
 )
 from eval.experiments.training import fast_precision, trained
+from eval.outcome import Outcome
 from retrieval.encoders.base import fingerprint
 from retrieval.rerankers import load_reranker
 from retrieval.rerankers.aggregation import Method

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
-from eval.experiments.measuring import DEPTH, Pool, read_pool, values_of
+from eval.experiments.measuring import DEPTH, values_of
 from eval.experiments.options import Options
 from eval.experiments.token_documents import TokenEncoder, VectorCache, mean_vectors, needle_documents, windows_of
 from eval.experiments.training import Trained, trained
+from eval.outcome import Outcome
+from eval.pools import Pool, read_pool
 from eval.significance import PairedDifference, compare_means
 from retrieval.training import Recipe, builtin_recipe
 from retrieval.training.data import Source

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.measures import evaluate_run
+from eval.outcome import Outcome
 from eval.significance import compare_means
 from eval.testsets import TestSet, read_testset
 from indexes.aggregation import BEST_PASSAGE, Aggregation

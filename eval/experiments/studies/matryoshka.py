@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
-from eval.experiments.measuring import Pool, values_of
+from eval.experiments.measuring import values_of
 from eval.experiments.options import Options
-from eval.experiments.pools import sampled_pool
 from eval.experiments.training import Trained, trained
+from eval.outcome import Outcome
+from eval.pools import Pool, sampled_pool
 from eval.significance import compare_means
 from retrieval.encoders import load_encoder
 from retrieval.training import builtin_recipe

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.experiments.plain_sentences import measured_free, plain_start
-from eval.experiments.similarity import (
+from eval.experiments.training import Trained, trained
+from eval.outcome import Outcome
+from eval.scored_pairs import (
     YEARS,
     ScoredPairs,
     rank_correlations,
@@ -19,7 +20,6 @@ from eval.experiments.similarity import (
     similarities,
     sts_years,
 )
-from eval.experiments.training import Trained, trained
 from eval.significance import PairedDifference, compare_mean_rank_correlations
 from retrieval.encoders import load_encoder
 from retrieval.training import Recipe, builtin_recipe

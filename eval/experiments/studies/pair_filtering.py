@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.measuring import dense_rankings, values_of
 from eval.experiments.options import Options
-from eval.experiments.pools import sampled_pool
 from eval.experiments.training import trained
+from eval.outcome import Outcome
+from eval.pools import sampled_pool
 from eval.significance import compare_means
 from retrieval.encoders import load_encoder
 from retrieval.training import Recipe, builtin_recipe

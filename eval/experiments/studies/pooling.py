@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.experiments.plain_sentences import plain_start
-from eval.experiments.similarity import (
+from eval.experiments.training import trained
+from eval.outcome import Outcome
+from eval.scored_pairs import (
     rank_correlations,
     read_scored_pairs,
     sentences_of,
     similarities,
     sts_years,
 )
-from eval.experiments.training import trained
 from eval.significance import compare_mean_rank_correlations, compare_rank_correlations
 from retrieval.encoders import load_encoder
 from retrieval.training import builtin_recipe

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.options import Options
 from eval.measures import evaluate_run
+from eval.outcome import Outcome
 from eval.significance import PairedDifference, compare_means
 from eval.testsets import TestSet, read_testset
 from retrieval import Collection

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.candidates import CandidateSet, bm25_candidates, judged_candidates
 from eval.experiments.options import Options
 from eval.experiments.stages_of_rerankers import reranker_recipes
 from eval.experiments.training import trained
+from eval.outcome import Outcome
 from eval.significance import compare_means
 from indexes.storage import replace_file
 from indexes.token_vectors import TokenVectors

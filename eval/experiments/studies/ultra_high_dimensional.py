@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from eval.benchmarks.outcome import Outcome
 from eval.experiments.bucket_sweep import BATCH, MEASURE, SPARSE, Read, swept
 from eval.experiments.candidates import training_queries
-from eval.experiments.measuring import Pool, bm25_rankings, read_pool, values_of
+from eval.experiments.measuring import bm25_rankings, values_of
 from eval.experiments.options import Options
 from eval.experiments.training import trained
 from eval.experiments.vector_values import dense_values, sparse_values
+from eval.outcome import Outcome
+from eval.pools import Pool, read_pool
 from eval.significance import compare_means
 from indexes.sparse_vectors import SparseVectors
 from retrieval.training import builtin_recipe

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eval.errors import MeasureError
-from eval.experiments.measuring import Pool, read_pool
+from eval.pools import Pool, read_pool
 from eval.probes.haystack import Needle, needles_of, needles_of_texts
 from eval.probes.needle import measure_needles
 from retrieval.encoders import FunctionEncoder, load_encoder

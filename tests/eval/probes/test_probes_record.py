@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from typer.testing import CliRunner
 
-from eval.benchmarks.outcome import Outcome, read_outcomes
+from eval.outcome import Outcome, read_outcomes
 from eval.probes import __main__ as record
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from eval.errors import MeasureError, TaskError
-from eval.experiments.similarity import ScoredPairs
 from eval.probes.data import read_sts_years, read_subsets
 from eval.probes.sts_aggregation import aggregate_year, measure_sts_aggregation
+from eval.scored_pairs import ScoredPairs
 from retrieval.encoders import FunctionEncoder
 
 

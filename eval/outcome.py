@@ -1,4 +1,4 @@
-"""What a benchmark found out, for people and for machines."""
+"""What a benchmark, a study or a probe found out, for people and for machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one benchmark.
+    """The result of one of them.
 
     Attributes:
         title: what was measured.

@@ -1,4 +1,4 @@
-"""What the benchmarks' commands have in common: where the data is, and how an outcome is shown."""
+"""What the commands of benchmarks and probes have in common: where the data is, and how an outcome is shown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from eval.benchmarks.outcome import Outcome, outcomes_json
+from eval.outcome import Outcome, outcomes_json
 from indexes.errors import StorageError
 from indexes.storage import replace_file
 from retrieval.errors import RetrievalError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[2] / "shared" / "data"
 Data = Annotated[Path, typer.Option(help="Folder of test collections.")]
 Json = Annotated[Path | None, typer.Option(help="Also write the outcome to this file.")]
 

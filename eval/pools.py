@@ -1,13 +1,54 @@
-"""Smaller pools of large test sets: what is relevant to the queries taken, and other documents at random."""
+"""Test sets in memory, with their documents: whole ones, and smaller pools of large ones.
+
+A smaller pool holds what is relevant to the queries taken, and other documents at random.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from eval.experiments.measuring import Pool
 from eval.testsets import read_testset
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A test set in memory.
+
+    Attributes:
+        name: folder and split.
+        ids: of the documents.
+        texts: title and text of each.
+        queries: text by id, of judged queries.
+        qrels: grade by document id by query id.
+    """
+
+    name: str
+    ids: list[str]
+    texts: list[str]
+    queries: dict[str, str]
+    qrels: Mapping[str, Mapping[str, int]]
+
+
+def read_pool(folder: Path, split: str | None = None, limit: int | None = None) -> Pool:
+    """Read a test set with its documents; of the judged queries at most the first `limit`.
+
+    Raises:
+        EvaluationError: the folder is no test set with documents.
+    """
+    testset = read_testset(folder, split)
+    documents = list(testset.corpus or ())
+    queries = dict(list(testset.queries.items())[:limit])
+    return Pool(
+        name=f"{testset.name} {testset.split}",
+        ids=[document.id for document in documents],
+        texts=[f"{document.title or ''} {document.text or ''}".strip() for document in documents],
+        queries=queries,
+        qrels={query_id: testset.qrels[query_id] for query_id in queries},
+    )
 
 
 def sampled_pool(
