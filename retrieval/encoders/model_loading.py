@@ -15,6 +15,7 @@ from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 from retrieval.encoders.weights import described_files, remembered_digest
 from retrieval.errors import EncoderError
 from retrieval.execution.precision import Precision, check_precision, set_precision
+from retrieval.runtimes.loading import exported_runtime, load_runtime
 
 
 def load_sentence_transformer(
@@ -67,7 +68,7 @@ def load_sentence_transformer(
         source = str(folder) if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
     if pooling is not None:
         _check_pooling(folder, source, pooling)
-    exported = _exported_runtime(runtime, precision, device, calibration)
+    exported = exported_runtime(runtime, precision, device, calibration)
     # What a network is exported from is in fp32, whatever it is run in afterwards.
     of_torch = "fp32" if exported else cast("Precision | None", precision)
     check_precision(of_torch)
@@ -89,8 +90,6 @@ def load_sentence_transformer(
     set_precision(model, of_torch)  # after the weights have been hashed
     runs = None
     if exported is not None:
-        from retrieval.runtimes.loading import load_runtime
-
         try:
             runs = load_runtime(exported, model, digests["weights"], precision=precision, calibration=calibration)
         except EncoderError as error:
@@ -104,26 +103,6 @@ def load_sentence_transformer(
         runtime=runs,
         own=True,
     )
-
-
-def _exported_runtime(
-    runtime: str | None, precision: str | None, device: str | None, calibration: Sequence[str] | None
-) -> str | None:
-    """Return the runtime that is to run an exported network; None for PyTorch.
-
-    Raises:
-        EncoderError: the settings do not fit each other.
-    """
-    if runtime in (None, "torch"):
-        if calibration is not None:
-            raise EncoderError("calibration is for runtime='openvino' with precision='int8'; leave it out")
-        return None
-    from retrieval.runtimes.loading import check_runtime
-
-    check_runtime(str(runtime), precision)
-    if device not in (None, "cpu"):
-        raise EncoderError(f"runtime {runtime!r} computes on the processor, not on {device!r}; leave device out")
-    return runtime
 
 
 def _check_pooling(folder: Path, source: str, pooling: str) -> None:

@@ -1,4 +1,4 @@
-"""A sequence classifier as both rerankers use it: batches to logits, and who it is."""
+"""A sequence classifier as both rerankers use it, run by PyTorch: batches to logits, and who it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,6 +38,29 @@ WINDOW = 32_768
 """Inputs that are prepared together, of one query at least: what is in memory does not grow with the queries."""
 
 
+class SequenceClassifier(Protocol):
+    """What makes logits for a reranker: `Classifier` by PyTorch, `ExportedClassifier` by other runtimes.
+
+    Attributes:
+        n_labels: 1 or 2.
+    """
+
+    n_labels: int
+
+    def logits(self, prepared: PreparedTexts) -> np.ndarray:
+        """Return the logits of prepared inputs, (n, n_labels) float32.
+
+        Raises:
+            RerankerError: it is closed.
+        """
+
+    def execution(self) -> dict[str, Any]:
+        """Return how it computes, as JSON values: "precision", "runtime", "device", "batch_tokens", versions."""
+
+    def close(self) -> None:
+        """Let go of the model."""
+
+
 class Classifier:
     """A transformers model for sequence classification, or a `CrossEncoder`, with one logit or two.
 
@@ -63,13 +86,8 @@ class Classifier:
     ) -> None:
         from retrieval.rerankers.first_token import reading_first_token
 
-        self.n_labels = _n_labels(model)
-        if self.n_labels not in (1, 2):
-            raise RerankerError(
-                f"the model has {self.n_labels} labels; a reranker has one, or two: irrelevant, relevant"
-            )
-        if batch_tokens is not None and batch_tokens < 1:
-            raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        self.n_labels = checked_labels(model)
+        check_batch_tokens(batch_tokens)
         self._is_plain = not hasattr(model, "preprocess")
         model = in_precision(model, precision).eval()
         self._packed = None
@@ -97,7 +115,7 @@ class Classifier:
         if tokens is not None:
             batches = plan_packed_batches(prepared.lengths, self._batch_tokens)
         else:
-            batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+            batches = model_batches(prepared.lengths, self._batch_tokens, self._device.type)
 
         def run(rows: np.ndarray) -> np.ndarray:
             if packed is None or tokens is None:
@@ -142,17 +160,39 @@ class Classifier:
         return self._model
 
 
-def model_batches(lengths: np.ndarray, batch_tokens: int, device: Any) -> Iterator[np.ndarray]:
+def model_batches(lengths: np.ndarray, batch_tokens: int, device: str) -> Iterator[np.ndarray]:
     """Yield the rows of each batch, (m,) int64, every row once; on a processor, few inputs in the cheapest batches.
 
     Args:
         lengths: (n,) tokens of each input.
         batch_tokens: of a batch, padding included.
-        device: of torch, where the model is.
+        device: kind of the one where the model is, "cpu", "cuda", …
     """
-    if len(lengths) >= _MANY or device.type != "cpu":
+    if len(lengths) >= _MANY or device != "cpu":
         return plan_batches(lengths, batch_tokens)
     return plan_cheapest_batches(lengths, batch_tokens, BATCH_OVERHEAD)
+
+
+def checked_labels(model: Any) -> int:
+    """Return how many logits a classifier has.
+
+    Raises:
+        RerankerError: neither one nor two.
+    """
+    n_labels = _n_labels(model)
+    if n_labels not in (1, 2):
+        raise RerankerError(f"the model has {n_labels} labels; a reranker has one, or two: irrelevant, relevant")
+    return n_labels
+
+
+def check_batch_tokens(batch_tokens: int | None) -> None:
+    """Refuse a number of tokens that no batch can have.
+
+    Raises:
+        RerankerError: it is not at least 1.
+    """
+    if batch_tokens is not None and batch_tokens < 1:
+        raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
 
 
 def check_precision(precision: Precision | None) -> None:

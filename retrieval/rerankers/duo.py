@@ -17,7 +17,7 @@ from retrieval.encoders.tokenization import FastTokenizer
 from retrieval.errors import RerankerError
 from retrieval.rerankers.aggregation import Aggregation
 from retrieval.rerankers.base import Candidates, check_queries, check_scores
-from retrieval.rerankers.classifier import WINDOW, Classifier, probability
+from retrieval.rerankers.classifier import WINDOW, SequenceClassifier, probability
 from retrieval.rerankers.sequences import Layout, Sequences
 
 N_SEGMENTS = 3
@@ -52,6 +52,9 @@ class DuoInputs:
         tokenizer: of transformers, a fast one.
         budget: of each text.
 
+    Attributes:
+        pad_id: the token that stands where no token is.
+
     Raises:
         UnknownTokenizerError: the tokenizer cannot be used outside of its library.
     """
@@ -59,7 +62,7 @@ class DuoInputs:
     def __init__(self, tokenizer: Any, budget: DuoBudget) -> None:
         self._layout = Layout.of_pairs(tokenizer).with_third()
         self._tokenizer = FastTokenizer(tokenizer.backend_tokenizer)
-        self._pad_id = tokenizer.pad_token_id or 0
+        self.pad_id: int = tokenizer.pad_token_id or 0
         self._pads_left = tokenizer.padding_side == "left"
         self._budget = budget
 
@@ -80,7 +83,7 @@ class DuoInputs:
         pieces = [*of_queries, *self._tokenizer.pieces(documents, max_tokens=self._budget.document)]
         texts = triples + np.array([0, len(queries), len(queries)])  # (n, 3)
         kept = np.array([len(text) for text in pieces], np.int64)[texts]  # (n, 3)
-        made = Sequences(self._layout, pieces, texts, kept, self._pad_id, self._pads_left, has_segments=True)
+        made = Sequences(self._layout, pieces, texts, kept, self.pad_id, self._pads_left, has_segments=True)
         return PreparedTexts(made.lengths, made.features, None if self._pads_left else made.tokens)
 
 
@@ -101,7 +104,7 @@ class DuoReranker:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: SequenceClassifier,
         inputs: DuoInputs,
         aggregation: Aggregation,
         name: str,
@@ -128,7 +131,7 @@ class DuoReranker:
         return dict(self._identity)
 
     def execution(self) -> dict[str, Any]:
-        """Return precision, device, batch size and versions."""
+        """Return precision, runtime, device, batch size and versions."""
         return self._classifier.execution()
 
     def calls(self, n: int) -> int:

@@ -7,16 +7,18 @@ budgets and aggregation.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
 from retrieval.execution.precision import Precision, set_precision
 from retrieval.rerankers.aggregation import Aggregation, Method
-from retrieval.rerankers.classifier import Classifier, check_precision, describe, tokenizer_digest
+from retrieval.rerankers.classifier import Classifier, SequenceClassifier, check_precision, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
+from retrieval.rerankers.exported_classifier import load_exported_classifier, runtime_of_settings
 from retrieval.rerankers.model_loading import (
     SETTINGS_FILE,
     load_classifier,
@@ -25,6 +27,7 @@ from retrieval.rerankers.model_loading import (
     read_json,
     reranker_folder,
 )
+from retrieval.rerankers.precision import RerankerPrecision
 from retrieval.rerankers.untrained import load_untrained
 
 _FORMAT = 1
@@ -103,9 +106,11 @@ def load_duo(
     aggregation: Aggregation | Method | None = None,
     m: int | None = None,
     seed: int | None = None,
-    precision: Precision | None = "auto",
+    precision: RerankerPrecision | None = "auto",
     batch_tokens: int | None = None,
     device: str | None = None,
+    runtime: str | None = None,
+    calibration: Sequence[Sequence[str]] | None = None,
 ) -> DuoReranker:
     """Load a pairwise reranker.
 
@@ -114,18 +119,27 @@ def load_duo(
         aggregation: instead of the folder's; its method by name will do.
         m: of "sample", documents that each is compared with.
         seed: of "sample".
-        precision: "auto", "fp32", "bf16" or "fp16" as for encoders; None keeps what the file has.
+        precision: "auto", "fp32", "bf16" or "fp16" as for encoders; None keeps what the file has. Other runtimes have
+            other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
         batch_tokens: tokens of a batch, padding included.
-        device: "cpu", "cuda", …; by default a GPU when there is one.
+        device: "cpu", "cuda", …; by default a GPU when there is one. Other runtimes than PyTorch compute on the
+            processor.
+        runtime: "torch" (None), "onnx" or "openvino"; the latter two run the network after it has been exported, which
+            is done once on a machine.
+        calibration: some hundred triples of a query and two documents like those that will be compared, from which
+            OpenVINO's "int8" takes the ranges of activations.
 
     Raises:
+        MissingExtraError: a package of the runtime is missing.
         RerankerError: it cannot be loaded, its settings are not of this version, or there is no such aggregation.
     """
     folder, name = reranker_folder(name_or_path)
     budget, of_folder = duo_settings(folder)
     chosen = _chosen(aggregation, of_folder, m, seed)
-    check_precision(precision)
-    model, tokenizer = load_classifier(folder, name, device=device)
+    exported = runtime_of_settings(runtime, precision, device, calibration)
+    if exported is None:
+        check_precision(cast("Precision | None", precision))
+    model, tokenizer = load_classifier(folder, name, device="cpu" if exported else device)
     check_duo(model, tokenizer, budget, name)
     identity = {
         **describe(model, folder),
@@ -133,9 +147,23 @@ def load_duo(
         "query_tokens": budget.query,
         "document_tokens": budget.document,
     }
-    set_precision(model, precision)  # after the weights have been hashed
-    classifier = Classifier(model, batch_tokens=batch_tokens, own=True)
-    return DuoReranker(classifier, DuoInputs(tokenizer, budget), chosen, name, identity)
+    inputs = DuoInputs(tokenizer, budget)
+    classifier: SequenceClassifier
+    if exported is not None:
+        classifier = load_exported_classifier(
+            exported,
+            model,
+            inputs,
+            name=name,
+            weights=identity["weights"],
+            precision=precision,
+            calibration=calibration,
+            batch_tokens=batch_tokens,
+        )
+    else:
+        set_precision(model, cast("Precision | None", precision))  # after the weights have been hashed
+        classifier = Classifier(model, batch_tokens=batch_tokens, own=True)
+    return DuoReranker(classifier, inputs, chosen, name, identity)
 
 
 def _chosen(given: Aggregation | Method | None, of_folder: Aggregation, m: int | None, seed: int | None) -> Aggregation:

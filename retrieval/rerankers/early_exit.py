@@ -98,7 +98,7 @@ class EarlyExitClassifier(Classifier):
                 found = run_with_exits(layered, ramps, features, self.thresholds)
                 return found.logits.float().cpu().numpy(), found.layers.cpu().numpy()
 
-        batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+        batches = model_batches(prepared.lengths, self._batch_tokens, self._device.type)
         for rows, found in run_batches(batches, run, prepared.lengths, self._limit):
             logits[rows], layers[rows] = found
         return logits, layers

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 RerankerSpec: TypeAlias = "str | Path | Reranker | CrossEncoder"
 """The name or path of a model; a reranker; a loaded `CrossEncoder`."""
 
-_MONO = {"query_tokens", "max_tokens", "prompt", "exit_entropy", "precision", "batch_tokens", "device"}
-_DUO = {"aggregation", "m", "seed", "precision", "batch_tokens", "device"}
+_RUNTIME = {"runtime", "calibration"}
 _NETWORK = {"precision", "batch_tokens", "device"}
-_LOADED = _MONO - {"device", "exit_entropy"}
+_MONO = {"query_tokens", "max_tokens", "prompt", "exit_entropy"} | _NETWORK | _RUNTIME
+_DUO = {"aggregation", "m", "seed"} | _NETWORK | _RUNTIME
+_LOADED = _MONO - _RUNTIME - {"device", "exit_entropy"}
 
 _WHOLE_NUMBERS = ("query_tokens", "max_tokens", "batch_tokens", "m", "seed")
-_TEXTS = ("prompt", "precision")
+_TEXTS = ("prompt", "precision", "runtime")
 
 
 def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
@@ -35,11 +36,12 @@ def load_reranker(specification: RerankerSpec, **settings: Any) -> Reranker:
             or PreTTR as their authors publish them; a file that composes several (routing, Birch, BERT-QE), see
             `retrieval.rerankers.composed`; a `CrossEncoder`; or a reranker, which is returned as it is.
         **settings: for a model that is loaded here: `query_tokens`, `max_tokens`, `prompt`, `exit_entropy`,
-            `precision`, `batch_tokens`, `device`, as in `load_mono`; for a pairwise one `aggregation`, `m`, `seed`,
-            `precision`, `batch_tokens`, `device`, as in `load_duo`; for another network `precision`, `batch_tokens`,
-            `device`. None is the default.
+            `precision`, `batch_tokens`, `device`, `runtime`, `calibration`, as in `load_mono`; for a pairwise one
+            `aggregation`, `m`, `seed`, `precision`, `batch_tokens`, `device`, `runtime`, `calibration`, as in
+            `load_duo`; for another network `precision`, `batch_tokens`, `device`. None is the default.
 
     Raises:
+        MissingExtraError: a package that a runtime needs is not installed.
         RerankerError: it is none of these, it cannot be loaded, or a setting is not one of it or makes no sense.
     """
     if isinstance(specification, (str, Path)):
@@ -89,6 +91,8 @@ def _check(settings: dict[str, Any], allowed: set[str], kind: str) -> None:
     refused = sorted(set(settings) - allowed)
     if refused:
         known = f"one of {', '.join(sorted(allowed))}" if allowed else "there are none"
+        if refused[0] in _RUNTIME and allowed:
+            known = "it runs in PyTorch; give it for the folder of a pointwise or pairwise reranker, or leave it out"
         raise RerankerError(f"{refused[0]!r} is no setting of {kind}: {known}")
     for name, value in settings.items():
         if value is None:

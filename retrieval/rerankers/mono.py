@@ -13,7 +13,7 @@ import numpy as np
 from retrieval.batching import plan_windows
 from retrieval.encoders.model_inputs import PreparedTexts
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries, check_scores
-from retrieval.rerankers.classifier import WINDOW, Classifier, relevance
+from retrieval.rerankers.classifier import WINDOW, SequenceClassifier, relevance
 from retrieval.rerankers.pair_inputs import PairInputs
 from retrieval.rerankers.pairs import Pairs, find_pairs
 
@@ -31,7 +31,7 @@ class MonoReranker:
         identity: of weights, tokenizer and backbone.
     """
 
-    def __init__(self, classifier: Classifier, inputs: PairInputs, name: str, identity: dict[str, Any]) -> None:
+    def __init__(self, classifier: SequenceClassifier, inputs: PairInputs, name: str, identity: dict[str, Any]) -> None:
         self._classifier = classifier
         self._inputs = inputs
         self._name = name
@@ -57,7 +57,7 @@ class MonoReranker:
         return dict(self._identity)
 
     def execution(self) -> dict[str, Any]:
-        """Return precision, device, batch size and versions."""
+        """Return precision, runtime, device, batch size and versions."""
         return self._classifier.execution()
 
     def calls(self, n: int) -> int:

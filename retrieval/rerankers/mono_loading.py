@@ -13,6 +13,7 @@ from retrieval.encoders.weights import file_digest
 from retrieval.errors import RerankerError
 from retrieval.rerankers.classifier import Classifier, describe, tokenizer_digest
 from retrieval.rerankers.early_exit import EarlyExitClassifier, EarlyExitReranker
+from retrieval.rerankers.exported_classifier import load_exported_classifier, runtime_of_settings
 from retrieval.rerankers.model_loading import (
     is_plain,
     load_classifier,
@@ -37,6 +38,8 @@ def load_mono(
     precision: RerankerPrecision | None = "auto",
     batch_tokens: int | None = None,
     device: str | None = None,
+    runtime: str | None = None,
+    calibration: Sequence[Sequence[str]] | None = None,
 ) -> MonoReranker:
     """Load a pointwise reranker.
 
@@ -52,16 +55,42 @@ def load_mono(
             that is surer of it than this, in nats, one number for all or one for each; 0 never, above ln 2 after the
             first layer. None is the whole model.
         precision: "auto", "fp32", "bf16", "fp16" as for encoders, or "int8" on a processor; None keeps the file's.
+            Other runtimes have other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
-        device: "cpu", "cuda", …; by default a GPU when there is one, and the processor for int8.
+        device: "cpu", "cuda", …; by default a GPU when there is one, and the processor for int8. Other runtimes than
+            PyTorch compute on the processor.
+        runtime: "torch" (None), "onnx" or "openvino"; the latter two run the network of a transformers model for
+            sequence classification after it has been exported, which is done once on a machine.
+        calibration: some hundred pairs of a query and a document like those that will be scored, from which OpenVINO's
+            "int8" takes the ranges of activations.
 
     Raises:
+        MissingExtraError: a package of the runtime is missing.
         RerankerError: it cannot be loaded safely and completely, or the settings do not fit it.
     """
     folder, name = reranker_folder(name_or_path)
-    check_precision(precision)
-    device = "cpu" if device is None and precision == INT8 else device
+    exported = runtime_of_settings(runtime, precision, device, calibration)
+    if exported is None:
+        check_precision(precision)
+    elif exit_entropy is not None:
+        raise RerankerError(
+            f"exit_entropy is {exit_entropy!r}, but only PyTorch lets candidates leave at off-ramps, not runtime "
+            f"{exported!r}; leave one of them out"
+        )
+    device = "cpu" if exported or (device is None and precision == INT8) else device
     model, inputs, identity = _read(folder, name, device, Reading(query_tokens, max_tokens, prompt))
+    if exported is not None:
+        runs = load_exported_classifier(
+            exported,
+            model,
+            inputs,
+            name=name,
+            weights=identity["weights"],
+            precision=precision,
+            calibration=calibration,
+            batch_tokens=batch_tokens,
+        )
+        return MonoReranker(runs, inputs, name, identity)
     if exit_entropy is None:
         set_precision(model, precision)  # after the weights have been hashed
         return MonoReranker(Classifier(model, batch_tokens=batch_tokens, own=True), inputs, name, identity)

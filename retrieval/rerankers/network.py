@@ -17,7 +17,7 @@ from retrieval.execution.devices import on_device
 from retrieval.execution.precision import Precision, in_precision, name_of_dtype, set_precision
 from retrieval.execution.splitting import MemoryLimit, run_batches
 from retrieval.rerankers.base import Candidates, ScoreKind, check_queries
-from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, check_precision, model_batches
+from retrieval.rerankers.classifier import BATCH_TOKENS, WINDOW, check_batch_tokens, check_precision, model_batches
 from retrieval.rerankers.model_loading import moved, reranker_folder
 from retrieval.rerankers.pairs import score_pairs
 
@@ -74,8 +74,7 @@ class NetworkReranker:
     ) -> None:
         if network.passages_per_score != 1:
             raise RerankerError(f"a network of kind {network.kind!r} compares two passages: use load_reranker(folder)")
-        if batch_tokens is not None and batch_tokens < 1:
-            raise RerankerError(f"batch_tokens must be at least 1, not {batch_tokens}")
+        check_batch_tokens(batch_tokens)
         check_precision(precision)
         self._identity = {**network.describe(), "weights": weights or tensors_digest(network.state_dict().values())}
         self._network: RankingNetwork | None = in_precision(network, precision).eval()
@@ -278,7 +277,7 @@ class NetworkReranker:
             with torch.inference_mode():
                 return run(on_device(prepared.features(rows), self._device))
 
-        batches = model_batches(prepared.lengths, self._batch_tokens, self._device)
+        batches = model_batches(prepared.lengths, self._batch_tokens, self._device.type)
         return run_batches(batches, of_rows, prepared.lengths, self._limit)
 
     def _two_sided(self) -> Any:

@@ -66,6 +66,9 @@ class AssembledPairs:
         prompt: put before each query.
         has_segments: whether the model reads segments; its tokenizer must make them as well.
 
+    Attributes:
+        pad_id: the token that stands where no token is.
+
     Raises:
         UnknownTokenizerError: the tokenizer cannot be used outside of its library.
         RerankerError: no room is left for documents or for queries.
@@ -82,7 +85,7 @@ class AssembledPairs:
     ) -> None:
         self._layout = Layout.of_pairs(tokenizer)
         self._tokenizer = FastTokenizer(tokenizer.backend_tokenizer)
-        self._pad_id = tokenizer.pad_token_id or 0
+        self.pad_id: int = tokenizer.pad_token_id or 0
         self._pads_left = tokenizer.padding_side == "left"
         self._has_segments = has_segments and "token_type_ids" in tokenizer.model_input_names
         self._prompt = prompt
@@ -109,7 +112,7 @@ class AssembledPairs:
         texts = pairs + np.array([0, len(queries)])  # (n, 2)
         kept = lengths[texts]  # (n, 2)
         kept[:, 1] = np.minimum(kept[:, 1], limit - kept[:, 0])
-        made = Sequences(self._layout, pieces, texts, kept, self._pad_id, self._pads_left, self._has_segments)
+        made = Sequences(self._layout, pieces, texts, kept, self.pad_id, self._pads_left, self._has_segments)
         # Positions of a text that is padded on the left would be others without the padding.
         return PreparedTexts(made.lengths, made.features, None if self._pads_left else made.tokens)
 

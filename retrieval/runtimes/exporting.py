@@ -1,18 +1,19 @@
 """A model's network as an ONNX file, exported on this machine by PyTorch and kept in the user's cache directory.
 
-Only the transformer is exported: token ids go in, the states of all tokens come out, for any number of texts of any
-length. Pooling and whatever stands behind it are computed by `heads`.
+Of an encoder only the transformer is exported: token ids go in, the states of all tokens come out, for any number of
+texts of any length. Pooling and whatever stands behind it are computed by `heads`. A classifier is exported as a whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from retrieval.errors import EncoderError
 from retrieval.runtimes.kept_folders import kept_folder
@@ -29,7 +30,7 @@ _ONE_FILE = 1_500_000_000
 
 
 def exported_network(model: Any, weights: str, modules: list[str], input_names: list[str], extra: str) -> Path:
-    """Return the ONNX file of a model's network, exporting it if need be.
+    """Return the ONNX file of an encoder's network, from token ids to "states", exporting it if need be.
 
     Args:
         model: a `SentenceTransformer` in fp32 on the processor, whose first module is a `Transformer`.
@@ -42,25 +43,76 @@ def exported_network(model: Any, weights: str, modules: list[str], input_names: 
         MissingExtraError: a package is missing.
         EncoderError: PyTorch cannot export the network, or the cache cannot be written.
     """
+    decided_by = {"kind": "onnx", "weights": weights, "modules": modules}
+    return _kept(_Graph(model[0].model, input_names, "last_hidden_state", "states"), decided_by, extra)
+
+
+def exported_classifier(model: Any, weights: str, input_names: list[str], extra: str) -> Path:
+    """Return the ONNX file of a sequence classifier, from token ids to "logits", exporting it if need be.
+
+    Args:
+        model: of transformers, for sequence classification, in fp32 on the processor.
+        weights: digest of its weights.
+        input_names: as in `exported_network`.
+        extra: as in `exported_network`.
+
+    Raises:
+        MissingExtraError: a package is missing.
+        EncoderError: PyTorch cannot export the network, or the cache cannot be written.
+    """
+    decided_by = {"kind": "onnx classifier", "weights": weights, "network": _settings(model)}
+    return _kept(_Graph(model, input_names, "logits", "logits"), decided_by, extra)
+
+
+class _Graph(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        network: of transformers.
+        input_names: that it is called with.
+        wanted: what of its output.
+        output_name: what that is called in the file.
+    """
+
+    network: Any
+    input_names: list[str]
+    wanted: str
+    output_name: str
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    """Return everything beside its weights that a network is built from, where it was loaded from left out."""
+    config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
+    config.pop("_name_or_path", None)
+    return {"class": type(model).__name__, **config}
+
+
+def _kept(graph: _Graph, decided_by: Mapping[str, Any], extra: str) -> Path:
+    """Return the file of a graph; the settings that decide it, the libraries aside, are the caller's to name."""
     import torch
     import transformers
 
-    exporter = required("onnxscript", extra)
+    exporter, onnx = required("onnxscript", extra), required("onnx", extra)
     made_of = {
         "format": _FORMAT,
-        "kind": "onnx",
-        "weights": weights,
-        "modules": modules,
-        "inputs": input_names,
+        **decided_by,
+        "inputs": graph.input_names,
         **{library.__name__: version_of(library) for library in (torch, transformers, exporter)},
     }
-    return kept_folder(made_of, lambda folder: _export(model[0].model, input_names, folder / NETWORK)) / NETWORK
+
+    def make(folder: Path) -> None:
+        _export(graph, folder / NETWORK)
+        _forget_shapes_of_weights(onnx, folder / NETWORK)
+
+    return kept_folder(made_of, make) / NETWORK
 
 
-def _export(network: Any, input_names: list[str], path: Path) -> None:
+def _export(graph: _Graph, path: Path) -> None:
     import torch
 
-    class States(torch.nn.Module):
+    network, input_names = graph.network, graph.input_names
+
+    class Exported(torch.nn.Module):
         """The network as a function from tensors to one tensor."""
 
         def __init__(self) -> None:
@@ -68,7 +120,7 @@ def _export(network: Any, input_names: list[str], path: Path) -> None:
             self.network = network
 
         def forward(self, *values: Any) -> Any:
-            return self.network(**dict(zip(input_names, values, strict=True))).last_hidden_state
+            return getattr(self.network(**dict(zip(input_names, values, strict=True))), graph.wanted)
 
     # Sides of an example are not to be 0 or 1, which the exporter takes for constants.
     example = {name: torch.zeros((2, 7), dtype=torch.int64) for name in input_names}
@@ -78,19 +130,36 @@ def _export(network: Any, input_names: list[str], path: Path) -> None:
     try:
         with quiet():
             torch.onnx.export(
-                States().eval(),
+                Exported().eval(),
                 tuple(example.values()),
                 path,
                 input_names=input_names,
-                output_names=["states"],
+                output_names=[graph.output_name],
                 dynamic_shapes=(tuple(sides for _ in input_names),),
                 dynamo=True,
                 external_data=size > _ONE_FILE,
                 verbose=False,
             )
     except Exception as error:  # the exporter raises whatever its many passes raise
-        reason = " ".join(str(error).split())[:200]
-        raise EncoderError(f"PyTorch cannot export this network ({type(error).__name__}: {reason})") from error
+        cause = error.__cause__ or error  # what it says itself is advice to the network's author, at length
+        reason = " ".join(str(cause).split())[:200]
+        raise EncoderError(
+            f"PyTorch cannot export this network ({type(cause).__name__}: {reason}), but can run it: leave runtime out"
+        ) from error
+
+
+def _forget_shapes_of_weights(onnx: Any, path: Path) -> None:
+    """Remove from a file what the exporter notes of the shapes of weights, which say it themselves.
+
+    ONNX Runtime's quantiser turns the weights of `Gemm` round, leaves these notes as they are, and then stumbles over
+    them.
+    """
+    model = onnx.load(path, load_external_data=False)
+    weights = {weight.name for weight in model.graph.initializer}
+    others = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(others)
+    onnx.save(model, path)
 
 
 @contextlib.contextmanager
@@ -99,7 +168,8 @@ def quiet() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        said = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,10 +1,11 @@
-"""From the name of a runtime to what runs a loaded model's network."""
+"""From the name of a runtime to what runs a loaded model's network: what can be asked for, and how it is started."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from retrieval.encoders.model_inputs import TokenizedInputs, inputs_of
 from retrieval.encoders.sentence_transformer import max_tokens_of, prompts_of
 from retrieval.errors import EncoderError
 from retrieval.execution.precision import chosen_precision
-from retrieval.execution.runtime import Runtime
+from retrieval.execution.runtime import Runtime, TokenBatch
 from retrieval.runtimes import onnx_runtime, openvino_runtime
 from retrieval.runtimes.exporting import exported_network
+from retrieval.runtimes.heads import SentenceHead
 from retrieval.runtimes.model_heads import head_of
 from retrieval.runtimes.requirements import required
 
@@ -44,10 +46,86 @@ def check_runtime(name: str, precision: str | None) -> str:
     return precision or "fp32"
 
 
+def exported_runtime(
+    runtime: str | None, precision: str | None, device: str | None, calibration: Sequence[Any] | None
+) -> str | None:
+    """Return the runtime that is to run an exported network, of what users ask for; None for PyTorch.
+
+    Args:
+        runtime: "torch" (None) or one of `RUNTIMES`.
+        precision: one of the runtime's; those of PyTorch are not checked here.
+        device: that users name, if any.
+        calibration: only OpenVINO's "int8" has one.
+
+    Raises:
+        EncoderError: the settings do not fit each other, or there is no such runtime.
+        MissingExtraError: its package is not installed.
+    """
+    exported = None if runtime in (None, "torch") else str(runtime)
+    if exported is not None:
+        check_runtime(exported, precision)
+        if device not in (None, "cpu"):
+            raise EncoderError(f"runtime {runtime!r} computes on the processor, not on {device!r}; leave device out")
+    if calibration is not None and (exported, precision) != ("openvino", "int8"):
+        raise EncoderError("calibration is for runtime='openvino' with precision='int8'; leave it out")
+    return exported
+
+
+class Inputs(NamedTuple):
+    """How an exported network is called.
+
+    Attributes:
+        pad_id: the token that stands where no token is.
+        names: of its inputs.
+    """
+
+    pad_id: int
+    names: list[str]
+
+    @classmethod
+    def like(cls, example: TokenBatch, pad_id: int) -> Inputs:
+        """Return how a network is called that reads texts such as this one."""
+        return cls(pad_id, list(example.padded(pad_id)))
+
+
+def start_runtime(
+    name: str,
+    network: Path,
+    inputs: Inputs,
+    head: SentenceHead | None,
+    *,
+    precision: str | None,
+    samples: Sequence[Mapping[str, np.ndarray]] = (),
+) -> Runtime:
+    """Return a runtime for an exported network.
+
+    Args:
+        name: one of `RUNTIMES`.
+        network: its ONNX file.
+        inputs: how it is called.
+        head: see `ExportedNetwork`.
+        precision: one of the runtime's; None for "fp32".
+        samples: inputs for the network, one by one, from which OpenVINO's "int8" takes the ranges of activations.
+
+    Raises:
+        MissingExtraError: a package is missing.
+        EncoderError: the runtime cannot run this network in this precision.
+    """
+    precision = check_runtime(name, precision)
+    if name == "onnx":
+        network = onnx_runtime.in_eight_bits(network) if precision == "int8" else network
+        return onnx_runtime.OnnxRuntime(network, head, inputs.pad_id, inputs.names, precision)
+    digest = None
+    if precision == "int8":
+        digest = hashlib.sha256(b"".join(sample["input_ids"].tobytes() + b"\n" for sample in samples)).hexdigest()
+        network = openvino_runtime.in_eight_bits(network, samples, digest)
+    return openvino_runtime.OpenVinoRuntime(network, head, inputs.pad_id, inputs.names, precision, calibration=digest)
+
+
 def load_runtime(
     name: str, model: Any, weights: str, *, precision: str | None = None, calibration: Sequence[str] | None = None
 ) -> Runtime:
-    """Return a runtime for a loaded model; its network is exported where that has not been done before.
+    """Return a runtime for a loaded encoder; its network is exported where that has not been done before.
 
     Args:
         name: "onnx" or "openvino".
@@ -61,32 +139,22 @@ def load_runtime(
         MissingExtraError: a package is missing.
         EncoderError: the runtime cannot run this model in this precision.
     """
-    precision = check_runtime(name, precision)
     inputs = inputs_of(model, max_tokens_of(model))
     if not isinstance(inputs, TokenizedInputs):
         raise EncoderError(f"the model makes its input itself; runtime {name!r} needs one that reads tokens alone")
-    if calibration is not None and (name, precision) != ("openvino", "int8"):
-        raise EncoderError("calibration is for runtime='openvino' with precision='int8'; leave it out")
     passage_prompt = prompts_of(model)["document"]
     head = head_of(model, prompted=any(prompts_of(model).values()))
     example = inputs.prepare(["a"], "", "document")
     assert example.tokens is not None
-    names = list(example.tokens(np.arange(1)).padded(inputs.pad_id))
-    network = exported_network(model, weights, describe_modules(model), names, name)
-    if name == "onnx":
-        network = onnx_runtime.in_eight_bits(network) if precision == "int8" else network
-        return onnx_runtime.OnnxRuntime(network, head, inputs.pad_id, names, precision)
-    digest = None
-    if precision == "int8":
-        samples, digest = _samples(inputs, calibration, passage_prompt)
-        network = openvino_runtime.in_eight_bits(network, samples, digest)
-    return openvino_runtime.OpenVinoRuntime(network, head, inputs.pad_id, names, precision, calibration=digest)
+    called = Inputs.like(example.tokens(np.arange(1)), inputs.pad_id)
+    network = exported_network(model, weights, describe_modules(model), called.names, name)
+    calibrated = (name, precision) == ("openvino", "int8")
+    samples = _samples(inputs, calibration, passage_prompt) if calibrated else []
+    return start_runtime(name, network, called, head, precision=precision, samples=samples)
 
 
-def _samples(
-    inputs: TokenizedInputs, texts: Sequence[str] | None, prompt: str
-) -> tuple[list[dict[str, np.ndarray]], str]:
-    """Return texts as a network reads them, one by one, and a digest of them.
+def _samples(inputs: TokenizedInputs, texts: Sequence[str] | None, prompt: str) -> list[dict[str, np.ndarray]]:
+    """Return texts as a network reads them, one by one.
 
     Raises:
         EncoderError: there are none.
@@ -99,6 +167,9 @@ def _samples(
         )
     prepared = inputs.prepare(texts, prompt, "document")
     assert prepared.tokens is not None
-    samples = [prepared.tokens(np.array([row])).padded(inputs.pad_id) for row in range(len(texts))]
-    digest = hashlib.sha256(b"".join(sample["input_ids"].tobytes() + b"\n" for sample in samples)).hexdigest()
-    return samples, digest
+    return each_alone(prepared.tokens, len(texts), inputs.pad_id)
+
+
+def each_alone(tokens: Callable[[np.ndarray], TokenBatch], n: int, pad_id: int) -> list[dict[str, np.ndarray]]:
+    """Return n texts as a network reads them, one by one; what comes of `PreparedTexts.tokens`."""
+    return [tokens(np.array([row])).padded(pad_id) for row in range(n)]

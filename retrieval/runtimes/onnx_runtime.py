@@ -4,7 +4,7 @@ Eight bits: weights by a scale for each output channel, activations by one for e
 (`onnxruntime.quantization.quantize_dynamic`). So a text's vector hangs on the texts that stand beside it: of eight
 short texts of MiniLM, alone and together, the lowest cosine was 0.97. Ranges fixed beforehand (`quantize_static`, from
 100 passages) were farther from the exact vectors, a mean cosine of 0.936 over 150 texts instead of 0.994. OpenVINO's
-calibrated eight bits do not hang on the batch.
+calibrated eight bits do not hang on the batch. What is said of vectors goes for a classifier's logits as well.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OnnxRuntime(ExportedNetwork):
 
     Args:
         network: the file.
-        head: makes vectors of token states.
+        head: see `ExportedNetwork`.
         pad_id: the token that stands where no token is.
         input_names: that the network reads.
         precision: that the file was made in.
@@ -43,7 +43,9 @@ class OnnxRuntime(ExportedNetwork):
         EncoderError: it cannot read the file.
     """
 
-    def __init__(self, network: Path, head: SentenceHead, pad_id: int, input_names: list[str], precision: str) -> None:
+    def __init__(
+        self, network: Path, head: SentenceHead | None, pad_id: int, input_names: list[str], precision: str
+    ) -> None:
         super().__init__(head, pad_id, input_names)
         library = required("onnxruntime", EXTRA)
         options = library.SessionOptions()
@@ -68,18 +70,18 @@ class OnnxRuntime(ExportedNetwork):
         """Let go of the network."""
         self._session = None
 
-    def _states(self, features: dict[str, np.ndarray]) -> np.ndarray:
+    def _output(self, features: dict[str, np.ndarray]) -> np.ndarray:
         session = self._session
         if session is None:
             raise EncoderError("the encoder is closed; load it again")
         try:
-            states: np.ndarray = session.run(["states"], features)[0]
+            output: np.ndarray = session.run(None, features)[0]
         except Exception as error:  # of the library, and no RuntimeError
             if _SHORT_OF_MEMORY not in str(error):
                 raise
             reason = str(error)
         else:
-            return states
+            return output
         raise MemoryError(f"ONNX Runtime: {reason[reason.index(_SHORT_OF_MEMORY) :].strip()}")
 
 

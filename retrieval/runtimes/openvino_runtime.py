@@ -25,6 +25,8 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _QUANTISED = "network.xml"
+_FORMAT = 2
+"""Raised when what is quantised changes."""
 _DIGITS = 16
 
 
@@ -33,7 +35,7 @@ class OpenVinoRuntime(ExportedNetwork):
 
     Args:
         network: an ONNX file, or OpenVINO's own.
-        head: makes vectors of token states.
+        head: see `ExportedNetwork`.
         pad_id: the token that stands where no token is.
         input_names: that the network reads.
         precision: of the computation; "int8" for a file of `in_eight_bits`, whose other layers stay in fp32.
@@ -47,7 +49,7 @@ class OpenVinoRuntime(ExportedNetwork):
     def __init__(
         self,
         network: Path,
-        head: SentenceHead,
+        head: SentenceHead | None,
         pad_id: int,
         input_names: list[str],
         precision: str,
@@ -87,17 +89,17 @@ class OpenVinoRuntime(ExportedNetwork):
         """Let go of the network."""
         self._networks = None
 
-    def _states(self, features: dict[str, np.ndarray]) -> np.ndarray:
+    def _output(self, features: dict[str, np.ndarray]) -> np.ndarray:
         networks = self._networks
         if networks is None:
             raise EncoderError("the encoder is closed; load it again")
         request = networks.network.create_infer_request()  # threads must not share one
         found = request.infer(features, share_inputs=True)
-        states: np.ndarray = found[0]
-        if states.size == 0:  # what it gives back, without an error, when it could not allocate something
+        output: np.ndarray = found[0]
+        if output.size == 0:  # what it gives back, without an error, when it could not allocate something
             networks.renew()
-            raise MemoryError("OpenVINO gave no states back")
-        return states
+            raise MemoryError("OpenVINO gave nothing back")
+        return output
 
 
 class _Networks:
@@ -139,19 +141,36 @@ def in_eight_bits(network: Path, samples: Sequence[Mapping[str, np.ndarray]], te
 
     def make(folder: Path) -> None:
         with quiet():
+            read = library.Core().read_model(network)
             quantised = quantiser.quantize(
-                library.Core().read_model(network),
+                read,
                 quantiser.Dataset(list(samples)),
                 model_type=quantiser.ModelType.TRANSFORMER,
                 subset_size=len(samples),
+                ignored_scope=quantiser.IgnoredScope(names=_tables_of_one_row(read)),
             )
         library.save_model(quantised, folder / _QUANTISED, compress_to_fp16=False)
 
     # The folder of the network is named by all that it was made of.
     made_of = {
         "kind": "openvino int8",
+        "format": _FORMAT,
         "network": network.parent.name,
         "texts": texts,
         **{package.__name__: version_of(package) for package in (library, quantiser)},
     }
     return kept_folder(made_of, make) / _QUANTISED
+
+
+def _tables_of_one_row(model: Any) -> list[str]:
+    """Return the names of look-ups in tables with one row, such as RoBERTa's of segments.
+
+    OpenVINO cannot compile them in eight bits: it would fold them into a constant, and has no way for that type.
+    """
+    lookups = [operation for operation in model.get_ops() if operation.get_type_name() == "Gather"]
+    shapes = [lookup.input(0).get_partial_shape() for lookup in lookups]
+    return [
+        lookup.get_friendly_name()
+        for lookup, shape in zip(lookups, shapes, strict=True)
+        if shape.is_static and tuple(shape.to_shape())[:1] == (1,)
+    ]

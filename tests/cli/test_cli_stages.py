@@ -88,6 +88,7 @@ def test_settings_stand_behind_a_model(model, place, settings, cli, lexical, mon
         ("max_tokens=x", "max_tokens is 'x'; give a whole number"),
         ("prompt=3", "prompt is 3; give a text"),
         ("device=tpu9", "cannot be on device 'tpu9'"),
+        ("runtime=tensorrt", "unknown runtime 'tensorrt': one of torch, onnx, openvino"),
         ("aggregation=max", "'aggregation' is no setting of a pointwise reranker"),
     ],
 )
@@ -96,6 +97,20 @@ def test_values_that_no_model_understands_are_one_line(settings, words, cli, lex
     assert done.status == 2
     assert words in done.error
     assert "unexpected" not in done.error
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_runtime_stands_behind_a_model(cli, lexical, classifier):
+    """Of the same scores, and so the same answer."""
+    for package in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    answers = []
+    for settings in ("", ",runtime=onnx,batch_tokens=64"):
+        model = f"mono={classifier()}{settings}"
+        done = cli("search", lexical, "read file", "--stages", "bm25:10,mono:2", "--reranker", model, "--json")
+        assert done.status == 0, done.error
+        answers.append([(hit["id"], pytest.approx(hit["score"], abs=1e-5)) for hit in json.loads(done.out)["hits"]])
+    assert answers[0] == [(document, score.expected) for document, score in answers[1]]
 
 
 def test_people_see_ranks_stages_and_calls(cli, lexical, models):

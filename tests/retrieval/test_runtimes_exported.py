@@ -118,7 +118,7 @@ def test_a_closed_runtime_says_so(runtime, tiny_model):
     loaded = load_encoder(tiny_model(), runtime=runtime)._runtime
     loaded.close()
     with pytest.raises(EncoderError, match="the encoder is closed; load it again"):
-        loaded._states({})
+        loaded._output({})
 
 
 def test_a_file_that_is_no_network_is_said(runtime, tmp_path):
