@@ -13,6 +13,7 @@ from retrieval.errors import EncoderError
 from retrieval.execution import precision
 from retrieval.execution.precision import dtype_of, name_of_dtype, processor_has_bf16, supported_precision
 from retrieval.rerankers import load_reranker
+from retrieval.runtimes.loading import check_runtime
 from tests.execution.networks import build
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -136,3 +137,12 @@ def test_a_model_in_another_precision_is_a_copy():
     half = precision.in_precision(network, "fp16")
     assert (name_of_dtype(half.dtype), name_of_dtype(network.dtype)) == ("fp16", "fp32")
     assert name_of_dtype(torch.float64) == "float64"
+
+
+@pytest.mark.parametrize(("runtime", "expected"), [("onnx", "fp32"), ("openvino", "bf16")])
+def test_other_runtimes_take_it_where_they_have_it(monkeypatch, runtime, expected):
+    pytest.importorskip("onnxruntime" if runtime == "onnx" else "openvino")
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "bf16")
+    assert check_runtime(runtime, "auto") == expected
+    monkeypatch.setattr(precision, "supported_precision", lambda device: "fp32")
+    assert check_runtime(runtime, "auto") == check_runtime(runtime, None) == "fp32"
