@@ -121,24 +121,37 @@ class Content:
 
     @cached_property
     def means(self) -> list[Mean]:
-        """Means over the tasks that all systems were measured on: over tasks, and over the means of kinds, as MTEB."""
+        """Means over what all systems were measured on, as MTEB's: over tasks, and over the means of kinds.
+
+        Subsets, such as languages, count as one task together.
+        """
         shared = [task for task, of_task in self.tasks.items() if len(of_task) == len(self.systems)]
         if len(shared) < 2:
             return []
-        kinds: dict[str, list[str]] = {}
+        subsets: dict[str, list[str]] = {}
         for task in shared:
-            kinds.setdefault(self.kind(task), []).append(task)
-        left_out = len(self.tasks) - len(shared)
-        note = f"without {left_out} not measured with all systems" if left_out else ""
-        means = [Mean(f"mean of {len(shared)} tasks", self._mean_of(shared), note)]
+            subsets.setdefault(self._without_subset(task), []).append(task)
+        kinds: dict[str, list[dict[str, float]]] = {}
+        for parts in subsets.values():
+            scores = [{name: self.tasks[part][name].score for name in self.systems} for part in parts]
+            kinds.setdefault(self.kind(parts[0]), []).append(self._mean_of(scores))
+        left_out = len({self._without_subset(task) for task in self.tasks if task not in shared})
+        notes = [f"without {left_out} not measured with all systems"] if left_out else []
+        notes += ["subsets of a task count as one"] if len(subsets) < len(shared) else []
+        every = [scores for of_kind in kinds.values() for scores in of_kind]
+        means = [Mean(f"mean of {len(every)} tasks", self._mean_of(every), "; ".join(notes))]
         if len(kinds) > 1:
-            of_kinds = [self._mean_of(tasks) for tasks in kinds.values()]
-            scores = {name: sum(one[name] for one in of_kinds) / len(of_kinds) for name in self.systems}
-            means.append(Mean(f"mean of {len(kinds)} kinds", scores, note))
+            of_kinds = self._mean_of([self._mean_of(of_kind) for of_kind in kinds.values()])
+            means.append(Mean(f"mean of {len(kinds)} kinds", of_kinds, "; ".join(notes)))
         return means
 
-    def _mean_of(self, tasks: Sequence[str]) -> dict[str, float]:
-        return {name: sum(self.tasks[task][name].score for task in tasks) / len(tasks) for name in self.systems}
+    def _mean_of(self, scores: Sequence[dict[str, float]]) -> dict[str, float]:
+        return {name: sum(each[name] for each in scores) / len(scores) for name in self.systems}
+
+    def _without_subset(self, task: str) -> str:
+        """Return the name of the task that this one is a subset of, or its own."""
+        subset = next(iter(self.tasks[task].values())).settings.get("subset")
+        return task.removesuffix(f".{subset}") if subset else task
 
     @cached_property
     def references(self) -> list[AgainstReference]:

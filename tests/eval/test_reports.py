@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -128,6 +129,17 @@ def test_means_are_over_what_all_systems_have(content):
     assert [mean.name for mean in both.means] == ["mean of 3 tasks", "mean of 2 kinds"]
     pairs = both.tasks["Pairs"][ENCODER].score
     assert both.means[1].scores[ENCODER] == pytest.approx((sum(two) / 2 + pairs) / 2)
+
+
+def test_subsets_count_as_one_task_in_the_means():
+    results = [one for one in sample_results() if one.system != HYBRID]
+    parts = [replace(one, task=f"Long.{one.task}", settings={"subset": one.task}) for one in results]
+    alone = gather(results)
+    both = gather([*results, *parts])
+    assert [mean.name for mean in both.means] == ["mean of 4 tasks", "mean of 2 kinds"]
+    assert both.means[0].note == "without 2 not measured with all systems; subsets of a task count as one"
+    single = [alone.tasks[task][ENCODER].score for task in ("SciFact", "ArguAna_2", "Pairs")]
+    assert both.means[0].scores[ENCODER] == pytest.approx((sum(single) + sum(single) / 3) / 4)
 
 
 def test_policies_are_one_or_say_where(content):
