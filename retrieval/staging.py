@@ -55,7 +55,17 @@ def passage_hashes(texts: Sequence[str]) -> np.ndarray:
 
 def staging_key(encoder: Encoder) -> dict[str, Any]:
     """Return what staged vectors are kept apart by: the encoder's identity, and its precision, which must not mix."""
-    return {"identity": encoder.identity(), "precision": encoder.execution().get("precision")}
+    return {"identity": encoder.identity(), "precision": precision_key(encoder.execution())}
+
+
+def precision_key(execution: Mapping[str, Any]) -> str | None:
+    """Return what figures are kept apart by that one model computed in several ways: those of eight bits by all of it.
+
+    Floating point is the same to rounding whatever computes it; each runtime has eight bits of its own, and ranges.
+    """
+    precision = execution.get("precision")
+    parts = [execution.get(name) for name in ("runtime", "calibration")] if precision == "int8" else []
+    return None if precision is None else ", ".join(map(str, filter(None, [precision, *parts])))
 
 
 class Staging:

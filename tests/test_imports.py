@@ -177,6 +177,20 @@ def test_importing_the_measures_loads_no_model(tmp_path):
     assert not loaded & ({"pandas", "matplotlib", "ir_measures", "faiss"} | MODEL_LIBRARIES)
 
 
+def test_a_few_texts_are_added_without_pytorch_where_its_precision_is_the_same(tmp_path):
+    """Tests compute in fp32 (`tests/conftest.py`), which is known without asking PyTorch what the processor has."""
+    loaded = loaded_after(
+        """
+        from retrieval import Collection
+
+        with Collection.create("few.index") as collection:
+            collection.add([{"id": "1", "text": "Swifts sleep on the wing."}])
+        """,
+        tmp_path,
+    )
+    assert "torch" not in loaded
+
+
 def test_bm25_never_loads_a_model(tmp_path):
     """Neither in a lexical collection nor in one with vectors."""
     loaded = loaded_after(

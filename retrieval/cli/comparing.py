@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     "given",
     metavar="[NAME=]SYSTEM",
     multiple=True,
-    help="bm25; embedded; folder or name of an encoder; hybrid; first-stage (candidates as they come); or stages such "
-    "as bm25:1000,mono:50. By default embedded and bm25.",
+    help="bm25; embedded; folder or name of an encoder, in fp32 where no settings behind it say another precision; "
+    "hybrid; first-stage (candidates as they come); or stages such as bm25:1000,mono:50. By default embedded and bm25.",
 )
 @click.option(
     "--systems",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     "rerankers",
     metavar="NAME=MODEL",
     multiple=True,
-    help="The model of a stage, as for search, with any settings behind it.",
+    help="The model of a stage, as for search, with any settings behind it; in fp32 as well.",
 )
 @click.option("--passages", metavar="NAME=METHOD[,SETTING=N...]", multiple=True, help="As for search.")
 @click.option(
@@ -145,7 +145,7 @@ def compare(
     from eval.tasks.base import Surroundings
     from indexes.storage import make_directory
 
-    chosen = parse_formats(",".join(formats), FORMATS)
+    chosen, policies = parse_formats(",".join(formats), FORMATS), Policies.parse(policy)
     declared: list[str | DeclaredSystem] = [*(system for file in files for system in read_systems(file)), *given]
     tasks = _tasks(data, names)
     prepare_kernels()
@@ -154,9 +154,7 @@ def compare(
     place = workspace or out / "workspace"
     for folder in (out, place):
         make_directory(folder)
-    surroundings = Surroundings(
-        place, Policies.parse(policy), seed=seed, latency_sample=latency, progress=shows_progress()
-    )
+    surroundings = Surroundings(place, policies, seed=seed, latency_sample=latency, progress=shows_progress())
     comparison = run_tasks(
         systems,
         tasks,

@@ -80,8 +80,8 @@ def evaluate(
     check_k(k)
     if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
         raise RunError(f"cannot write the run: no folder {run.parent}")
-    prepare_kernels()
     chosen = Policies.parse(policies)
+    prepare_kernels()
     if ignore_identical_ids:
         chosen = replace(chosen, ignore_identical_ids=True)
     with Collection.open(index) as collection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from retrieval.errors import QueryError
 
 if TYPE_CHECKING:
-    from retrieval.encoders import EncoderSpec
+    from retrieval.encoders import Encoder, EncoderSpec
 
 _SETTING = re.compile(r"(?P<model>.+),(?P<name>[a-z_]+)=(?P<value>\[[^\]]*\]|[^,]*)", re.DOTALL)
 """,setting=value" behind a model; a value may be a list, "[0.1,0.2]"."""
@@ -59,11 +59,18 @@ def encoder_of(text: str | None, option: str) -> EncoderSpec:
     if text is None:
         return None
     name, settings = parse_model(text, option)
-    if not settings:
-        return name
+    return load_with(name, settings) if settings else name
+
+
+def load_with(name: str, settings: dict[str, Any]) -> Encoder:
+    """Load an encoder with the settings that stood behind its name; devices as in `encoder_of`.
+
+    Raises:
+        EncoderError: the encoder cannot be loaded, or not with these settings.
+    """
     from retrieval.encoders import load_encoder
 
     if "device" in settings:
         device = str(settings["device"])
-        settings["device"] = device.split("+") if "+" in device else device
+        settings = {**settings, "device": device.split("+") if "+" in device else device}
     return load_encoder(name, **settings)

@@ -88,11 +88,20 @@ def named_models(option: str, given: tuple[str, ...], example: str) -> dict[str,
     return models
 
 
-def load_named(text: str, passages: Passages | None) -> Any:
-    """Load a model, with any ",setting=value" behind its name, which reads by passages where these are given."""
+def load_named(text: str, passages: Passages | None, precision: str | None = None) -> Any:
+    """Load a model, with any ",setting=value" behind its name, which reads by passages where these are given.
+
+    Args:
+        text: what the user wrote.
+        passages: see above.
+        precision: of models that are loaded here and of which the user says none; None is their own default.
+    """
     from retrieval.rerankers import PassageReranker, load_reranker
+    from retrieval.rerankers.composed import SUFFIX
 
     name, settings = parse_model(text, "--reranker")
+    if precision is not None and not name.endswith(SUFFIX):  # a file says of each of its parts what is to be said
+        settings = {"precision": precision, **settings}
     reranker = load_reranker(name, **settings)
     return reranker if passages is None else PassageReranker(reranker, passages.aggregate, passages.splitting)
 

@@ -2,7 +2,7 @@
 
     bm25                     words
     embedded                 the encoder that comes with the package, by vectors
-    path/to/model            any other encoder
+    path/to/model            any other encoder; settings may stand behind it: embedded,precision=bf16
     first-stage              the candidates of a reranking task in the order that they come in
     hybrid                   BM25 and the vectors of --encoder, fused
     bm25:1000,mono:50        a pipeline; its rerankers are given by --reranker, its vectors are those of --encoder
@@ -31,9 +31,12 @@ FIRST_STAGE_OPTION = "first-stage"
 
 DEFAULT_SYSTEMS = ("embedded", "bm25")
 PRECISION = "fp32"
-"""Of encoders: published scores are compared with."""
+"""Of encoders and rerankers of which nobody says another: published scores are compared with."""
 
 _PIPELINE = re.compile(r"\s*(bm25|dense|sparse|hybrid)\s*[(:]")
+_SETTINGS = re.compile(r"[^=]*,[a-z_]+=")
+"""A model with settings behind it and no name in front."""
+
 _BY_VECTORS = ("dense", "hybrid")
 
 
@@ -86,18 +89,19 @@ class _Loaded:
         self._rerankers: dict[str, Any] = {}
 
     def encoder(self, model: str | None = None) -> Encoder:
-        from retrieval.encoders import load_encoder
+        from retrieval.cli.model_settings import load_with, parse_model
 
         model = model or self._default
         if model not in self._encoders:
-            self._encoders[model] = load_encoder(model, precision=PRECISION)
+            name, settings = parse_model(model, "--system")
+            self._encoders[model] = load_with(name, {"precision": PRECISION, **settings})
         return self._encoders[model]
 
     def reranker(self, name: str) -> Any:
         from retrieval.cli.stages import load_named
 
         if name not in self._rerankers:
-            self._rerankers[name] = load_named(self._models[name], self._passages.get(name))
+            self._rerankers[name] = load_named(self._models[name], self._passages.get(name), PRECISION)
         return self._rerankers[name]
 
 
@@ -146,7 +150,7 @@ def _check_settings(declared: DeclaredSystem, pipeline: Pipeline | None) -> None
 
 def _named(text: str) -> DeclaredSystem:
     """Return what a system is called and what it is."""
-    if _PIPELINE.match(text):  # whose feedback may hold an equals sign
+    if _PIPELINE.match(text) or _SETTINGS.match(text):  # whose feedback or settings hold an equals sign
         return DeclaredSystem(text, text)
     name, equals, specification = text.partition("=")
     if equals and not (name and specification):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import Encoder
+    from retrieval.execution.precision import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -59,27 +60,40 @@ def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
         )
 
 
+def precision_begun_in(manifest: Manifest) -> Precision:
+    """Return the precision that a collection's encoder is loaded in when nobody says.
+
+    What was begun in fp32 goes on in it, also where the device has a faster one; anything else in what the device has.
+    """
+    vectors = (segment.dense for segment in manifest.segments if segment.dense is not None)
+    said = (part.execution.get("precision") for part in vectors)
+    return "fp32" if next(filter(None, said), None) == "fp32" else "auto"
+
+
 class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
     """Holds the encoder of an open collection's vectors; see `RecordedSlot`.
 
     Args:
         recorded: see there.
         encoder: likewise.
-        precision: that the stored vectors were computed in, as far as it is known. What was begun in fp32 goes on in
-            it, also where the device has a faster precision; any other one is what the device has (`Precision`).
+        precision: to load the encoder in, see `precision_begun_in`.
     """
 
     def __init__(
-        self, recorded: EncoderEntry | None, encoder: Encoder | None = None, precision: str | None = None
+        self, recorded: EncoderEntry | None, encoder: Encoder | None = None, precision: Precision = "auto"
     ) -> None:
         super().__init__(recorded, encoder)
-        self._precision = precision
+        self._precision: Precision = precision
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, encoder: Encoder | None = None) -> Self:
         """Return the slot that a manifest describes, with the encoder if the caller gave one."""
-        vectors = [segment.dense for segment in manifest.segments if segment.dense is not None]
-        return cls(manifest.encoder, encoder, vectors[-1].execution.get("precision") if vectors else None)
+        return cls(manifest.encoder, encoder, precision_begun_in(manifest))
+
+    def go_on_with(self, manifest: Manifest) -> Self:
+        """Return the slot, which is to load its encoder, if it has to, as the vectors of a manifest were begun."""
+        self._precision = precision_begun_in(manifest)
+        return self
 
     def _empty(self) -> Self:
         return type(self)(self.recorded, precision=self._precision)
@@ -110,8 +124,7 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
                 f"the collection's encoder ({_name(self.recorded.identity)}) cannot be loaded by name; "
                 "open the collection with encoder="
             )
-        precision = "fp32" if self._precision == "fp32" else "auto"
-        encoder = reload_encoder(self.recorded.source, self.recorded.identity, precision=precision)
+        encoder = reload_encoder(self.recorded.source, self.recorded.identity, precision=self._precision)
         check_identity(self.recorded, encoder)
         return encoder
 

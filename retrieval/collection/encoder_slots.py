@@ -52,4 +52,5 @@ class EncoderSlots(NamedTuple):
         for name, entry in manifest.tokens.items():
             slots = [each.tokens[name] for each in (self, other) if name in each.tokens]
             tokens[name] = next((slot for slot in slots if slot.recorded == entry), fresh.tokens[name])
-        return EncoderSlots(dense[0] if dense else fresh.dense, sparse[0] if sparse else fresh.sparse, tokens)
+        found = dense[0].go_on_with(manifest) if dense else fresh.dense
+        return EncoderSlots(found, sparse[0] if sparse else fresh.sparse, tokens)

@@ -16,6 +16,7 @@ from retrieval.collection.document_store import StoredRow, write_documents
 from retrieval.collection.manifest import DensePart, SegmentEntry, SparsePart, TokensPart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.segment import Segment
+from retrieval.collection.stored_settings import shared_facts
 
 if TYPE_CHECKING:
     from retrieval.collection.working_segment import WorkingSegment
@@ -118,7 +119,7 @@ def _merge_vectors(
                     hashes[start + mine] = store.hashes[chosen]
                 writer.append(vectors, rows[block])
         write_passage_sides(dense.directory, spans, hashes)
-    execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
+    execution = shared_facts([store.execution for store in kept])
     return DensePart(part=dense.sealed(), n_passages=len(positions), execution=execution)
 
 
@@ -143,7 +144,7 @@ def _merge_sparse(
     with parts.new("sparse") as sparse:
         merge_sparse(list(zip((store.index for store in kept), chosen, strict=True)), places, sparse.directory)
         write_sparse_sides(sparse.directory, rows, spans, hashes)
-    execution = kept[0].execution if all(store.execution == kept[0].execution for store in kept) else {}
+    execution = shared_facts([store.execution for store in kept])
     return SparsePart(part=sparse.sealed(), n_passages=len(positions), execution=execution)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.chunking import ChunkSettings
-from retrieval.collection.encoder_slot import EncoderSlot, entry_of
+from retrieval.collection.encoder_slot import EncoderSlot, entry_of, precision_begun_in
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.sparse_slot import SparseSlot, sparse_entry_of
 from retrieval.collection.token_slot import TokenSlot, TokenStates, token_slots
@@ -65,7 +66,8 @@ def recorded_slots(
     if encoder is not None:
         from retrieval.encoders import load_encoder
 
-        loaded = load_encoder(encoder)
+        named = isinstance(encoder, (str, Path)) and manifest.encoder is not None
+        loaded = load_encoder(encoder, **({"precision": precision_begun_in(manifest)} if named else {}))
     if sparse is not None:
         from retrieval.encoders import load_sparse_encoder
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -123,3 +123,10 @@ def differences(stored: dict[str, Any], offered: dict[str, Any]) -> str:
     absent = "(absent)"
     names = [name for name in {**stored, **offered} if stored.get(name, absent) != offered.get(name, absent)]
     return ", ".join(f"{name}: {stored.get(name, absent)!r} -> {offered.get(name, absent)!r}" for name in names)
+
+
+def shared_facts(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what flat mappings agree on, such as how the vectors of merged segments were all computed."""
+    first, *others = several
+    missing = object()
+    return {name: value for name, value in first.items() if all(other.get(name, missing) == value for other in others)}

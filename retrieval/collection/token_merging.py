@@ -11,6 +11,7 @@ from retrieval.batching import plan_windows
 from retrieval.collection.manifest import TokensPart
 from retrieval.collection.parts import PartWriter
 from retrieval.collection.passage_hashes import write_hashes
+from retrieval.collection.stored_settings import shared_facts
 from retrieval.collection.token_store import StateStore, gather_states
 from retrieval.staging import HASH_BYTES
 
@@ -45,5 +46,5 @@ def _merge(parts: PartWriter, stores: Sequence[StateStore], places: np.ndarray) 
             for block in plan_windows(np.maximum(lengths, 1) * first.width, _BLOCK_NUMBERS):
                 writer.append(gather_states(stores, numbers[block], rows[block]))
         write_hashes(part.directory, hashes)
-    execution = stores[0].execution if all(store.execution == stores[0].execution for store in stores) else {}
+    execution = shared_facts([store.execution for store in stores])
     return TokensPart(part=part.sealed(), storage=first.storage, n_tokens=writer.n_tokens, execution=execution)

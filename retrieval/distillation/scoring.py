@@ -30,6 +30,7 @@ from retrieval.documents.report import ReadReport
 from retrieval.errors import RerankerError, TrainingDataError, TrainingError
 from retrieval.progress import progress as progress_bar
 from retrieval.rerankers.base import Reranker, is_pointwise
+from retrieval.staging import precision_key
 from retrieval.training.data.row_values import ScoredTuple
 from retrieval.training.data.teacher_lines import format_lines
 
@@ -165,7 +166,7 @@ def _positive_score(line: bytes) -> float:
 def _settings(teacher: Reranker, files: TupleFiles, target: Path, window: int) -> dict[str, Any]:
     settings = {
         "teacher": teacher.identity(),
-        "precision": teacher.execution().get("precision"),
+        "precision": precision_key(teacher.execution()),
         "data": {name: sha256_of(path) for name, path in files.files.items()},
         "form": target.suffix,
         "window": window,

@@ -127,9 +127,9 @@ class DeferredEncoder:
     def settle_precision(self) -> None:
         """Load the library now where it computes in another precision than NumPy's fp32."""
         if self._precision == "auto" and self._loaded is None:
-            from retrieval.execution.precision import chosen_precision
+            from retrieval.execution.precision import chosen_precision, may_differ_from_fp32
 
-            if chosen_precision(self._device) != "fp32":
+            if may_differ_from_fp32(self._device) and chosen_precision(self._device) != "fp32":
                 self._with_library()
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:

@@ -109,6 +109,11 @@ def _on_devices(specification: EncoderSpec, *, device: Sequence[str], **settings
         )
     if settings.get("prompts") is not None:
         settings["prompts"] = dict(settings["prompts"])  # it travels to the processes
+    if settings.get("precision", "auto") == "auto" and settings.get("runtime") in (None, "torch"):
+        from retrieval.execution.precision import chosen_precision
+
+        chosen = {chosen_precision(each) for each in device}
+        settings["precision"] = chosen.pop() if len(chosen) == 1 else "fp32"  # one for all of them
     encoder = load_encoder(specification, device=device[0], **settings)
     if len(device) == 1:
         return encoder

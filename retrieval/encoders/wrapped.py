@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from retrieval.encoders.base import settle, settle_precision
 from retrieval.encoders.late_chunking import LateChunkingEncoder, late_chunking_encoder
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class WrappedEncoder:
     def execution(self) -> dict[str, Any]:
         """Return how the encoder inside computes vectors."""
         return self._encoder.execution()
+
+    def load_library(self) -> None:
+        """Let the encoder inside settle how it computes, see `encoders.base.settle`."""
+        settle(self._encoder)
+
+    def settle_precision(self) -> None:
+        """Likewise its precision alone, see `encoders.base.settle_precision`."""
+        settle_precision(self._encoder)
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of queries, (n, dimension) float32."""

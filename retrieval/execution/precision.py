@@ -24,13 +24,14 @@ _CAPABILITIES = frozenset({"avx512_bf16", "amx_bf16"})
 """Instructions of a processor that multiply in bf16, under PyTorch's and Linux's names."""
 
 _CPUINFO = Path("/proc/cpuinfo")
+_GPU_DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def in_precision(model: Any, precision: Precision | None) -> Any:
     """Return a model in a precision: itself where it has it, else a copy; None for the one that it has."""
     if precision is None:
         return model
-    dtype = dtype_of(precision, device_type(model))
+    dtype = dtype_of(precision, device_of(model))
     if all(parameter.dtype == dtype for parameter in model.parameters()):
         return model
     return copy.deepcopy(model).to(dtype)
@@ -43,7 +44,7 @@ def set_precision(model: Any, precision: Precision | None) -> None:
         EncoderError: there is no such precision.
     """
     if precision is not None:
-        model.to(dtype_of(precision, device_type(model)))
+        model.to(dtype_of(precision, device_of(model)))
 
 
 def check_precision(precision: Precision | None) -> None:
@@ -75,10 +76,10 @@ def dtype_of(precision: Precision, device: str | None = None) -> Any:
     return getattr(torch, _DTYPES[precision])
 
 
-def device_type(model: Any) -> str:
-    """Return the kind of device that a model is on; "cpu" where it has no parameters."""
+def device_of(model: Any) -> str:
+    """Return the device that a model is on, "cpu", "cuda:1", …; "cpu" where it has no parameters."""
     parameter = next(iter(model.parameters()), None)
-    return "cpu" if parameter is None else str(parameter.device.type)
+    return "cpu" if parameter is None else str(parameter.device)
 
 
 def chosen_precision(device: str | None = None) -> Precision:
@@ -106,14 +107,27 @@ def supported_precision(device: str | None = None) -> Precision:
     bf16 on processors with AVX-512 BF16 or AMX and on GPUs since Ampere; fp16 on older GPUs; fp32 elsewhere.
 
     Args:
-        device: "cpu", "cuda" or another kind; by default a GPU when there is one.
+        device: "cpu", "cuda", "cuda:1" or another; by default a GPU when there is one.
     """
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda":
-        return "bf16" if torch.cuda.get_device_capability()[0] >= _AMPERE else "fp16"
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= _AMPERE else "fp16"
     return "bf16" if device == "cpu" and processor_has_bf16() else "fp32"
+
+
+def may_differ_from_fp32(device: str | None) -> bool:
+    """Tell whether "auto" may be something else than fp32, as far as can be told without importing PyTorch.
+
+    Args:
+        device: that the model is for; None is a GPU when there is one.
+    """
+    said = os.environ.get(PRECISION_VARIABLE, "auto") or "auto"
+    if said != "auto":
+        return said != "fp32"
+    has_gpu = device != "cpu" and any(path.exists() for path in _GPU_DRIVERS)
+    return has_gpu or not _CPUINFO.exists() or bool(_linux_flags() & _CAPABILITIES)
 
 
 def processor_has_bf16() -> bool:

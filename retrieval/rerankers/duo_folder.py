@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from indexes.storage import replace_file
 from retrieval.errors import RerankerError
-from retrieval.execution.precision import Precision, set_precision
+from retrieval.execution.precision import Precision
 from retrieval.rerankers.aggregation import Aggregation, Method
 from retrieval.rerankers.classifier import Classifier, SequenceClassifier, check_precision, describe, tokenizer_digest
 from retrieval.rerankers.duo import N_SEGMENTS, DuoBudget, DuoInputs, DuoReranker
@@ -27,7 +27,7 @@ from retrieval.rerankers.model_loading import (
     read_json,
     reranker_folder,
 )
-from retrieval.rerankers.precision import RerankerPrecision
+from retrieval.rerankers.precision import RerankerPrecision, set_precision
 from retrieval.rerankers.untrained import load_untrained
 
 _FORMAT = 1

@@ -14,7 +14,7 @@ from retrieval.encoders.model_identity import describe_modules
 from retrieval.encoders.model_inputs import TokenizedInputs, inputs_of
 from retrieval.encoders.sentence_transformer import max_tokens_of, prompts_of
 from retrieval.errors import EncoderError
-from retrieval.execution.precision import chosen_precision
+from retrieval.execution.precision import chosen_precision, processor_has_bf16
 from retrieval.execution.runtime import Runtime, TokenBatch
 from retrieval.runtimes import onnx_runtime, openvino_runtime
 from retrieval.runtimes.exporting import exported_network
@@ -39,7 +39,8 @@ def check_runtime(name: str, precision: str | None) -> str:
         raise EncoderError(f"unknown runtime {name!r}: one of torch, {', '.join(RUNTIMES)}")
     if precision == "auto":
         chosen = chosen_precision("cpu")
-        precision = chosen if chosen in RUNTIMES[name] else "fp32"
+        # PyTorch computes bf16 on any processor, slowly; other runtimes do not.
+        precision = chosen if chosen in RUNTIMES[name] and (chosen == "fp32" or processor_has_bf16()) else "fp32"
     if precision is not None and precision not in RUNTIMES[name]:
         raise EncoderError(f"runtime {name!r} has no precision {precision!r}: one of {', '.join(RUNTIMES[name])}")
     required(_PACKAGES[name], name)

@@ -45,15 +45,19 @@ class Models:
 
     def __init__(self) -> None:
         self.encoders: dict[str, CountingEncoder] = {}
+        self.settings: list[tuple[str, dict[str, object]]] = []
         self.pairs = 0
 
     def load_encoder(self, name, **settings):
         if not isinstance(name, str):
             return name
+        self.settings.append((name, settings))
         self.encoders[name] = CountingEncoder(name)
         return self.encoders[name]
 
     def load_reranker(self, name, **settings):
+        self.settings.append((name, settings))
+
         def by_length(query, texts):
             self.pairs += len(texts)
             return [len(text) for text in texts]
@@ -239,6 +243,27 @@ def test_policies_latency_and_formats(compare, data, models, tmp_path):
         assert "trec_eval" in result["policies"]["ties"]
         assert result["costs"]["query_p50_ms"] > 0
     assert {path.suffix for path in (tmp_path / "out").iterdir() if path.is_file()} == {".csv"}
+
+
+def test_a_wrong_policy_is_said_before_anything_is_made(compare, data, models, tmp_path):
+    done = compare("--task", "Birds", "--policy", "nope")
+    assert done.status != 0
+    assert "no preset of policies 'nope'" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_compute_in_fp32_where_no_settings_say_otherwise(compare, data, models):
+    systems = ("embedded", "embedded,precision=bf16,max_tokens=64", "bm25:3,mono:2", "bm25:3,half:2")
+    given = [part for system in systems for part in ("--system", system)]
+    done = compare("--task", "Birds", *given, "--reranker", "mono=a", "--reranker", "half=b,precision=bf16")
+    assert done.status == 0, done.err
+    assert models.settings == [
+        ("embedded", {"precision": "fp32"}),
+        ("embedded", {"precision": "bf16", "max_tokens": 64}),
+        ("a", {"precision": "fp32"}),
+        ("b", {"precision": "bf16"}),
+    ]
+    assert "embedded,precision=bf16,max_tokens=64" in done.out.replace("\n", "")
 
 
 def test_a_task_that_fails_is_named_and_the_others_are_reported(compare, models, data):
