@@ -18,7 +18,7 @@ _POSITIVE = 4.0
 """Pairs that people gave more than this, of `LARGEST_SCORE`, count as positive."""
 
 _NEEDLES = 50
-_LENGTHS = (64, 128, 256, 512)
+_LENGTHS = (128, 256, 512)
 _POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 _HEADER = """\
