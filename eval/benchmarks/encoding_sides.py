@@ -164,11 +164,11 @@ SIDES: Mapping[str, Callable[[], Side]] = {
 """Sides by name, each loaded when it is called."""
 
 
-def load_sides() -> tuple[dict[str, Side], dict[str, str]]:
+def load_sides(makers: Mapping[str, Callable[[], Side]] = SIDES) -> tuple[dict[str, Side], dict[str, str]]:
     """Return the sides that can take part, and of the others why they cannot, each by name."""
     found: dict[str, Side] = {}
     missing: dict[str, str] = {}
-    for name, make in SIDES.items():
+    for name, make in makers.items():
         try:
             found[name] = make()
         except LeftOut as reason:

@@ -18,7 +18,7 @@ import typer
 
 from eval.benchmarks.device_use import busy_while, seconds_of_product
 from eval.benchmarks.encoding import check, mixed_texts
-from eval.benchmarks.encoding_sides import REFERENCE, Encode, LeftOut, Side
+from eval.benchmarks.encoding_sides import REFERENCE, Encode, LeftOut, Side, load_sides
 from eval.benchmarks.encoding_worker import compared, flops, token_counts
 from eval.benchmarks.in_turn import times_slower
 from eval.benchmarks.processes import Spread
@@ -57,7 +57,7 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3, device: str = "
         ReproductionError: vectors differ.
     """
     texts = mixed_texts(data, max(_FEWEST, round(N_TEXTS * share)))
-    sides, left_out = load_sides(device)
+    sides, left_out = load_sides(sides_on(device))
     agreement = compared({name: side.encode for name, side in sides.items()}, texts)
     checked = {name: {"precision": side.precision, **agreement[name]} for name, side in sides.items()}
     check(checked)
@@ -86,9 +86,9 @@ def measure(data: Path, *, share: float = 1.0, repeats: int = 3, device: str = "
     )
 
 
-def load_sides(device: str) -> tuple[dict[str, Side], dict[str, str]]:
-    """Return the sides that can take part on a device, and of the others why they cannot, each by name."""
-    makers: Mapping[str, Callable[[], Side]] = {
+def sides_on(device: str) -> dict[str, Callable[[], Side]]:
+    """Return the sides by name, each loaded on a device when it is called."""
+    return {
         REFERENCE: lambda: _library(device, "fp32"),
         f"{REFERENCE}, bf16": lambda: _library(device, "bf16"),
         f"{REFERENCE}, bf16, {_LARGER_BATCH} texts at once": lambda: _library(device, "bf16", batch_size=_LARGER_BATCH),
@@ -96,14 +96,6 @@ def load_sides(device: str) -> tuple[dict[str, Side], dict[str, str]]:
         "engine, fp32": lambda: _engine(device, "fp32"),
         "engine, bf16": lambda: _engine(device, "bf16"),
     }
-    found: dict[str, Side] = {}
-    missing: dict[str, str] = {}
-    for name, make in makers.items():
-        try:
-            found[name] = make()
-        except LeftOut as reason:
-            missing[name] = str(reason)
-    return found, missing
 
 
 def row(name: str, found: Mapping[str, Any]) -> list[str]:

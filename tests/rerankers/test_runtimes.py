@@ -21,17 +21,9 @@ from retrieval.rerankers.duo import DuoBudget
 from retrieval.rerankers.duo_folder import create_duo
 from tests.rerankers.test_early_exit import with_off_ramps
 from tests.rerankers.test_mono import candidates, texts_of
+from tests.retrieval.test_runtimes_exported import PACKAGES, cache
 
-PACKAGES = {"onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino", "onnx", "onnxscript")}
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Let networks be exported once for all tests, and not into the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
+__all__ = ["cache"]
 
 
 def needs(runtime):
