@@ -55,7 +55,9 @@ def load_mono(
             that is surer of it than this, in nats, one number for all or one for each; 0 never, above ln 2 after the
             first layer. None is the whole model.
         precision: "auto", "fp32", "bf16", "fp16" as for encoders, or "int8" on a processor; None keeps the file's.
-            Other runtimes have other ones, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
+            Heads and off-ramps compute in fp32 behind bf16 and fp16, so that candidates do not tie by rounding; for a
+            model that makes its input itself, whose head is not known, "auto" is "fp32". Other runtimes have other
+            precisions, see `runtimes.loading.RUNTIMES`; None is "fp32" there.
         batch_tokens: tokens of a batch, padding included; by default 2,048 on a processor and 65,536 on a GPU.
         device: "cpu", "cuda", …; by default a GPU when there is one, and the processor for int8. Other runtimes than
             PyTorch compute on the processor.
@@ -98,7 +100,7 @@ def load_mono(
 
     ramps = load_off_ramps(folder, model)
     set_precision(model, precision)
-    classifier = EarlyExitClassifier(model, ramps.to(model.dtype), exit_entropy, batch_tokens=batch_tokens, own=True)
+    classifier = EarlyExitClassifier(model, ramps, exit_entropy, batch_tokens=batch_tokens, own=True)
     identity = {**identity, "off_ramps": file_digest(folder / OFF_RAMPS_FILE)}
     return EarlyExitReranker(classifier, inputs, name, identity)
 

@@ -40,7 +40,7 @@ def in_precision(model: Any, precision: RerankerPrecision | None) -> Any:
     check_precision(precision)
     if precision == INT8:
         return set_precision(copy.deepcopy(model), precision)
-    found = floating_point.in_precision(model, cast("Precision | None", precision))
+    found = floating_point.in_precision(model, _of(model, precision))
     return found if found is model else with_exact_head(found)
 
 
@@ -63,10 +63,17 @@ def set_precision(model: Any, precision: RerankerPrecision | None) -> Any:
                 f"precision int8 is for transformers' models with linear layers, not for {type(model).__name__}"
             )
     else:
-        floating_point.set_precision(model, cast("Precision | None", precision))
+        floating_point.set_precision(model, _of(model, precision))
         if precision is not None:
             with_exact_head(model)
     return model
+
+
+def _of(model: Any, precision: RerankerPrecision | None) -> Precision | None:
+    """Return the precision of a model's network: "auto" is fp32 where the head cannot be kept exact."""
+    if precision == "auto" and hasattr(model, "preprocess"):
+        return "fp32"
+    return cast("Precision | None", precision)
 
 
 def with_exact_head(model: Any) -> Any:

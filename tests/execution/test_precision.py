@@ -191,6 +191,36 @@ def test_a_classifiers_head_computes_in_fp32(classifier):
     assert len(set(found.tolist())) > 0.9 * len(set(expected.tolist()))
 
 
+def test_off_ramps_compute_in_fp32(classifier, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from retrieval.models.rankers.off_ramps import OFF_RAMPS_FILE
+    from retrieval.rerankers.base import Candidates
+    from tests.rerankers.test_early_exit import with_off_ramps
+
+    folder = with_off_ramps(tmp_path / "exits", classifier(layers=3))
+    tensors = load_file(folder / OFF_RAMPS_FILE)
+    biased = {name: tensor + 8 * name.endswith("classifier.bias") for name, tensor in tensors.items()}
+    save_file(biased, folder / OFF_RAMPS_FILE)  # logits of about 8, whose neighbours in bf16 are far
+    reranker = load_reranker(folder, exit_entropy=1.0, precision="bf16", device="cpu")  # all leave after a layer
+    texts = [f"{first} {second}" for first in "abcdefgh" for second in "abcdefgh"]
+    given = [Candidates([str(row) for row in range(len(texts))], texts, -np.arange(len(texts), dtype=float))]
+    found, expected = (
+        each.score(["word"], given)[0] for each in (reranker, load_reranker(folder, exit_entropy=1.0, precision="fp32"))
+    )
+    assert len(set(found.tolist())) > 0.9 * len(set(expected.tolist()))
+    assert reranker.execution()["precision"] == "bf16"
+
+
+@pytest.mark.usefixtures("bf16")
+def test_a_head_that_is_not_known_is_not_rounded_unasked():
+    model = torch.nn.Linear(2, 1)
+    model.preprocess = lambda pairs: pairs  # as a CrossEncoder has it
+    assert rerankers_precision.in_precision(model, "auto") is model
+    assert rerankers_precision.set_precision(model, "auto").weight.dtype == torch.float32
+    assert rerankers_precision.in_precision(model, "bf16").weight.dtype == torch.bfloat16
+
+
 def test_a_wrong_environment_is_not_mended_by_int8(classifier, monkeypatch):
     monkeypatch.setenv(precision.PRECISION_VARIABLE, "nope")
     with pytest.raises(RerankerError, match=r"is 'nope': one of fp32, bf16, fp16, auto$"):

@@ -41,7 +41,8 @@ class OffRamp(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return logits, (n, labels), of the first of the states, (n, length, hidden)."""
-        logits: Tensor = self.classifier(self.dropout(torch.tanh(self.dense(states[:, 0]))))
+        first = states[:, 0].to(self.dense.weight.dtype)  # a ramp stays in fp32 behind layers in bf16
+        logits: Tensor = self.classifier(self.dropout(torch.tanh(self.dense(first))))
         return logits
 
 
