@@ -26,6 +26,8 @@ ifdef CPU
 TORCH_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
 endif
 SOURCES := retrieval indexes eval tests
+# Without restarts: after the crash of a worker, pytest-xdist can wait for ever for files that it had begun.
+TEST := RETRIEVAL_TEST_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 REPRODUCED := $(or $(TASKS),SciFact NFCorpus Vaswani Cranfield CACM LISA ADI XQuADRetrieval.en)
 
 export HF_HUB_OFFLINE ?= 1
@@ -40,10 +42,10 @@ demo: $(VENV)/.installed
 install: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
-	RETRIEVAL_TEST_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+	$(TEST) --durations=15
 
 quick: $(VENV)/.installed-test
-	RETRIEVAL_TEST_DATA=$(abspath $(DATA)) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(TEST) -m "not slow"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check $(SOURCES)

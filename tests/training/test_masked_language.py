@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, DistilBertConfig, DistilBertForMaskedLM
 
 from retrieval.errors import EncoderError
@@ -19,6 +21,18 @@ from retrieval.training.masked_language import (
     masked_language_score,
 )
 from tests.retrieval.conftest import VOCABULARY
+
+WORKERS = """
+import json, sys
+from torch.utils.data import DataLoader
+from transformers import BertTokenizerFast
+from retrieval.training.masked_language import MaskedLanguageCollator
+
+collator = MaskedLanguageCollator(BertTokenizerFast.from_pretrained(sys.argv[1]))
+texts = ["searching engines, retrieval of documents and the query models in words " * 40] * 2
+print(json.dumps([batch["labels"].tolist() for batch in DataLoader(texts, 1, num_workers=2, collate_fn=collator)]))
+"""
+"""Labels of one text, masked by two workers."""
 
 LONG = "searching engines, retrieval of documents and the query models in words " * 40
 TEXTS = st.lists(
@@ -143,10 +157,16 @@ class TestCollator:
         assert not torch.equal(first[0], other[0])
 
     @pytest.mark.slow
-    def test_workers_draw_numbers_of_their_own(self, tokenizer):
-        loader = DataLoader([LONG] * 2, batch_size=1, num_workers=2, collate_fn=MaskedLanguageCollator(tokenizer))
-        first, second = (batch["labels"] for batch in loader)
-        assert not torch.equal(first, second)
+    def test_workers_draw_numbers_of_their_own(self, tokenizer, tmp_path):
+        """In a fresh process: workers are forked, and this one has the threads of all tests before."""
+        tokenizer.save_pretrained(tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-c", WORKERS, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        first, second = json.loads(done.stdout)
+        assert len(first) == len(second)
+        assert first != second
 
     def test_long_texts_are_cut(self, tokenizer):
         assert MaskedLanguageCollator(tokenizer, max_tokens=16)([LONG])["labels"].shape == (1, 16)
