@@ -44,8 +44,8 @@ def delete(index: Path, ids: tuple[str, ...], *, ids_from: str | None, where: st
     if bool(wanted or ids_from) == (where is not None):
         raise CollectionError("say what to delete: either ids (or --ids-from), or --where")
     missing: list[str] = []
-    prepare_kernels()
     with Collection.open(index, progress=shows_progress()) as collection:
+        prepare_kernels()
         if where is not None:
             deleted = collection.delete(where=where)
         else:
@@ -71,8 +71,8 @@ def compact(index: Path, *, as_json: bool) -> None:
     from retrieval.collection.collection import Collection
 
     started = time.perf_counter()
-    prepare_kernels()
     with Collection.open(index, progress=shows_progress()) as collection:
+        prepare_kernels()
         before = collection.stats()
         collection.compact()
         after = collection.stats()

@@ -81,11 +81,11 @@ def evaluate(
     if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
         raise RunError(f"cannot write the run: no folder {run.parent}")
     chosen = Policies.parse(policies)
-    prepare_kernels()
     if ignore_identical_ids:
         chosen = replace(chosen, ignore_identical_ids=True)
     with Collection.open(index) as collection:
         testset = read_testset(dataset, split, language)
+        prepare_kernels()
         options = search_options(collection, **ranking)
         for text in islice(filter(str.strip, testset.queries.values()), 1):
             collection.search(text, **options)  # loads models and kernels, whose time is none of the stages'

@@ -58,8 +58,8 @@ def search(
     from retrieval.collection.collection import Collection
 
     check_k(k)
-    prepare_kernels()
     with Collection.open(index) as collection:
+        prepare_kernels()
         options = {"syntax": syntax, **search_options(collection, **ranking)}
 
         def answer(text: str) -> Answer:
@@ -83,8 +83,8 @@ def similar(index: Path, document_id: str, *, k: int, where: str | None, explain
     from retrieval.collection.collection import Collection
 
     check_k(k)
-    prepare_kernels()
     with Collection.open(index) as collection:
+        prepare_kernels()
         allowed = parsed_filter(where)
         if document_id not in collection:
             note(f"error: no document {document_id!r} in {index}")

@@ -80,9 +80,9 @@ def tune(
     numbers = _numbers(tried)
     if plot is not None:
         check_plot(plot)  # said now, not when everything has been measured
-    prepare_kernels()
     with Collection.open(index) as collection:
         testset = read_testset(dataset, split, language)
+        prepare_kernels()
         options = search_options(collection, **ranking)
         report = tuned(
             collection,

@@ -98,6 +98,26 @@ def test_kernels_that_must_be_compiled_are_announced(cli, lexical, monkeypatch):
     assert done.json["hits"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "nothing.index", "csv"),
+        ("similar", "nothing.index", "a"),
+        ("delete", "nothing.index", "a"),
+        ("compact", "nothing.index"),
+        ("evaluate", "nothing.index", "data"),
+        ("tune", "nothing.index", "data", "--stages", "bm25:10"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_fails_at_once_waits_for_no_compilation(cli, monkeypatch, arguments):
+    monkeypatch.setattr("indexes.compilation.kernels_are_cached", lambda: False)
+    monkeypatch.setattr("indexes.compilation.warm_up", lambda: pytest.fail("kernels are compiled"))
+    done = cli(*arguments)
+    assert done.status == 2
+    assert "no collection at nothing.index" in done.error
+
+
 def test_scipy_is_hidden_from_numba_only_while_it_loads():
     import scipy.linalg.cython_blas
 
