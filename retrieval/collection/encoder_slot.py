@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import Encoder
-    from retrieval.execution.precision import Precision
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +61,23 @@ def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
         )
 
 
-def precision_begun_in(manifest: Manifest) -> Precision:
-    """Return the precision that a collection's encoder is loaded in when nobody says.
+def execution_begun_with(manifest: Manifest) -> dict[str, Any]:
+    """Return the settings that a collection's encoder is loaded with when nobody says how it is to compute.
 
-    What was begun in fp32 goes on in it, also where the device has a faster one; anything else in what the device has.
+    What was begun in fp32 goes on in it, also where the device has a faster precision. Vectors in eight bits are too
+    far from others to be compared with them, and go on in the runtime that made them, calibrated as it was. Anything
+    else goes on in what the device has.
     """
-    vectors = (segment.dense for segment in manifest.segments if segment.dense is not None)
-    said = (part.execution.get("precision") for part in vectors)
-    return "fp32" if next(filter(None, said), None) == "fp32" else "auto"
+    vectors = (segment.dense.execution for segment in manifest.segments if segment.dense is not None)
+    begun = next((facts for facts in vectors if facts.get("precision")), {})
+    if begun.get("precision") != "int8":
+        return {"precision": "fp32" if begun.get("precision") == "fp32" else "auto"}
+    settings: dict[str, Any] = {"precision": "int8", "runtime": str(begun.get("runtime"))}
+    if "calibration" in begun:
+        from retrieval.runtimes.calibration import Calibration
+
+        settings["calibration"] = Calibration.made_before(str(begun["calibration"]))
+    return settings
 
 
 class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
@@ -76,27 +86,30 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
     Args:
         recorded: see there.
         encoder: likewise.
-        precision: to load the encoder in, see `precision_begun_in`.
+        settings: to load the encoder with, see `execution_begun_with`.
     """
 
     def __init__(
-        self, recorded: EncoderEntry | None, encoder: Encoder | None = None, precision: Precision = "auto"
+        self,
+        recorded: EncoderEntry | None,
+        encoder: Encoder | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__(recorded, encoder)
-        self._precision: Precision = precision
+        self._settings = settings
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, encoder: Encoder | None = None) -> Self:
         """Return the slot that a manifest describes, with the encoder if the caller gave one."""
-        return cls(manifest.encoder, encoder, precision_begun_in(manifest))
+        return cls(manifest.encoder, encoder, execution_begun_with(manifest))
 
     def go_on_with(self, manifest: Manifest) -> Self:
         """Return the slot, which is to load its encoder, if it has to, as the vectors of a manifest were begun."""
-        self._precision = precision_begun_in(manifest)
+        self._settings = execution_begun_with(manifest)
         return self
 
     def _empty(self) -> Self:
-        return type(self)(self.recorded, precision=self._precision)
+        return type(self)(self.recorded, settings=self._settings)
 
     def _check_given(self, encoder: Encoder) -> None:
         if self.recorded is None:
@@ -124,7 +137,7 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
                 f"the collection's encoder ({_name(self.recorded.identity)}) cannot be loaded by name; "
                 "open the collection with encoder="
             )
-        encoder = reload_encoder(self.recorded.source, self.recorded.identity, precision=self._precision)
+        encoder = reload_encoder(self.recorded.source, self.recorded.identity, **self._settings)
         check_identity(self.recorded, encoder)
         return encoder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.chunking import ChunkSettings
-from retrieval.collection.encoder_slot import EncoderSlot, entry_of, precision_begun_in
+from retrieval.collection.encoder_slot import EncoderSlot, entry_of, execution_begun_with
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.sparse_slot import SparseSlot, sparse_entry_of
 from retrieval.collection.token_slot import TokenSlot, TokenStates, token_slots
@@ -67,7 +67,7 @@ def recorded_slots(
         from retrieval.encoders import load_encoder
 
         named = isinstance(encoder, (str, Path)) and manifest.encoder is not None
-        loaded = load_encoder(encoder, **({"precision": precision_begun_in(manifest)} if named else {}))
+        loaded = load_encoder(encoder, **(execution_begun_with(manifest) if named else {}))
     if sparse is not None:
         from retrieval.encoders import load_sparse_encoder
 

@@ -15,6 +15,7 @@ from retrieval.encoders.sentence_transformer import SentenceTransformerEncoder
 from retrieval.encoders.weights import described_files, remembered_digest
 from retrieval.errors import EncoderError
 from retrieval.execution.precision import Precision, check_precision, set_precision
+from retrieval.runtimes.calibration import Calibration
 from retrieval.runtimes.loading import exported_runtime, load_runtime
 
 
@@ -30,7 +31,7 @@ def load_sentence_transformer(
     batch_tokens: int | None = None,
     device: str | None = None,
     runtime: str | None = None,
-    calibration: Sequence[str] | None = None,
+    calibration: Sequence[str] | Calibration | None = None,
 ) -> SentenceTransformerEncoder:
     """Load a model from a folder or by its name on the model hub.
 

@@ -19,8 +19,9 @@ from retrieval.rerankers.classifier import BATCH_TOKENS, check_batch_tokens, che
 from retrieval.rerankers.duo import DuoInputs
 from retrieval.rerankers.pair_inputs import AssembledPairs, PairInputs
 from retrieval.rerankers.precision import set_precision
+from retrieval.runtimes.calibration import Calibration
 from retrieval.runtimes.exporting import exported_classifier
-from retrieval.runtimes.loading import Inputs, each_alone, exported_runtime, start_runtime
+from retrieval.runtimes.loading import Inputs, exported_runtime, start_runtime
 
 _TEXTS = {2: "pairs of a query and a document", 3: "triples of a query and two documents"}
 """What an input is made of, by the number of its texts."""
@@ -141,16 +142,16 @@ def _runtime(
     if example.tokens is None:
         raise RerankerError("its tokenizer pads on the left, and exported networks on the right; leave runtime out")
     called = Inputs.like(example.tokens(np.arange(1)), inputs.pad_id)
-    samples = _samples(inputs, calibration, n_texts) if (runtime, precision) == ("openvino", "int8") else []
+    calibrated = _calibration(inputs, calibration, n_texts) if (runtime, precision) == ("openvino", "int8") else None
     whole = set_precision(model, "fp32").eval()
     network = exported_classifier(reading_first_token(whole), weights, called.names, runtime)
-    return start_runtime(runtime, network, called, None, precision=precision, samples=samples)
+    return start_runtime(runtime, network, called, None, precision=precision, calibration=calibrated)
 
 
-def _samples(
+def _calibration(
     inputs: AssembledPairs | DuoInputs, calibration: Sequence[Sequence[str]] | None, n_texts: int
-) -> list[dict[str, np.ndarray]]:
-    """Return texts as a network reads them, one input after the other.
+) -> Calibration:
+    """Return what texts are to a network.
 
     Raises:
         RerankerError: there are none, or one of them is something else.
@@ -170,7 +171,7 @@ def _samples(
     of_documents = np.arange(len(documents)).reshape(len(queries), -1)  # (n, 1 or 2)
     prepared = inputs.prepare(queries, documents, np.hstack([of_query, of_documents]))
     assert prepared.tokens is not None
-    return each_alone(prepared.tokens, len(queries), inputs.pad_id)
+    return Calibration.of_texts(prepared.tokens, len(queries), inputs.pad_id)
 
 
 def _is_texts(thing: object) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from retrieval.errors import EncoderError
 from retrieval.execution.precision import chosen_precision, processor_has_bf16
 from retrieval.execution.runtime import Runtime, TokenBatch
 from retrieval.runtimes import onnx_runtime, openvino_runtime
+from retrieval.runtimes.calibration import Calibration
 from retrieval.runtimes.exporting import exported_network
 from retrieval.runtimes.heads import SentenceHead
 from retrieval.runtimes.model_heads import head_of
@@ -96,7 +96,7 @@ def start_runtime(
     head: SentenceHead | None,
     *,
     precision: str | None,
-    samples: Sequence[Mapping[str, np.ndarray]] = (),
+    calibration: Calibration | None = None,
 ) -> Runtime:
     """Return a runtime for an exported network.
 
@@ -106,11 +106,11 @@ def start_runtime(
         inputs: how it is called.
         head: see `ExportedNetwork`.
         precision: one of the runtime's; None for "fp32".
-        samples: inputs for the network, one by one, from which OpenVINO's "int8" takes the ranges of activations.
+        calibration: for OpenVINO's "int8".
 
     Raises:
         MissingExtraError: a package is missing.
-        EncoderError: the runtime cannot run this network in this precision.
+        EncoderError: the runtime cannot run this network in this precision, or it would need a calibration.
     """
     precision = check_runtime(name, precision)
     if name == "onnx":
@@ -118,13 +118,23 @@ def start_runtime(
         return onnx_runtime.OnnxRuntime(network, head, inputs.pad_id, inputs.names, precision)
     digest = None
     if precision == "int8":
-        digest = hashlib.sha256(b"".join(sample["input_ids"].tobytes() + b"\n" for sample in samples)).hexdigest()
-        network = openvino_runtime.in_eight_bits(network, samples, digest)
+        if calibration is None:
+            raise EncoderError(
+                "runtime 'openvino' finds the ranges of precision='int8' from texts: give calibration= some hundred "
+                "passages, or use precision='bf16'"
+            )
+        digest = calibration.digest
+        network = openvino_runtime.in_eight_bits(network, calibration.samples, digest)
     return openvino_runtime.OpenVinoRuntime(network, head, inputs.pad_id, inputs.names, precision, calibration=digest)
 
 
 def load_runtime(
-    name: str, model: Any, weights: str, *, precision: str | None = None, calibration: Sequence[str] | None = None
+    name: str,
+    model: Any,
+    weights: str,
+    *,
+    precision: str | None = None,
+    calibration: Sequence[str] | Calibration | None = None,
 ) -> Runtime:
     """Return a runtime for a loaded encoder; its network is exported where that has not been done before.
 
@@ -134,7 +144,7 @@ def load_runtime(
         weights: digest of its weights.
         precision: one of `RUNTIMES`, or "auto"; None for "fp32".
         calibration: some hundred passages like those that will be encoded, from which OpenVINO's "int8" takes the
-            ranges of activations.
+            ranges of activations; or what was made of them before.
 
     Raises:
         MissingExtraError: a package is missing.
@@ -149,28 +159,15 @@ def load_runtime(
     assert example.tokens is not None
     called = Inputs.like(example.tokens(np.arange(1)), inputs.pad_id)
     network = exported_network(model, weights, describe_modules(model), called.names, name)
-    calibrated = (name, precision) == ("openvino", "int8")
-    samples = _samples(inputs, calibration, passage_prompt) if calibrated else []
-    return start_runtime(name, network, called, head, precision=precision, samples=samples)
+    if calibration is not None and not isinstance(calibration, Calibration):
+        calibration = _calibration(inputs, calibration, passage_prompt)
+    return start_runtime(name, network, called, head, precision=precision, calibration=calibration)
 
 
-def _samples(inputs: TokenizedInputs, texts: Sequence[str] | None, prompt: str) -> list[dict[str, np.ndarray]]:
-    """Return texts as a network reads them, one by one.
-
-    Raises:
-        EncoderError: there are none.
-    """
-    texts = check_texts(texts or [])
+def _calibration(inputs: TokenizedInputs, texts: Sequence[str], prompt: str) -> Calibration | None:
+    texts = check_texts(texts)
     if not texts:
-        raise EncoderError(
-            "runtime 'openvino' finds the ranges of precision='int8' from texts: give calibration= some hundred "
-            "passages, or use precision='bf16'"
-        )
+        return None
     prepared = inputs.prepare(texts, prompt, "document")
     assert prepared.tokens is not None
-    return each_alone(prepared.tokens, len(texts), inputs.pad_id)
-
-
-def each_alone(tokens: Callable[[np.ndarray], TokenBatch], n: int, pad_id: int) -> list[dict[str, np.ndarray]]:
-    """Return n texts as a network reads them, one by one; what comes of `PreparedTexts.tokens`."""
-    return [tokens(np.array([row])).padded(pad_id) for row in range(n)]
+    return Calibration.of_texts(prepared.tokens, len(texts), inputs.pad_id)

@@ -25,9 +25,8 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _QUANTISED = "network.xml"
-_FORMAT = 2
+_FORMAT = 3
 """Raised when what is quantised changes."""
-_DIGITS = 16
 
 
 class OpenVinoRuntime(ExportedNetwork):
@@ -79,7 +78,7 @@ class OpenVinoRuntime(ExportedNetwork):
             "openvino": version_of(library),
         }
         if calibration is not None:
-            self._execution["calibration"] = calibration[:_DIGITS]
+            self._execution["calibration"] = calibration
 
     def execution(self) -> dict[str, Any]:
         """Return precision, runtime and version."""
@@ -130,16 +129,21 @@ def in_eight_bits(network: Path, samples: Sequence[Mapping[str, np.ndarray]], te
 
     Args:
         network: an ONNX file.
-        samples: inputs for the network, as it will see them.
+        samples: inputs for the network, as it will see them; none for one that was made before.
         texts: digest of the texts that they come from.
 
     Raises:
         MissingExtraError: a package is missing.
-        EncoderError: the cache cannot be written.
+        EncoderError: the cache cannot be written, or there are no samples and the network is not in it.
     """
     library, quantiser = required("openvino", EXTRA), required("nncf", EXTRA)
 
     def make(folder: Path) -> None:
+        if not samples:
+            raise EncoderError(
+                f"the texts that precision='int8' was calibrated with (digest {texts}) are not known, and the network "
+                "that was made of them is not kept here; give the same calibration="
+            )
         with quiet():
             read = library.Core().read_model(network)
             quantised = quantiser.quantize(

@@ -144,6 +144,53 @@ def test_openvino_in_eight_bits(tiny_model, cache):
     assert 0.9 < found.min() < 0.999999
 
 
+# -------------------------------------------------------------------------------------------- collections in eight bits
+
+
+def in_eight_bits(runtime):
+    """Return the settings of an encoder in eight bits; skips where it cannot be had."""
+    for package in (*PACKAGES[runtime], *(["nncf"] if runtime == "openvino" else [])):
+        pytest.importorskip(package)
+    calibration = {"calibration": ["the search engine is a model of retrieval", "a query"] * 4}
+    return {"runtime": runtime, "precision": "int8", **(calibration if runtime == "openvino" else {})}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runtime", "near"), [("onnx", 0.05), ("openvino", 1e-6)])
+def test_a_collection_in_eight_bits_goes_on_in_them(tmp_path, tiny_model, cache, runtime, near):
+    """ONNX Runtime's hang on what stands in the same batch, so that equal texts are near, and no more."""
+    made = load_encoder(tiny_model(), **in_eight_bits(runtime))
+    with Collection.create(tmp_path / "my.index", encoder=made) as collection:
+        collection.add([{"id": str(number), "text": text} for number, text in enumerate(TEXTS)])
+    for again in (Collection.open(tmp_path / "my.index"), Collection.open(tmp_path / "my.index", encoder=tiny_model())):
+        with again as opened:
+            found = opened.search("word", mode="dense")
+            assert found.ids[0] == "4"
+            np.testing.assert_allclose(found[0].score, 1.0, atol=near)
+            opened.add([{"id": "more", "text": "word"}])
+            alike = opened.search("word", mode="dense", k=2)
+            assert set(alike.ids) == {"4", "more"}
+            np.testing.assert_allclose([hit.score for hit in alike], 1.0, atol=near)
+            assert all(segment["execution"] == made.execution() for segment in opened.stats()["segments"])
+            opened.delete(["more"])
+
+
+@pytest.mark.slow
+def test_a_collection_in_eight_bits_whose_calibration_is_gone_says_so(tmp_path, tiny_model, cache, monkeypatch):
+    settings = in_eight_bits("openvino")
+    made = load_encoder(tiny_model(), **settings)
+    with Collection.create(tmp_path / "my.index", encoder=made) as collection:
+        collection.add([{"id": str(number), "text": text} for number, text in enumerate(TEXTS)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    with Collection.open(tmp_path / "my.index") as opened:
+        assert opened.search("word", mode="bm25").ids[0] == "4"
+        digest = made.execution()["calibration"]
+        with pytest.raises(EncoderError, match=f"digest {digest}.*give the same calibration="):
+            opened.search("word", mode="dense")
+    with Collection.open(tmp_path / "my.index", encoder=load_encoder(tiny_model(), **settings)) as opened:
+        assert opened.search("word", mode="dense").ids[0] == "4"
+
+
 # ------------------------------------------------------------------------------------------ without any of the packages
 
 
