@@ -46,6 +46,7 @@ def delete(index: Path, ids: tuple[str, ...], *, ids_from: str | None, where: st
     missing: list[str] = []
     with Collection.open(index, progress=shows_progress()) as collection:
         prepare_kernels()
+        collection.refresh()  # others may have written meanwhile
         if where is not None:
             deleted = collection.delete(where=where)
         else:

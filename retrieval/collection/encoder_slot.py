@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
+from retrieval.collection.begun_execution import are_eight_bits, cosine_floor, execution_begun_with
 from retrieval.collection.manifest import EncoderEntry
 from retrieval.collection.recorded_slot import RecordedSlot
 from retrieval.collection.stored_settings import differences
@@ -28,8 +29,6 @@ GIVEN = "given"
 """Identity kind of vectors that the user computes."""
 
 _CANARIES = 3
-COSINE_FLOOR = 0.999
-"""Least cosine between a stored vector and the same text encoded here (another device, precision or version)."""
 
 
 def entry_of(encoder: Encoder) -> EncoderEntry:
@@ -61,25 +60,6 @@ def check_identity(recorded: EncoderEntry, encoder: Encoder) -> None:
         )
 
 
-def execution_begun_with(manifest: Manifest) -> dict[str, Any]:
-    """Return the settings that a collection's encoder is loaded with when nobody says how it is to compute.
-
-    What was begun in fp32 goes on in it, also where the device has a faster precision. Vectors in eight bits are too
-    far from others to be compared with them, and go on in the runtime that made them, calibrated as it was. Anything
-    else goes on in what the device has.
-    """
-    vectors = (segment.dense.execution for segment in manifest.segments if segment.dense is not None)
-    begun = next((facts for facts in vectors if facts.get("precision")), {})
-    if begun.get("precision") != "int8":
-        return {"precision": "fp32" if begun.get("precision") == "fp32" else "auto"}
-    settings: dict[str, Any] = {"precision": "int8", "runtime": str(begun.get("runtime"))}
-    if "calibration" in begun:
-        from retrieval.runtimes.calibration import Calibration
-
-        settings["calibration"] = Calibration.made_before(str(begun["calibration"]))
-    return settings
-
-
 class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
     """Holds the encoder of an open collection's vectors; see `RecordedSlot`.
 
@@ -104,8 +84,18 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
         return cls(manifest.encoder, encoder, execution_begun_with(manifest))
 
     def go_on_with(self, manifest: Manifest) -> Self:
-        """Return the slot, which is to load its encoder, if it has to, as the vectors of a manifest were begun."""
-        self._settings = execution_begun_with(manifest)
+        """Return the slot, which is to load its encoder, if it has to, as the vectors of a manifest were begun.
+
+        They may be others than before (another process encoded them anew): what is computed here is compared with them
+        once more, and an encoder in eight bits, or one for them, that was loaded here is let go.
+        """
+        begun = execution_begun_with(manifest)
+        if any(segment.dense is not None for segment in manifest.segments) and begun != self._settings:
+            with self._lock:
+                if self._loaded_here and (are_eight_bits(begun) or are_eight_bits(self._settings)):
+                    self._encoder = None
+                self._settings = begun
+                self._execution_checked = False
         return self
 
     def _empty(self) -> Self:
@@ -157,7 +147,7 @@ def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
     """Where vectors were computed in another way than here (device, precision, versions), encode a few texts again.
 
     Raises:
-        EncoderMismatchError: a vector differs from the stored one by more than `COSINE_FLOOR` allows.
+        EncoderMismatchError: a vector differs from the stored one by more than `cosine_floor` allows.
     """
     here = msgspec.to_builtins(encoder.execution())
     for segment in snapshot.segments:
@@ -174,10 +164,12 @@ def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
         cosines = np.where(norms > 0, (again * stored).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
         lowest = float(cosines.min(initial=1.0))
         shown = differences(dict(passages.execution), here)
-        if lowest < COSINE_FLOOR:
+        floor = cosine_floor(passages.execution, here)
+        if lowest < floor:
             raise EncoderMismatchError(
-                f"texts encoded here differ from the stored vectors (cosine {lowest:.5f}, at least {COSINE_FLOOR} is "
-                f"needed); execution differs: {shown}; use the same setting, or reencode()"
+                f"texts encoded here differ from the stored vectors (cosine {lowest:.5f}, at least {floor} is "
+                f"needed); execution differs: {shown}; open the collection with an encoder that is loaded with the "
+                "same settings, or reencode()"
             )
         logger.info("vectors of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
         return

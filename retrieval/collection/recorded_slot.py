@@ -31,6 +31,7 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
     def __init__(self, recorded: RecordedT | None, encoder: MadeT | None = None) -> None:
         self.recorded = recorded
         self._encoder = encoder
+        self._loaded_here = False
         self._execution_checked = False
         self._lock = threading.RLock()
         if encoder is not None:
@@ -40,6 +41,7 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         """Return the slot with the same encoder and another lock, for a forked process."""
         other = self._empty()
         other._encoder = self._encoder
+        other._loaded_here = self._loaded_here
         other._execution_checked = self._execution_checked
         return other
 
@@ -62,6 +64,7 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         with self._lock:
             if self._encoder is None:
                 self._encoder = self._load()
+                self._loaded_here = True
             return self._encoder
 
     def _empty(self) -> Self:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval.chunking import ChunkSettings
-from retrieval.collection.encoder_slot import EncoderSlot, entry_of, execution_begun_with
+from retrieval.collection.begun_execution import are_eight_bits, execution_begun_with
+from retrieval.collection.encoder_slot import EncoderSlot, check_identity, entry_of
 from retrieval.collection.encoder_slots import EncoderSlots
 from retrieval.collection.sparse_slot import SparseSlot, sparse_entry_of
 from retrieval.collection.token_slot import TokenSlot, TokenStates, token_slots
@@ -60,14 +61,19 @@ def recorded_slots(
 
     Raises:
         CollectionError: it has no states of a name that is given, or stores them in another form.
+        EncoderError: an encoder cannot be loaded.
         EncoderMismatchError: it records another encoder; the message shows how.
     """
     loaded = loaded_sparse = None
     if encoder is not None:
         from retrieval.encoders import load_encoder
 
-        named = isinstance(encoder, (str, Path)) and manifest.encoder is not None
-        loaded = load_encoder(encoder, **(execution_begun_with(manifest) if named else {}))
+        begun = {}
+        if isinstance(encoder, (str, Path)) and manifest.encoder is not None:
+            begun = execution_begun_with(manifest)
+            if are_eight_bits(begun):  # another model would be exported first, and fail for want of a calibration
+                check_identity(manifest.encoder, load_encoder(encoder))
+        loaded = load_encoder(encoder, **begun)
     if sparse is not None:
         from retrieval.encoders import load_sparse_encoder
 

@@ -25,7 +25,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _QUANTISED = "network.xml"
-_FORMAT = 3
+_FORMAT = 2
 """Raised when what is quantised changes."""
 
 
@@ -142,7 +142,8 @@ def in_eight_bits(network: Path, samples: Sequence[Mapping[str, np.ndarray]], te
         if not samples:
             raise EncoderError(
                 f"the texts that precision='int8' was calibrated with (digest {texts}) are not known, and the network "
-                "that was made of them is not kept here; give the same calibration="
+                "that was made of them is not kept here: load the encoder with the same calibration= and open the "
+                "collection with it, or call reencode()"
             )
         with quiet():
             read = library.Core().read_model(network)

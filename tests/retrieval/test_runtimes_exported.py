@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval import Collection
+from retrieval.collection.begun_execution import COSINE_FLOOR
 from retrieval.encoders import load_encoder
-from retrieval.errors import EncoderError, MissingExtraError, RetrievalError
+from retrieval.errors import EncoderError, EncoderMismatchError, MissingExtraError, RetrievalError
 from retrieval.runtimes.kept_folders import kept_folder
 from retrieval.runtimes.onnx_runtime import OnnxRuntime
 from retrieval.runtimes.openvino_runtime import OpenVinoRuntime
@@ -175,6 +176,57 @@ def test_a_collection_in_eight_bits_goes_on_in_them(tmp_path, tiny_model, cache,
             opened.delete(["more"])
 
 
+PASSAGES = [
+    "a cat sat",
+    "the weather is fine today",
+    "stock prices fell",
+    *(f"A longer passage number {n}, that tells of {topic} at great length. " * (1 + n % 4)
+      for n, topic in enumerate(["whales", "trains", "bread", "storms", "violins", "chess", "quantum mechanics"])),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_eight_bits_that_hang_on_the_batch_are_known_again(tmp_path, cache, monkeypatch):
+    """With other batches and another version of the runtime: alone and together, a text's vectors are not so near."""
+    settings = in_eight_bits("onnx")
+    made = load_encoder("embedded", batch_tokens=4096, **settings)
+    together, alone = made.encode_passages(PASSAGES), made.encode_passages(PASSAGES[:3])
+    assert cosines(alone, together[:3]).min() < COSINE_FLOOR, "nothing to be forgiven"
+    with Collection.create(tmp_path / "my.index", encoder=made) as collection:
+        collection.add([{"id": str(number), "text": text} for number, text in enumerate(PASSAGES)])
+    monkeypatch.setattr("retrieval.runtimes.onnx_runtime.version_of", lambda package: "99")
+    with Collection.open(tmp_path / "my.index") as opened:
+        assert opened.search("a cat", mode="dense").ids[0] == "0"
+    with (
+        Collection.open(tmp_path / "my.index", encoder=load_encoder("embedded")) as opened,
+        pytest.raises(EncoderMismatchError, match=r"at least 0\.999 is needed"),
+    ):
+        opened.search("a cat", mode="dense")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_another_model_is_refused_as_such(tmp_path, tiny_model, cache, runtime):
+    made = load_encoder(tiny_model(), **in_eight_bits(runtime))
+    with Collection.create(tmp_path / "my.index", encoder=made) as collection:
+        collection.add([{"id": "a", "text": "word"}])
+    with pytest.raises(EncoderMismatchError, match="weights"):
+        Collection.open(tmp_path / "my.index", encoder=tiny_model(seed=9))
+
+
+@pytest.mark.slow
+def test_what_another_process_encoded_anew_is_not_searched_in_eight_bits(tmp_path, tiny_model, cache):
+    with Collection.create(tmp_path / "my.index", encoder=load_encoder(tiny_model(), **in_eight_bits("onnx"))) as new:
+        new.add([{"id": str(number), "text": text} for number, text in enumerate(TEXTS)])
+    with Collection.open(tmp_path / "my.index") as first, Collection.open(tmp_path / "my.index") as second:
+        assert first.search("word", mode="dense").ids[0] == "4"
+        second.reencode(load_encoder(tiny_model(), precision="fp32"))
+        first.refresh()
+        np.testing.assert_allclose(first.search("word", mode="dense")[0].score, 1.0, atol=1e-6)
+        first.add([{"id": "more", "text": "word"}])
+        assert {segment["execution"]["precision"] for segment in first.stats()["segments"]} == {"fp32"}
+
+
 @pytest.mark.slow
 def test_a_collection_in_eight_bits_whose_calibration_is_gone_says_so(tmp_path, tiny_model, cache, monkeypatch):
     settings = in_eight_bits("openvino")
@@ -185,7 +237,7 @@ def test_a_collection_in_eight_bits_whose_calibration_is_gone_says_so(tmp_path, 
     with Collection.open(tmp_path / "my.index") as opened:
         assert opened.search("word", mode="bm25").ids[0] == "4"
         digest = made.execution()["calibration"]
-        with pytest.raises(EncoderError, match=f"digest {digest}.*give the same calibration="):
+        with pytest.raises(EncoderError, match=f"digest {digest}.*the same calibration="):
             opened.search("word", mode="dense")
     with Collection.open(tmp_path / "my.index", encoder=load_encoder(tiny_model(), **settings)) as opened:
         assert opened.search("word", mode="dense").ids[0] == "4"
