@@ -148,9 +148,9 @@ def compare(
     chosen, policies = parse_formats(",".join(formats), FORMATS), Policies.parse(policy)
     declared: list[str | DeclaredSystem] = [*(system for file in files for system in read_systems(file)), *given]
     tasks = _tasks(data, names)
-    prepare_kernels()
     systems = parse_systems(declared or DEFAULT_SYSTEMS, rerankers, passages, encoder=encoder, long=long)
     _check_baseline(baseline, [system.name for system in systems])
+    prepare_kernels()
     place = workspace or out / "workspace"
     for folder in (out, place):
         make_directory(folder)

@@ -212,7 +212,7 @@ def _check_states(index: Path, name: str, source: str | None, storage: str) -> I
     try:
         with Collection.open(index) as collection:
             snapshot = collection.snapshot
-            TokenSlot(snapshot.manifest.tokens[name]).encode_queries(["probe"], name, snapshot)
+            TokenSlot(snapshot.manifest.tokens[name], name=name).encode_queries(["probe"], snapshot)
     except Exception as error:  # whatever a model's files make the libraries raise
         kept = f"--tokens {name} --token-storage {storage}"
         fix = f"make the model available under this name, or `retrieval reencode {index} MODEL {kept}`"

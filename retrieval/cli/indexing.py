@@ -141,8 +141,8 @@ def index(
         tokens=tokens,
         token_storage=token_storage,
     )
-    prepare_kernels()
     with opened(index, wanted) as (collection, created):
+        prepare_kernels()
         changes = update(collection, reader, sync=sync, allow_skipped=allow_skipped, own_vectors=own_vectors)
         if optimize is not None:
             collection.optimize(optimize)

@@ -59,8 +59,8 @@ def search(
 
     check_k(k)
     with Collection.open(index) as collection:
-        prepare_kernels()
         options = {"syntax": syntax, **search_options(collection, **ranking)}
+        prepare_kernels()
 
         def answer(text: str) -> Answer:
             return _timed(collection, text, lambda: collection.search(text, k, **options))
@@ -84,11 +84,11 @@ def similar(index: Path, document_id: str, *, k: int, where: str | None, explain
 
     check_k(k)
     with Collection.open(index) as collection:
-        prepare_kernels()
         allowed = parsed_filter(where)
         if document_id not in collection:
             note(f"error: no document {document_id!r} in {index}")
             leave(PROBLEM)
+        prepare_kernels()
         answer = _timed(collection, "", lambda: collection.similar(document_id, k, where=allowed))
         _write(answer, explain=explain, as_json=as_json, similar_to=document_id)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -23,12 +22,8 @@ if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import Encoder
 
-logger = logging.getLogger(__name__)
-
 GIVEN = "given"
 """Identity kind of vectors that the user computes."""
-
-_CANARIES = 3
 
 
 def entry_of(encoder: Encoder) -> EncoderEntry:
@@ -67,21 +62,28 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
         recorded: see there.
         encoder: likewise.
         settings: to load the encoder with, see `execution_begun_with`.
+        late: whether passages are pooled from the states of the whole document.
     """
+
+    rebuilt_by = "reencode"
 
     def __init__(
         self,
         recorded: EncoderEntry | None,
         encoder: Encoder | None = None,
         settings: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        late: bool = False,
     ) -> None:
         super().__init__(recorded, encoder)
         self._settings = settings
+        self._late = late
 
     @classmethod
     def of_manifest(cls, manifest: Manifest, encoder: Encoder | None = None) -> Self:
         """Return the slot that a manifest describes, with the encoder if the caller gave one."""
-        return cls(manifest.encoder, encoder, execution_begun_with(manifest))
+        late = manifest.settings["long"]["policy"] == "late"
+        return cls(manifest.encoder, encoder, execution_begun_with(manifest), late=late)
 
     def go_on_with(self, manifest: Manifest) -> Self:
         """Return the slot, which is to load its encoder, if it has to, as the vectors of a manifest were begun.
@@ -95,11 +97,11 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
                 if self._loaded_here and (are_eight_bits(begun) or are_eight_bits(self._settings)):
                     self._encoder = None
                 self._settings = begun
-                self._execution_checked = False
+                self._comparable.clear()
         return self
 
     def _empty(self) -> Self:
-        return type(self)(self.recorded, settings=self._settings)
+        return type(self)(self.recorded, settings=self._settings, late=self._late)
 
     def _check_given(self, encoder: Encoder) -> None:
         if self.recorded is None:
@@ -135,53 +137,38 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
         """Return the queries' vectors, (n, d) float32, once it is sure that the stored ones compare with them."""
         from retrieval.encoders.base import check_vectors, name_of
 
-        encoder = self.get()
-        with self._lock:
-            if not self._execution_checked:
-                check_execution(encoder, snapshot)
-                self._execution_checked = True
+        encoder = self.comparable(snapshot.segments)
         return check_vectors(encoder.encode_queries(texts), len(texts), encoder.dimension, name_of(encoder))
 
+    @property
+    def _content(self) -> str:
+        return "vectors"
 
-def check_execution(encoder: Encoder, snapshot: Snapshot) -> None:
-    """Where vectors were computed in another way than here (device, precision, versions), encode a few texts again.
-
-    Raises:
-        EncoderMismatchError: a vector differs from the stored one by more than `cosine_floor` allows.
-    """
-    here = msgspec.to_builtins(encoder.execution())
-    for segment in snapshot.segments:
+    def _stored_execution(self, segment: Segment) -> Mapping[str, Any] | None:
         passages = segment.passages
-        if passages is None or not passages.vectors.n_passages or passages.execution == here:
-            continue
-        rows = [row for row in segment.alive_rows()[:_CANARIES].tolist() if len(passages.of_document(row))]
-        if not rows:
-            continue
-        positions = [passages.of_document(row)[0] for row in rows]
-        again = _first_passages(encoder, segment, passages, rows, snapshot).astype(np.float64)
-        stored = passages.vectors.gather(np.array(positions, np.int64)).astype(np.float64)
+        return passages.execution if passages is not None and passages.vectors.n_passages else None
+
+    def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:
+        return cosine_floor(stored, here)
+
+    def _cosines(self, encoder: Encoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
+        passages = segment.passages
+        found = [row for row in rows.tolist() if passages is not None and len(passages.of_document(row))]
+        if passages is None or not found:
+            return np.empty(0)
+        again = _first_passages(encoder, segment, passages, found, late=self._late).astype(np.float64)
+        positions = np.array([passages.of_document(row)[0] for row in found], np.int64)
+        stored = passages.vectors.gather(positions).astype(np.float64)
         norms = np.linalg.norm(again, axis=1) * np.linalg.norm(stored, axis=1)
-        cosines = np.where(norms > 0, (again * stored).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
-        lowest = float(cosines.min(initial=1.0))
-        shown = differences(dict(passages.execution), here)
-        floor = cosine_floor(passages.execution, here)
-        if lowest < floor:
-            raise EncoderMismatchError(
-                f"texts encoded here differ from the stored vectors (cosine {lowest:.5f}, at least {floor} is "
-                f"needed); execution differs: {shown}; open the collection with an encoder that is loaded with the "
-                "same settings, or reencode()"
-            )
-        logger.info("vectors of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
-        return
+        return np.where(norms > 0, (again * stored).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
 
 
 def _first_passages(
-    encoder: Encoder, segment: Segment, passages: PassageStore, rows: list[int], snapshot: Snapshot
+    encoder: Encoder, segment: Segment, passages: PassageStore, rows: list[int], *, late: bool
 ) -> np.ndarray:
     """Return the vectors of the first passages of documents as this encoder makes them now, (n, d) float32."""
     texts = [segment.documents.full_text(row) for row in rows]
     spans = [passages.spans[list(passages.of_document(row))] for row in rows]
-    late = snapshot.manifest.settings["long"]["policy"] == "late"
     in_context = np.array([late and len(span) > 1 for span in spans], bool)
     vectors = np.empty((len(rows), encoder.dimension), np.float32)
     if not in_context.all():

@@ -30,7 +30,7 @@ class EncoderSlots(NamedTuple):
     @classmethod
     def recorded(cls, manifest: Manifest) -> EncoderSlots:
         """Return the slots that a manifest describes, without any encoder loaded."""
-        tokens = {name: TokenSlot(entry) for name, entry in manifest.tokens.items()}
+        tokens = {name: TokenSlot(entry, name=name) for name, entry in manifest.tokens.items()}
         return cls(EncoderSlot.of_manifest(manifest), SparseSlot(manifest.sparse), tokens)
 
     def renewed(self) -> EncoderSlots:

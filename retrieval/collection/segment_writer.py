@@ -130,7 +130,12 @@ class SegmentWriter:
             parts: where the parts go.
             waiting: its documents, in ascending order of sequence.
             known: segments whose vectors may serve again for equal passages.
+
+        Raises:
+            EncoderMismatchError: an encoder makes something else of a text than what these segments store of it, so
+                that one search could not compare both.
         """
+        self._check_comparable(known)
         # Vectors first: they take longest, and what can fail (a model, a text that is too long) fails there.
         dense = self._write_vectors(parts, waiting, known)
         sparse = self._write_sparse(parts, waiting, known)
@@ -184,6 +189,15 @@ class SegmentWriter:
             self.report.passages += len(waiting)
             return write_given_vectors(parts, waiting, self.slots.dense.recorded)
         return self._vector_writer().of_documents(parts, [pending.stored.document for pending in waiting], known)
+
+    def _check_comparable(self, known: Sequence[Segment]) -> None:
+        """Load the encoders, and see that what they make may stand beside what segments store."""
+        if self.slots.dense.recorded is not None and not self.slots.dense.gives_own_vectors:
+            self.slots.dense.comparable(known)
+        if self.slots.sparse.recorded is not None:
+            self.slots.sparse.comparable(known)
+        for slot in self.slots.tokens.values():
+            slot.comparable(known)
 
     def _vector_writer(self) -> VectorWriter:
         if self._vectors is None:

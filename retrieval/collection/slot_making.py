@@ -34,7 +34,7 @@ def dense_slot(encoder: EncoderSpec, long: ChunkSettings) -> EncoderSlot:
         from retrieval.encoders.late_chunking import late_chunking_encoder
 
         late_chunking_encoder(loaded)
-    return EncoderSlot(entry_of(loaded), loaded)
+    return EncoderSlot(entry_of(loaded), loaded, late=long.policy == "late")
 
 
 def sparse_slot(sparse: SparseEncoderSpec | None, largest_weight: float | None) -> SparseSlot:
@@ -93,5 +93,5 @@ def recorded_slots(
                 f"the collection stores the states of {name!r} as {recorded.storage}, not {wanted.storage}; leave that "
                 "out, or call reencode_tokens()"
             )
-        of_names[name] = TokenSlot(recorded, slot.get())
+        of_names[name] = TokenSlot(recorded, slot.get(), name=name)
     return EncoderSlots(EncoderSlot.of_manifest(manifest, loaded), SparseSlot(manifest.sparse, loaded_sparse), of_names)

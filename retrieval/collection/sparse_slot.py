@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,15 +15,13 @@ from retrieval.errors import CollectionError, EncoderError, EncoderMismatchError
 
 if TYPE_CHECKING:
     from indexes.sparse_vectors import SparseVectors
+    from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import SparseEncoder
-
-logger = logging.getLogger(__name__)
 
 LARGEST_WEIGHT = 4.0
 """Weight that becomes impact 255 where nobody says better: a weight of SPLADE, log(1 + x), reaches it at x = 53.6."""
 
-_CANARIES = 3
 COSINE_FLOOR = 0.99
 """Least cosine between a stored sparse vector and the same text encoded here; rounding can exchange single winners."""
 
@@ -76,6 +74,8 @@ def as_stored(vectors: SparseVectors, recorded: SparseEntry) -> SparseVectors:
 class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
     """Holds the sparse encoder of an open collection; see `RecordedSlot`."""
 
+    rebuilt_by = "reencode_sparse"
+
     def _check_given(self, encoder: SparseEncoder) -> None:
         if self.recorded is None:
             raise EncoderMismatchError(
@@ -119,11 +119,7 @@ class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
         from retrieval.encoders.base import name_of
         from retrieval.encoders.sparse import check_sparse
 
-        encoder = self.get()
-        with self._lock:
-            if not self._execution_checked and self.recorded is not None:
-                check_execution(encoder, self.recorded, snapshot)
-                self._execution_checked = True
+        encoder = self.comparable(snapshot.segments)
         vectors = check_sparse(
             encoder.encode_queries(texts), len(texts), encoder.n_dimensions, name_of(encoder), weighted=None
         )
@@ -133,36 +129,28 @@ class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
         weights = np.ones(len(vectors.dimensions)) if vectors.weights is None else vectors.weights.astype(np.float64)
         return SparseVectors(vectors.offsets, vectors.dimensions, weights * (largest / LARGEST_IMPACT))
 
+    @property
+    def _content(self) -> str:
+        return "sparse vectors"
 
-def check_execution(encoder: SparseEncoder, recorded: SparseEntry, snapshot: Snapshot) -> None:
-    """Where sparse vectors were computed in another way than here, encode a few texts again.
+    def _stored_execution(self, segment: Segment) -> Mapping[str, Any] | None:
+        return None if segment.sparse is None else segment.sparse.execution
 
-    Raises:
-        EncoderMismatchError: a vector differs from the stored one by more than `COSINE_FLOOR` allows.
-    """
-    here = msgspec.to_builtins(encoder.execution())
-    for segment in snapshot.segments:
+    def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:  # noqa: ARG002
+        return COSINE_FLOOR
+
+    def _cosines(self, encoder: SparseEncoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
         store = segment.sparse
-        if store is None or store.execution == here:
-            continue
-        rows = [row for row in segment.alive_rows()[:_CANARIES].tolist() if len(store.of_document(row))]
-        if not rows:
-            continue
-        positions = np.array([store.of_document(row)[0] for row in rows], np.int64)
+        found = [row for row in rows.tolist() if store is not None and len(store.of_document(row))]
+        if store is None or self.recorded is None or not found:
+            return np.empty(0)
+        positions = np.array([store.of_document(row)[0] for row in found], np.int64)
         # A document's first passage is encoded as it stands in the text.
         spans = store.spans[positions].tolist()
-        texts = [segment.documents.full_text(row)[0][start:end] for row, (start, end) in zip(rows, spans, strict=True)]
-        again = as_stored(encoder.encode_passages(texts), recorded)
+        texts = [segment.documents.full_text(row)[0][start:end] for row, (start, end) in zip(found, spans, strict=True)]
+        again = as_stored(encoder.encode_passages(texts), self.recorded)
         stored = store.index.vectors(positions)
-        lowest = min(_cosine(again, stored, number) for number in range(len(rows)))
-        shown = differences(dict(store.execution), here)
-        if lowest < COSINE_FLOOR:
-            raise EncoderMismatchError(
-                f"texts encoded here differ from the stored sparse vectors (cosine {lowest:.5f}, at least "
-                f"{COSINE_FLOOR} is needed); execution differs: {shown}; use the same setting, or reencode_sparse()"
-            )
-        logger.info("sparse vectors of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
-        return
+        return np.array([_cosine(again, stored, number) for number in range(len(found))])
 
 
 def _cosine(first: SparseVectors, second: SparseVectors, row: int) -> float:

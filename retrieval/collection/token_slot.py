@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,12 +17,10 @@ from retrieval.collection.stored_settings import differences
 from retrieval.errors import CollectionError, EncoderMismatchError, RerankerError
 
 if TYPE_CHECKING:
+    from retrieval.collection.segment import Segment
     from retrieval.collection.snapshot import Snapshot
     from retrieval.rerankers.passage_states import QueryStates, StateEncoder, StatesSpec
 
-logger = logging.getLogger(__name__)
-
-_CANARIES = 3
 COSINE_FLOOR = 0.999
 """Least cosine between the stored states of a document and those of the same text made here, all tokens as one."""
 
@@ -76,12 +73,27 @@ def token_slots(tokens: TokensSpec | None) -> dict[str, TokenSlot]:
             storage=wanted.storage,
             source=encoder.source,
         )
-        slots[name] = TokenSlot(entry, encoder)
+        slots[name] = TokenSlot(entry, encoder, name=name)
     return slots
 
 
 class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
-    """Holds a late-interaction network of an open collection; see `RecordedSlot`."""
+    """Holds a late-interaction network of an open collection; see `RecordedSlot`.
+
+    Args:
+        recorded: see there.
+        encoder: likewise.
+        name: of the network's stage.
+    """
+
+    rebuilt_by = "reencode_tokens"
+
+    def __init__(self, recorded: TokensEntry | None, encoder: StateEncoder | None = None, *, name: str) -> None:
+        super().__init__(recorded, encoder)
+        self._name = name
+
+    def _empty(self) -> Self:
+        return type(self)(self.recorded, name=self._name)
 
     def _check_given(self, encoder: StateEncoder) -> None:
         if self.recorded is None:
@@ -108,45 +120,32 @@ class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
         self._check_given(encoder)
         return encoder
 
-    def encode_queries(self, queries: list[str], name: str, snapshot: Snapshot) -> list[QueryStates]:
+    def encode_queries(self, queries: list[str], snapshot: Snapshot) -> list[QueryStates]:
         """Return queries, encoded, once it is sure that the stored states are such as the network makes here.
 
         Raises:
             RerankerError: the network cannot be loaded.
             EncoderMismatchError: it makes other states than the stored ones.
         """
-        encoder = self.get()
-        with self._lock:
-            if not self._execution_checked and self.recorded is not None:
-                check_execution(encoder, self.recorded, name, snapshot)
-                self._execution_checked = True
-        return encoder.encode_queries(queries)
+        return self.comparable(snapshot.segments).encode_queries(queries)
 
+    @property
+    def _content(self) -> str:
+        return f"states of {self._name!r}"
 
-def check_execution(encoder: StateEncoder, recorded: TokensEntry, name: str, snapshot: Snapshot) -> None:
-    """Where states were computed in another way than here (device, precision, versions), make a few again.
+    def _stored_execution(self, segment: Segment) -> Mapping[str, Any] | None:
+        return segment.tokens[self._name].execution if self._name in segment.tokens else None
 
-    Raises:
-        EncoderMismatchError: a document's states differ from the stored ones by more than `COSINE_FLOOR` allows.
-    """
-    here = _as_json(encoder.execution())
-    for segment in snapshot.segments:
-        store = segment.tokens[name]
-        rows = segment.alive_rows()[:_CANARIES]
-        if store.execution == here or not len(rows):
-            continue
+    def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:  # noqa: ARG002
+        return COSINE_FLOOR
+
+    def _cosines(self, encoder: StateEncoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
+        if self.recorded is None or not len(rows):
+            return np.empty(0)
         texts = [segment.documents.full_text(row)[0] for row in rows.tolist()]
-        again = encoded(encoder.encode(encoder.prepare(texts), np.arange(len(texts))), recorded.storage)
-        stored = store.states.gather(rows)
-        lowest = min(_cosine(again.some(at, at + 1), stored.some(at, at + 1)) for at in range(len(texts)))
-        shown = differences(dict(store.execution), here)
-        if lowest < COSINE_FLOOR:
-            raise EncoderMismatchError(
-                f"texts encoded here differ from the stored states of {name!r} (cosine {lowest:.5f}, at least "
-                f"{COSINE_FLOOR} is needed); execution differs: {shown}; use the same setting, or reencode_tokens()"
-            )
-        logger.info("states of %s were computed elsewhere (%s); cosine here %.6f", segment.name, shown, lowest)
-        return
+        again = encoded(encoder.encode(encoder.prepare(texts), np.arange(len(texts))), self.recorded.storage)
+        stored = segment.tokens[self._name].states.gather(rows)
+        return np.array([_cosine(again.some(at, at + 1), stored.some(at, at + 1)) for at in range(len(texts))])
 
 
 def _as_json(facts: dict[str, Any]) -> dict[str, Any]:

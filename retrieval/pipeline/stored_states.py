@@ -60,7 +60,7 @@ class StateReranker:
             RerankerError: the network cannot be loaded, or a score is not finite; the message names query and document.
             CorruptIndexError: states are damaged.
         """
-        encoded = self._slot.encode_queries(list(queries), self.name, snapshot)
+        encoded = self._slot.encode_queries(list(queries), snapshot)
         encoder = self._slot.get()
         scores = []
         for query, states, head in zip(queries, encoded, heads, strict=True):
