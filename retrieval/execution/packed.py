@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.execution.backbone import BackboneParts, LayerParts, backbone_parts, linear_bytes
+from retrieval.execution.freed_memory import keep_freed_memory
 from retrieval.execution.linear import PREPACKED_BYTES, Linear, is_exact_gelu, prepacked
 from retrieval.execution.runtime import TokenBatch
 
@@ -83,6 +84,8 @@ class PackedNetwork:
         self.dtype: torch.dtype = parts.network.dtype
         copied = copied and sum(map(linear_bytes, parts.layers)) <= PREPACKED_BYTES
         self._layers = [_layer(each, copied) for each in parts.layers]
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._varlen = _varlen_attention(self.device, self.dtype)
 
     @property
