@@ -12,7 +12,7 @@ from retrieval.cli.errors import PROBLEM, leave
 from retrieval.cli.id_lists import read_ids
 from retrieval.cli.kernels import prepare_kernels
 from retrieval.cli.model_settings import encoder_of
-from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option, where_option
+from retrieval.cli.options import SEARCHER_KINDS, index_argument, json_option, parsed_filter, where_option
 from retrieval.cli.terminal import duration, note, plural, shows_progress, size, visible, write, write_json
 from retrieval.errors import CollectionError
 
@@ -43,12 +43,13 @@ def delete(index: Path, ids: tuple[str, ...], *, ids_from: str | None, where: st
     wanted = list(ids) + ([] if ids_from is None else read_ids(ids_from))
     if bool(wanted or ids_from) == (where is not None):
         raise CollectionError("say what to delete: either ids (or --ids-from), or --where")
+    passing = parsed_filter(where)
     missing: list[str] = []
     with Collection.open(index, progress=shows_progress()) as collection:
         prepare_kernels()
         collection.refresh()  # others may have written meanwhile
-        if where is not None:
-            deleted = collection.delete(where=where)
+        if passing is not None:
+            deleted = collection.delete(where=passing)
         else:
             distinct = list(dict.fromkeys(wanted))
             missing = [document_id for document_id in distinct if document_id not in collection]

@@ -44,9 +44,9 @@ def demo(index: Path, *, no_dense: bool) -> None:
     The index is kept; another run finds it up to date and only searches.
     """
     started = time.perf_counter()
-    prepare_kernels()
     # Titles hold the names in plain words, texts are of any length: what the names say counts double.
     with opened(index, WantedSettings(no_dense=no_dense, title_boost=2.0)) as (collection, created):
+        prepare_kernels()
         _bring_up_to_date(collection, created=created, started=started)
         for query in QUERIES:
             write()

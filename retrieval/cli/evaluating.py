@@ -85,8 +85,8 @@ def evaluate(
         chosen = replace(chosen, ignore_identical_ids=True)
     with Collection.open(index) as collection:
         testset = read_testset(dataset, split, language)
-        prepare_kernels()
         options = search_options(collection, **ranking)
+        prepare_kernels()
         for text in islice(filter(str.strip, testset.queries.values()), 1):
             collection.search(text, **options)  # loads models and kernels, whose time is none of the stages'
         report = evaluate_collection(

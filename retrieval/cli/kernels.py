@@ -18,8 +18,8 @@ _BLAS = "scipy.linalg.cython_blas"
 def prepare_kernels() -> None:
     """Load numba, and say on standard error when kernels are going to be compiled, which happens once on a machine.
 
-    Call it before a command indexes or searches by BM25, and after it has opened the collection and read what it was
-    asked for: compiling takes a while, and a mistake should be said before.
+    Call it before a command indexes or searches by BM25, and after it has opened the collection and read its options:
+    compiling takes a while, and a mistake in these should be said before.
     """
     with _without_blas():
         importlib.import_module("numba.np.arraymath")

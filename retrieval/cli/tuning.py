@@ -82,8 +82,8 @@ def tune(
         check_plot(plot)  # said now, not when everything has been measured
     with Collection.open(index) as collection:
         testset = read_testset(dataset, split, language)
-        prepare_kernels()
         options = search_options(collection, **ranking)
+        prepare_kernels()
         report = tuned(
             collection,
             testset,

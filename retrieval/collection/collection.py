@@ -241,6 +241,7 @@ class Collection:
         Raises:
             DuplicateDocumentError: with the default policy.
             DocumentError: a document is unusable.
+            EncoderMismatchError: an encoder makes something else of texts that are stored than what is stored.
             LockedError: another process is writing; the message says which.
             NotDurableError: the one error after which the change is in effect: the disk did not confirm it, and a power
                 failure may undo it. Every change can raise these two.

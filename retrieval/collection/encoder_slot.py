@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from retrieval.collection.snapshot import Snapshot
     from retrieval.encoders import Encoder
 
+_CANDIDATES = 32
+"""Documents of a segment among which the shortest are looked for, to be encoded again."""
+
 GIVEN = "given"
 """Identity kind of vectors that the user computes."""
 
@@ -65,6 +68,7 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
         late: whether passages are pooled from the states of the whole document.
     """
 
+    given_as = "encoder"
     rebuilt_by = "reencode"
 
     def __init__(
@@ -151,11 +155,14 @@ class EncoderSlot(RecordedSlot[EncoderEntry, "Encoder"]):
     def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:
         return cosine_floor(stored, here)
 
-    def _cosines(self, encoder: Encoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
+    def _cosines(self, encoder: Encoder, segment: Segment, n: int) -> np.ndarray:
         passages = segment.passages
-        found = [row for row in rows.tolist() if passages is not None and len(passages.of_document(row))]
+        rows = segment.alive_rows()[:_CANDIDATES].tolist()
+        found = [row for row in rows if passages is not None and len(passages.of_document(row))]
         if passages is None or not found:
             return np.empty(0)
+        # Short ones, which the first search of a process encodes before it has loaded a library.
+        found = sorted(found, key=lambda row: len(segment.documents.full_text(row)[0]))[:n]
         again = _first_passages(encoder, segment, passages, found, late=self._late).astype(np.float64)
         positions = np.array([passages.of_document(row)[0] for row in found], np.int64)
         stored = passages.vectors.gather(positions).astype(np.float64)
@@ -167,6 +174,8 @@ def _first_passages(
     encoder: Encoder, segment: Segment, passages: PassageStore, rows: list[int], *, late: bool
 ) -> np.ndarray:
     """Return the vectors of the first passages of documents as this encoder makes them now, (n, d) float32."""
+    from retrieval.encoders.base import check_vectors, name_of
+
     texts = [segment.documents.full_text(row) for row in rows]
     spans = [passages.spans[list(passages.of_document(row))] for row in rows]
     in_context = np.array([late and len(span) > 1 for span in spans], bool)
@@ -174,7 +183,9 @@ def _first_passages(
     if not in_context.all():
         # A document's first passage is encoded as it stands in the text; so is, under any policy, its only one.
         alone = [texts[each][0][slice(*spans[each][0].tolist())] for each in np.flatnonzero(~in_context).tolist()]
-        vectors[~in_context] = encoder.encode_passages(alone)
+        vectors[~in_context] = check_vectors(
+            encoder.encode_passages(alone), len(alone), encoder.dimension, name_of(encoder)
+        )
     if in_context.any():
         from retrieval.encoders.late_chunking import TextInContext, late_chunking_encoder
 

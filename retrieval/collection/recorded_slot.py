@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CANARIES = 3
-"""Texts of a segment that are encoded again, to see whether they come out as they are stored."""
+"""Documents that are encoded again, to see whether they come out as they are stored. One has to do where the precision
+is the same, and for each way after the first, so that a change or a search from a fresh process stays fast."""
 
 
 class _Recorded(Protocol):
@@ -46,9 +47,11 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         encoder: the encoder if the caller gave one; it is checked at once.
 
     Attributes:
+        given_as: the argument of a collection that takes the encoder.
         rebuilt_by: method of a collection that makes what is stored anew.
     """
 
+    given_as: str
     rebuilt_by: str
 
     def __init__(self, recorded: RecordedT | None, encoder: MadeT | None = None) -> None:
@@ -118,7 +121,8 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         Raises:
             EncoderMismatchError: they differ by more than they may.
         """
-        cosines = self._cosines(encoder, segment, segment.alive_rows()[:_CANARIES])
+        alike = stored.get("precision") is not None and stored["precision"] == here.get("precision")
+        cosines = self._cosines(encoder, segment, 1 if alike or self._comparable else _CANARIES)
         if not len(cosines):
             return False
         lowest = float(cosines.min())
@@ -127,8 +131,8 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         if lowest < floor:
             raise EncoderMismatchError(
                 f"texts encoded here differ from the stored {self._content} (cosine {lowest:.5f}, at least {floor} is "
-                f"needed); execution differs: {shown}; open the collection with an encoder that is loaded with the "
-                f"same settings, or {self.rebuilt_by}()"
+                f"needed); execution differs: {shown}; open the collection with {self.given_as}= loaded with the same "
+                f"settings, or {self.rebuilt_by}()"
             )
         logger.info(
             "%s of %s were computed elsewhere (%s); cosine here %.6f", self._content, segment.name, shown, lowest
@@ -149,13 +153,16 @@ class RecordedSlot(ABC, Generic[RecordedT, MadeT]):
         """Return how what a segment stores was computed; None where it stores nothing."""
 
     @abstractmethod
-    def _cosines(self, encoder: MadeT, segment: Segment, rows: np.ndarray) -> np.ndarray:
+    def _cosines(self, encoder: MadeT, segment: Segment, n: int) -> np.ndarray:
         """Return the cosines between what is stored of some documents and what is made of them here, one each.
 
         Args:
             encoder: of the slot.
             segment: where the documents are.
-            rows: (n,) the documents; those of which nothing is stored are left out.
+            n: how many of them at most; none of which nothing is stored.
+
+        Raises:
+            EncoderError: what is made is no vector (RerankerError of states).
         """
 
     @abstractmethod

@@ -193,6 +193,7 @@ class SegmentWriter:
     def _check_comparable(self, known: Sequence[Segment]) -> None:
         """Load the encoders, and see that what they make may stand beside what segments store."""
         if self.slots.dense.recorded is not None and not self.slots.dense.gives_own_vectors:
+            self._vector_writer()  # settles in which precision its encoder computes
             self.slots.dense.comparable(known)
         if self.slots.sparse.recorded is not None:
             self.slots.sparse.comparable(known)

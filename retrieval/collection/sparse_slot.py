@@ -74,6 +74,7 @@ def as_stored(vectors: SparseVectors, recorded: SparseEntry) -> SparseVectors:
 class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
     """Holds the sparse encoder of an open collection; see `RecordedSlot`."""
 
+    given_as = "sparse"
     rebuilt_by = "reencode_sparse"
 
     def _check_given(self, encoder: SparseEncoder) -> None:
@@ -139,18 +140,29 @@ class SparseSlot(RecordedSlot[SparseEntry, "SparseEncoder"]):
     def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:  # noqa: ARG002
         return COSINE_FLOOR
 
-    def _cosines(self, encoder: SparseEncoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
+    def _cosines(self, encoder: SparseEncoder, segment: Segment, n: int) -> np.ndarray:
+        from retrieval.encoders.base import name_of
+        from retrieval.encoders.sparse import check_sparse
+
         store = segment.sparse
-        found = [row for row in rows.tolist() if store is not None and len(store.of_document(row))]
+        rows = segment.alive_rows()[:n].tolist()
+        found = [row for row in rows if store is not None and len(store.of_document(row))]
         if store is None or self.recorded is None or not found:
             return np.empty(0)
         positions = np.array([store.of_document(row)[0] for row in found], np.int64)
         # A document's first passage is encoded as it stands in the text.
         spans = store.spans[positions].tolist()
         texts = [segment.documents.full_text(row)[0][start:end] for row, (start, end) in zip(found, spans, strict=True)]
-        again = as_stored(encoder.encode_passages(texts), self.recorded)
+        again = check_sparse(
+            encoder.encode_passages(texts),
+            len(texts),
+            encoder.n_dimensions,
+            name_of(encoder),
+            weighted=encoder.weighted,
+        )
         stored = store.index.vectors(positions)
-        return np.array([_cosine(again, stored, number) for number in range(len(found))])
+        made = as_stored(again, self.recorded)
+        return np.array([_cosine(made, stored, number) for number in range(len(found))])
 
 
 def _cosine(first: SparseVectors, second: SparseVectors, row: int) -> float:

@@ -86,6 +86,7 @@ class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
         name: of the network's stage.
     """
 
+    given_as = "tokens"
     rebuilt_by = "reencode_tokens"
 
     def __init__(self, recorded: TokensEntry | None, encoder: StateEncoder | None = None, *, name: str) -> None:
@@ -139,7 +140,8 @@ class TokenSlot(RecordedSlot[TokensEntry, "StateEncoder"]):
     def _cosine_floor(self, stored: Mapping[str, Any], here: Mapping[str, Any]) -> float:  # noqa: ARG002
         return COSINE_FLOOR
 
-    def _cosines(self, encoder: StateEncoder, segment: Segment, rows: np.ndarray) -> np.ndarray:
+    def _cosines(self, encoder: StateEncoder, segment: Segment, n: int) -> np.ndarray:
+        rows = segment.alive_rows()[:n]
         if self.recorded is None or not len(rows):
             return np.empty(0)
         texts = [segment.documents.full_text(row)[0] for row in rows.tolist()]

@@ -6,7 +6,7 @@ import pytest
 from indexes.token_vectors import TokenVectors
 from retrieval import Collection, Document, FunctionEncoder
 from retrieval.encoders import SparseFunctionEncoder
-from retrieval.errors import EncoderMismatchError
+from retrieval.errors import EncoderError, EncoderMismatchError
 from retrieval.rerankers.passage_states import StateEncoder
 from tests.rerankers.two_sided import WordNetwork
 from tests.torture import crafted_index
@@ -110,7 +110,33 @@ def test_what_compares_is_compared_once(tmp_path, kind):
     slot = {"dense": slots.dense, "sparse": slots.sparse, **slots.tokens}[kind if kind != "tokens" else "words"]
     compared = []
     cosines = slot._cosines
-    slot._cosines = lambda encoder, segment, rows: compared.append(segment.name) or cosines(encoder, segment, rows)
+    slot._cosines = lambda encoder, segment, n: compared.append((segment.name, n)) or cosines(encoder, segment, n)
     for _ in range(3):
         assert here.search("owl", **SEARCHES[kind])
-    assert len(compared) == 2
+    assert [n for _, n in compared] == [3, 1]
+    assert len(dict(compared)) == 2
+
+
+def test_what_is_no_vector_is_no_vector_before_adding_too(tmp_path):
+    path = tmp_path / "c"
+    Collection.create(path, **dense("there", 0)).add([OWL, SWIFT])
+
+    class OnDevice(FunctionEncoder):
+        def execution(self):
+            return {"device": "here"}
+
+    for made, message in ((np.ones((1, 3)), r"array of shape \(2, 3\)"), (np.full((1, 8), np.nan), "NaN")):
+        faulty = OnDevice(lambda texts, made=made: np.repeat(made, len(texts), 0), "letters", "1", dimension=8)
+        with pytest.raises(EncoderError, match=message):
+            Collection.open(path, encoder=faulty).add(Document("robin", "robins in winter"))
+
+
+def test_short_documents_are_the_ones_that_are_encoded_again(tmp_path):
+    """So that a search from a fresh process does not load a library for long ones."""
+    path, encoded = tmp_path / "c", []
+    Collection.create(path, **dense("there", 0)).add(Document(str(n), "a note " * (40 - n)) for n in range(40))
+    here = dense("here", 0)["encoder"]
+    encode = here.encode_passages
+    here.encode_passages = lambda texts: encoded.extend(texts) or encode(texts)
+    assert Collection.open(path, encoder=here).search("note", mode="dense")
+    assert sorted(len(text) // 7 for text in encoded) == [9, 10, 11]
