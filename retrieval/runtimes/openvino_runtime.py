@@ -28,6 +28,9 @@ _QUANTISED = "network.xml"
 _FORMAT = 2
 """Raised when what is quantised changes."""
 
+_SHORT_OF_MEMORY = "Failed to allocate"
+"""What its errors say then."""
+
 
 class OpenVinoRuntime(ExportedNetwork):
     """A network in OpenVINO.
@@ -93,12 +96,19 @@ class OpenVinoRuntime(ExportedNetwork):
         if networks is None:
             raise EncoderError("the encoder is closed; load it again")
         request = networks.network.create_infer_request()  # threads must not share one
-        found = request.infer(features, share_inputs=True)
-        output: np.ndarray = found[0]
-        if output.size == 0:  # what it gives back, without an error, when it could not allocate something
-            networks.renew()
-            raise MemoryError("OpenVINO gave nothing back")
-        return output
+        try:
+            found = request.infer(features, share_inputs=True)
+        except RuntimeError as error:
+            if _SHORT_OF_MEMORY not in str(error):
+                raise
+            reason = str(error)[str(error).index(_SHORT_OF_MEMORY) :].strip()
+        else:
+            output: np.ndarray = found[0]
+            if output.size:
+                return output
+            reason = "gave nothing back"  # without an error: some allocations fail so
+        networks.renew()
+        raise MemoryError(f"OpenVINO: {reason}")
 
 
 class _Networks:
