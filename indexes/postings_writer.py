@@ -42,12 +42,13 @@ class PostingsWriter:
         files = {WINDOWS: np.uint16, SIZES: np.uint16, BOUNDS: np.uint8, ROWS: np.uint16}
         files |= {VALUES: np.uint8} if with_values else {}
         files |= {DENSE: np.uint8} if columns_of is not None else {}
-        self._files = {name: ArrayWriter(directory, name, dtype) for name, dtype in files.items()}
-        self._opened = ExitStack()  # closes all of them, also where closing one fails
+        with ExitStack() as opened:  # on an error all are closed, here and when they are written
+            self._files = {
+                name: opened.enter_context(ArrayWriter(directory, name, dtype)) for name, dtype in files.items()
+            }
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> PostingsWriter:
-        for file in self._files.values():
-            self._opened.enter_context(file)
         return self
 
     def append(self, starts: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
