@@ -6,7 +6,7 @@
 # make probes  every probe of the embedded encoder
 # make notebooks / reproduce / compare / benchmarks   execute the notebooks, regenerate the tables of results
 #
-# PYTHON=python3.12   another interpreter (3.11 or newer)
+# PYTHON=python3.12   another interpreter (3.11, 3.12 or 3.13)
 # CPU=1               take torch's CPU build from PyTorch's own index; without it, pip's index decides, and on Linux
 #                     PyPI's build brings several gigabytes of CUDA
 # PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CACHE_DIR, …   are pip's own and are passed on
@@ -86,7 +86,7 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone, so that nothing else can pull another build of it.

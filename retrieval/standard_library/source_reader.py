@@ -25,7 +25,7 @@ class ModuleSource:
         text: the module's docstring.
         entries: documented top-level names -> the entry and, for classes, those of its public methods.
         imported: name here -> (module, name there), for names imported from other modules.
-        stars: modules of which everything is imported.
+        stars: modules of which everything is imported, or that stand in this one's place.
         exports: `__all__` where it is a plain list; None where it is computed or missing.
     """
 
@@ -74,6 +74,7 @@ def read_source(name: str, path: Path) -> ModuleSource | None:
             _note_import(module, node, package)
         elif isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
             _note_exports(module, node)
+            _note_replacement(module, node)
     module.entries = {name: entries for name, entries in module.entries.items() if entries}
     return module
 
@@ -186,6 +187,14 @@ def _note_import(module: ModuleSource, node: ast.ImportFrom, package: str) -> No
             module.stars.append(origin)
         else:
             module.imported.setdefault(alias.asname or alias.name, (origin, alias.name))
+
+
+def _note_replacement(module: ModuleSource, node: ast.stmt) -> None:
+    """Read `sys.modules[__name__] = other`: collections.abc is `_collections_abc` itself since Python 3.13."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Name):
+        return
+    if any(ast.unparse(target) == "sys.modules[__name__]" for target in node.targets):
+        module.stars.append(node.value.id)
 
 
 def _note_exports(module: ModuleSource, node: ast.Assign | ast.AugAssign | ast.Expr) -> None:

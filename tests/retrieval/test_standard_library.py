@@ -119,6 +119,8 @@ def test_publication(tmp_path):
         "pack": '"""About."""\n__all__ = ["run", "Lazy"]\nfrom pack.inner import *\nfrom ._private import run\n',
         "pack._private": 'def run(a, b: int = 1, *rest):\n    """Runs."""\ndef hidden():\n    """Hidden."""\n',
         "pack.inner": 'class Lazy:\n    """Lazy."""\n    def go(self): "Goes."\ndef own():\n    """Own."""\n',
+        "_hidden": 'class Kept:\n    """Kept."""\n',
+        "shown": "import sys\nimport _hidden\nsys.modules[__name__] = _hidden\n",
         "broken": "def (:\n",
     }
     paths = {}
@@ -132,6 +134,7 @@ def test_publication(tmp_path):
         "pack.Lazy": ("class", ""),
         "pack.Lazy.go": ("method", "()"),
         "pack.inner.own": ("function", "()"),
+        "shown.Kept": ("class", ""),
     }
 
 

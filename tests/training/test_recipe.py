@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import pytest
 
@@ -117,9 +118,10 @@ def test_a_recipe_is_what_its_dictionary_says():
 
 
 def test_every_setting_is_documented():
-    assert Recipe.__doc__ is not None
+    documentation = inspect.getdoc(Recipe)
+    assert documentation is not None
     for setting in dataclasses.fields(Recipe):
-        assert f"\n        {setting.name}: " in Recipe.__doc__
+        assert f"\n    {setting.name}: " in documentation
 
 
 @pytest.mark.parametrize("loss", ["info-nce", "group-info-nce", "mirror", "matryoshka"])
