@@ -84,7 +84,8 @@ class Explanation:
         mode: what ran: the mode, or the pipeline.
         ranks: rank (from 1) in the list of each retriever that returned the document.
         scores: its score in each of these lists.
-        terms: what each query term added to BM25's score; their scores add up to it.
+        terms: what each query term added to BM25's score; added up one after the other, their scores are it to the last
+            bit (the built-in `sum` rounds otherwise from Python 3.12 on).
         passage: the best passage and its similarity, where vectors or sparse vectors were searched.
         aggregate: how the similarities of passages with vectors became one ("max": the best one's).
         counted: what counted where that is not "max": the passages, in the order in which they were added up.

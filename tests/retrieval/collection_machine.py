@@ -18,6 +18,7 @@ from retrieval import Collection, read_documents
 from retrieval.errors import CollectionError, DuplicateDocumentError, EncoderMismatchError
 from tests.retrieval.collection_model import ENCODERS, GIVEN, Item, K, Model, ModelledCollection, item
 from tests.retrieval.collection_oracle import QUERIES, WORDS, Oracle, sparse_encoder, sparse_score
+from tests.retrieval.term_scores import added_up
 
 IDS = st.sampled_from([f"d{number}" for number in range(8)])
 # "the" is a stop word: no term, but a token of the encoder that reads four at a time.
@@ -197,7 +198,7 @@ class CollectionMachine(ModelledCollection):
         for hit in self.search(self.collection, [query], mode="hybrid", exact=True)[0]:
             why = hit.explain()
             assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank in why.ranks.values()))
-            assert sum(term.score for term in why.terms) == why.scores.get("bm25", 0)
+            assert added_up(why.terms) == why.scores.get("bm25", 0)
             assert why.scores.get("bm25", 0) == pytest.approx(expected[hit.id])
             assert why.passage.score == why.scores["dense"]
             assert hit.document == self.model[hit.id].document

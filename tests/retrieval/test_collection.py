@@ -19,6 +19,7 @@ from retrieval.errors import (
     EncoderMismatchError,
     QueryError,
 )
+from tests.retrieval.term_scores import added_up
 
 BIRDS = [
     Document("owl", "An owl hunts mice at night.", title="Owls", metadata={"year": 2020, "tags": ["night", "bird"]}),
@@ -97,7 +98,7 @@ def test_explanation_adds_up(hybrid):
         assert why.mode == "hybrid"
         assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank in why.ranks.values()))
         if "bm25" in why.ranks:
-            assert sum(term.score for term in why.terms) == why.scores["bm25"]
+            assert added_up(why.terms) == why.scores["bm25"]
         assert why.passage.score == why.scores["dense"]
         assert hit.passage.text == hit.document.full_text
         assert str(why)

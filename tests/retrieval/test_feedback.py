@@ -15,6 +15,7 @@ from retrieval.encoders import SparseFunctionEncoder
 from retrieval.feedback import RM3, Rocchio, SparseRocchio, VectorAverage, VectorRocchio
 from retrieval.pipeline import Pipeline, Retriever
 from tests.retrieval import feedback_oracle as oracle
+from tests.retrieval.term_scores import added_up
 
 # English, with stems of their own that sort like the words, none of them a stop word.
 WORDS = sorted(["owl", "night", "winter", "swim", "song", "nest", "egg", "bird"])
@@ -171,7 +172,7 @@ def test_rm3_by_hand(tmp_path):
     )
     weights = {term.term: term.weight for term in hits[0].explain().terms}
     assert weights == pytest.approx({term: used.terms[term] for term in weights})
-    assert sum(term.score for term in hits[0].explain().terms) == hits[0].score
+    assert added_up(hits[0].explain().terms) == hits[0].score
     # Half of the documents hold "owl" and "swim": neither may be added where a share of 0.4 is the most.
     (used,) = collection.search("owl", stages="bm25(rm3, share=0.4):10")[0].explain().feedback
     assert used.terms == pytest.approx({"owl": 0.5, "egg": 0.5})
