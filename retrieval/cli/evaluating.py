@@ -78,6 +78,7 @@ def evaluate(
     from retrieval.collection.collection import Collection
 
     check_k(k)
+    wanted = measure_names(measures) or DEFAULT_MEASURES
     if run is not None and not run.parent.is_dir():  # said now, not when everything has been searched
         raise RunError(f"cannot write the run: no folder {run.parent}")
     chosen = Policies.parse(policies)
@@ -92,7 +93,7 @@ def evaluate(
         report = evaluate_collection(
             collection,
             testset,
-            measure_names(measures) or DEFAULT_MEASURES,
+            wanted,
             k=k,
             policies=chosen,
             latency_sample=latency,

@@ -147,8 +147,17 @@ def parsed_filter(where: str | None) -> Any:
 
 
 def measure_names(given: tuple[str, ...]) -> list[str]:
-    """Return the names that `--measures` gave, split at spaces and at commas that are outside parentheses."""
-    return [name for text in given for name in re.split(r"[\s,]+(?![^()]*\))", text) if name]
+    """Return the names that `--measures` gave, split at spaces and at commas that are outside parentheses.
+
+    Raises:
+        MeasureError: there is no such measure; called first, that is said before anything is opened.
+    """
+    names = [name for text in given for name in re.split(r"[\s,]+(?![^()]*\))", text) if name]
+    if names:
+        from eval.measure_names import parse_measures
+
+        parse_measures(names)
+    return names
 
 
 def check_k(k: int | None) -> None:

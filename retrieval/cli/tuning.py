@@ -78,6 +78,7 @@ def tune(
     if ranking["stages"] is None:
         raise QueryError("tuning needs --stages, with the largest number of each: --stages bm25:1000,mono:100")
     numbers = _numbers(tried)
+    wanted = measure_names(measures) or ("nDCG@10",)
     if plot is not None:
         check_plot(plot)  # said now, not when everything has been measured
     with Collection.open(index) as collection:
@@ -89,7 +90,7 @@ def tune(
             testset,
             options.pop("stages"),
             options.pop("rerankers"),
-            measure_names(measures) or ("nDCG@10",),
+            wanted,
             numbers=numbers,
             max_calls=max_calls,
             max_milliseconds=max_ms,

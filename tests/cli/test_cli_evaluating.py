@@ -112,3 +112,10 @@ def test_a_folder_that_is_no_test_set_is_refused(cli, index, tmp_path):
         done = cli("evaluate", index, place)
         assert done.status == 2
         assert str(place) in done.error
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["tune", "--stages", "bm25:10"]])
+def test_a_measure_that_does_not_exist_is_said_before_anything_is_opened(cli, tmp_path, command):
+    done = cli(*command, tmp_path / "no.index", tmp_path / "no-testset", "--measures", "nDGC@10")
+    assert done.status == 2
+    assert "nDGC@10" in done.error
