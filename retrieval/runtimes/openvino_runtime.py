@@ -6,8 +6,7 @@ come from NNCF's post-training quantisation, which reads some texts to find the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from retrieval.runtimes.exported import ExportedNetwork
 from retrieval.runtimes.exporting import quiet
 from retrieval.runtimes.heads import SentenceHead
 from retrieval.runtimes.kept_folders import kept_folder
+from retrieval.runtimes.openvino_network import OpenVinoNetwork
 from retrieval.runtimes.requirements import n_threads, required, version_of
 
 EXTRA = "openvino"
@@ -27,9 +27,6 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _QUANTISED = "network.xml"
 _FORMAT = 2
 """Raised when what is quantised changes."""
-
-_SHORT_OF_MEMORY = "Failed to allocate"
-"""What its errors say then."""
 
 
 class OpenVinoRuntime(ExportedNetwork):
@@ -68,12 +65,13 @@ class OpenVinoRuntime(ExportedNetwork):
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": n_threads(),
             "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
         }
         try:
-            compiling = partial(core.compile_model, core.read_model(network), "CPU", settings)
-            self._networks: _Networks | None = _Networks(compiling)
+            compiled = core.compile_model(core.read_model(network), "CPU", settings)
         except RuntimeError as error:
             raise EncoderError(f"OpenVINO cannot run {network}: {' '.join(str(error).split())[:200]}") from error
+        self._network: OpenVinoNetwork | None = OpenVinoNetwork(compiled)
         self._execution = {
             "precision": precision,
             "runtime": "openvino",
@@ -89,49 +87,13 @@ class OpenVinoRuntime(ExportedNetwork):
 
     def close(self) -> None:
         """Let go of the network."""
-        self._networks = None
+        self._network = None
 
     def _output(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        networks = self._networks
-        if networks is None:
+        network = self._network
+        if network is None:
             raise EncoderError("the encoder is closed; load it again")
-        request = networks.network.create_infer_request()  # threads must not share one
-        try:
-            found = request.infer(features, share_inputs=True)
-        except RuntimeError as error:
-            if _SHORT_OF_MEMORY not in str(error):
-                raise
-            reason = str(error)[str(error).index(_SHORT_OF_MEMORY) :].strip()
-        else:
-            output: np.ndarray = found[0]
-            if output.size:
-                return output
-            reason = "gave nothing back"  # without an error: some allocations fail so
-        networks.renew()
-        raise MemoryError(f"OpenVINO: {reason}")
-
-
-class _Networks:
-    """A compiled network, and another one when it has failed: from then on it gives nothing back.
-
-    Args:
-        compiling: makes one.
-    """
-
-    def __init__(self, compiling: Callable[[], Any]) -> None:
-        self._compiling = compiling
-        self.network: Any = compiling()
-
-    def renew(self) -> None:
-        """Compile the network again.
-
-        Raises:
-            MemoryError: there is no memory for it.
-        """
-        try:
-            self.network = self._compiling()
-        except RuntimeError as error:
-            raise MemoryError(f"OpenVINO: {' '.join(str(error).split())[:200]}") from None
+        return network.run(features)
 
 
 def in_eight_bits(network: Path, samples: Sequence[Mapping[str, np.ndarray]], texts: str) -> Path:
