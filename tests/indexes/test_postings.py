@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexes import array_writer
 from indexes.arrays import ArrayFolder, CheckedArray
 from indexes.errors import CorruptIndexError
+from indexes.file_operations import create
 from indexes.lists import offsets_of
 from indexes.postings import Postings
 from indexes.postings_writer import PostingsWriter
@@ -215,3 +217,20 @@ def test_offsets_must_span_what_they_point_into(place, values):
 def test_lists_that_are_not_there(number):
     with pytest.raises(IndexError, match="there are 2"):
         Postings.chunked(*flat([{1: 1}, {}]), "here").rows_of(number, 5)
+
+
+@pytest.mark.parametrize("name", ["postings-rows", "postings-columns"])
+def test_files_are_closed_when_another_cannot_be_made(tmp_path, monkeypatch, name):
+    made = []
+
+    def watched(path):
+        if path.stem == name:
+            raise OSError("no room")
+        made.append(create(path))
+        return made[-1]
+
+    monkeypatch.setattr(array_writer, "create", watched)
+    with pytest.raises(OSError, match="no room"):
+        PostingsWriter(tmp_path, with_values=True, columns_of=10)
+    assert made
+    assert all(file.closed for file in made)
